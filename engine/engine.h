@@ -1,0 +1,194 @@
+/* engine: weights -> tokens. A model (local weights) or an API (libcurl), one conversation at a time, under a cache policy.
+ * Two levels: `session_*` works on token ids of a local model; `talk_*` works on turns of text, local or remote. */
+#ifndef SLUICE_ENGINE_H
+#define SLUICE_ENGINE_H
+
+#include "base/base.h"
+
+/* ---- tokenizer (engine/tokenizer/) ---------------------------------------------------------------------------- */
+struct tokenizer;
+enum { TOKENIZE_PLAIN = 0, TOKENIZE_SPECIALS = 1 /* text such as <|user|> becomes its special id */ };
+/* tokenizer.json, byte-level BPE. */
+sluice_status tokenizer_open(const char *path, struct tokenizer **out, struct sluice_error *err);
+void tokenizer_close(struct tokenizer *t);
+/* Appends ids of text to *ids (malloc'd, grown; *n is updated). Never adds BOS or spaces by itself. */
+sluice_status tokenizer_encode(const struct tokenizer *t, struct slice text, unsigned flags, int32_t **ids, size_t *n,
+                               struct sluice_error *err);
+/* Raw bytes of one id (may split a UTF-8 character); a special token's own text. Empty slice: no such id. */
+struct slice tokenizer_bytes(const struct tokenizer *t, int32_t id);
+bool tokenizer_is_special(const struct tokenizer *t, int32_t id);
+int32_t tokenizer_find(const struct tokenizer *t, const char *token); /* id of an exact token text; -1 */
+int tokenizer_size(const struct tokenizer *t);
+const char *tokenizer_hash(const struct tokenizer *t); /* SHA-256 of the file, hex */
+
+/* ---- model (engine/model/) ------------------------------------------------------------------------------------ */
+struct model_config {
+  int n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff, vocab;
+  int max_context; /* max_position_embeddings: trained context */
+  float norm_eps;
+  double rope_theta;
+  bool tied; /* output head shares the embedding */
+  int32_t bos, eos; /* -1: none */
+};
+struct model; /* weights mapped or loaded; immutable after opening; shared by sessions */
+/* A Hugging Face folder: config.json, model.safetensors, tokenizer.json (absent tokenizer is allowed). */
+sluice_status model_open(const char *dir, struct model **out, struct sluice_error *err);
+void model_close(struct model *m);
+const struct model_config *model_configuration(const struct model *m);
+const struct tokenizer *model_tokenizer(const struct model *m); /* NULL when the folder has none */
+const char *model_hash(const struct model *m);                  /* SHA-256 of the weights file, hex */
+const char *model_directory(const struct model *m);
+uint64_t model_parameters(const struct model *m);
+/* The folder of the embedded default: $SLUICE_MODEL, else beside the program, else the installed share directory. */
+sluice_status model_default_dir(char **dir, struct sluice_error *err);
+
+/* ---- session: one token sequence under one cache policy (engine/session.c) -------------------------------------- */
+struct session;
+struct session_options {
+  const char *policy; /* "full", "streaming:sinks=4,recent=1020", "sirllm:..." ; NULL: full */
+  int threads;        /* 0: 1 */
+  const char *kernel; /* "avx512", "avx2", "portable"; NULL: best of this CPU */
+  uint64_t seed;      /* for `random` */
+};
+sluice_status session_open(const struct model *m, const struct session_options *o, struct session **out,
+                           struct sluice_error *err);
+void session_close(struct session *s);
+/* Runs n tokens through the model and the policy, in order, as one chunk. logits: NULL, or room for vocab floats (the last
+ * token's) when rows == 1, or n*vocab floats when rows == n. Results do not depend on how a caller cuts the text into
+ * chunks, except where the policy itself is defined by turns. */
+sluice_status session_append(struct session *s, const int32_t *ids, size_t n, float *logits, size_t rows,
+                             struct sluice_error *err);
+sluice_status session_end_turn(struct session *s, struct sluice_error *err); /* policies with decay act here */
+sluice_status session_fork(const struct session *s, struct session **out, struct sluice_error *err);
+/* Bounded snapshot of the whole state, for scoring choices from one past, and for resume. Caller frees *bytes. */
+sluice_status session_snapshot(const struct session *s, unsigned char **bytes, size_t *len, struct sluice_error *err);
+sluice_status session_restore(struct session *s, const unsigned char *bytes, size_t len, struct sluice_error *err);
+uint64_t session_position(const struct session *s); /* tokens seen */
+size_t session_bytes(const struct session *s);      /* KV bytes held now */
+size_t session_peak_bytes(const struct session *s);
+/* True positions of the tokens that layer 0 keeps now, ascending. Returns how many there are; fills at most cap. */
+size_t session_trace(const struct session *s, uint64_t *positions, size_t cap);
+const char *session_policy(const struct session *s); /* canonical string, all defaults spelled out */
+const char *session_kernel(const struct session *s);
+/* The table of policies: name and one line each, for -h and docs. Ends with a NULL name. */
+struct policy_info {
+  const char *name, *summary, *keys;
+};
+const struct policy_info *policy_table(void);
+/* Checks a policy string without a model: USAGE errors with a suggestion; *canonical (caller frees) spells out defaults. */
+sluice_status policy_check(const char *policy, char **canonical, struct sluice_error *err);
+
+/* ---- talk: turns of text, local or remote (engine/talk.c, engine/remote.c) --------------------------------------- */
+/* A piece of stream (DESIGN.md). Text is raw bytes, may split a character. */
+enum channel { CHANNEL_CONTENT, CHANNEL_REASONING, CHANNEL_TOOL, CHANNEL_REFUSAL };
+struct piece {
+  int choice;
+  enum channel channel;
+  struct slice bytes;
+  int32_t token;    /* -1 when unknown */
+  float logprob;    /* NAN when unknown */
+  float surprisal;  /* nats of the token under the model before it came; NAN when unknown */
+};
+/* Returns false to stop generation (the monitor's verdict). */
+typedef bool (*piece_fn)(void *ctx, const struct piece *piece);
+
+enum outcome { OUTCOME_DONE, OUTCOME_TRUNCATED, OUTCOME_REFUSED, OUTCOME_STOPPED /* by the tap */, OUTCOME_ERROR };
+struct talk_timing {
+  int64_t started_ns, first_token_ns, ended_ns; /* monotonic */
+  int prompt_tokens, output_tokens;
+};
+struct generate_options {
+  int max_tokens;     /* 0: 256 */
+  float temperature;  /* 0: greedy */
+  int top_k;          /* 0: off */
+  float top_p;        /* 0 or 1: off */
+  uint64_t seed;
+};
+struct choice_scores { /* arrays of n_choices, owned by the caller */
+  double *logprob;       /* sum of log p over the choice's tokens, after the prefix */
+  double *first_logprob; /* log p of the first token (SirLLM's rule) */
+  int *tokens;           /* tokens of each choice */
+};
+
+struct engine; /* local weights, or an API */
+struct engine_local_options {
+  const char *model_dir; /* NULL: the embedded default */
+  int threads;
+  const char *kernel;
+};
+struct engine_remote_options {
+  const char *url;      /* ".../v1" */
+  const char *model;
+  const char *key_env;  /* the name of the environment variable that holds the key; NULL: none */
+  int64_t timeout_ms;   /* whole request; 0: 120000 */
+  int64_t stall_ms;     /* no byte for this long; 0: 30000 */
+  int retries;          /* -1: 5 */
+};
+sluice_status engine_open_local(const struct engine_local_options *o, struct engine **out, struct sluice_error *err);
+sluice_status engine_open_remote(const struct engine_remote_options *o, struct engine **out, struct sluice_error *err);
+void engine_close(struct engine *e);
+bool engine_is_local(const struct engine *e);
+const struct model *engine_model(const struct engine *e); /* NULL for a remote one */
+/* Canonical JSON of what decides outputs (weights hash, tokenizer hash, template hash, kernel, threads | url, model). */
+sluice_status engine_identity(const struct engine *e, char **json, struct sluice_error *err);
+
+enum role { ROLE_SYSTEM, ROLE_USER, ROLE_BOT };
+struct talk; /* one dialogue */
+sluice_status talk_open(struct engine *e, const char *policy, uint64_t seed, struct talk **out, struct sluice_error *err);
+void talk_close(struct talk *t);
+/* Feeds a finished turn of the given role as context (template applied). A remote talk only remembers it. */
+sluice_status talk_feed(struct talk *t, enum role role, struct slice text, struct sluice_error *err);
+/* Opens the bot's turn, scores each choice as its continuation after `prefix` (may be empty) from the same past, then commits
+ * prefix + choices[commit(ctx, scores)] as the bot's turn. Remote engines: SLUICE_UNSUPPORTED (generate and parse instead). */
+sluice_status talk_choose(struct talk *t, struct slice prefix, const struct slice *choices, size_t n,
+                          struct choice_scores *scores, size_t (*commit)(void *ctx, const struct choice_scores *, size_t n),
+                          void *ctx, struct sluice_error *err);
+/* Opens the bot's turn with `prefix`, generates until the end of turn, and commits what was generated. *text (caller frees)
+ * holds the raw output without the prefix. commit_text, when not NULL, is put in the context instead of the model's own. */
+sluice_status talk_generate(struct talk *t, struct slice prefix, const struct generate_options *o, piece_fn tap, void *ctx,
+                            const struct slice *commit_text, char **text, size_t *len, enum outcome *outcome,
+                            struct talk_timing *timing, struct sluice_error *err);
+/* Feeds raw text (no template) and returns the summed surprisal in nats and the tokens scored; per_token, when not NULL, is
+ * called with each token's position and surprisal. Local only. */
+sluice_status talk_perplexity(struct talk *t, struct slice text, void (*per_token)(void *ctx, uint64_t position, double nats),
+                              void *ctx, double *nats, size_t *tokens, struct sluice_error *err);
+size_t talk_kv_bytes(const struct talk *t);
+size_t talk_peak_kv_bytes(const struct talk *t);
+uint64_t talk_tokens(const struct talk *t); /* tokens in the dialogue so far */
+/* Resume: the bytes of a local talk between turns. */
+sluice_status talk_snapshot(const struct talk *t, unsigned char **bytes, size_t *len, struct sluice_error *err);
+sluice_status talk_restore(struct talk *t, const unsigned char *bytes, size_t len, struct sluice_error *err);
+
+/* ---- training (engine/train/) ---------------------------------------------------------------------------------- */
+struct train_tokenizer_options {
+  const char *data;   /* JSON lines of {"text": ...} */
+  const char *out;    /* tokenizer.json */
+  int vocab;          /* including specials and the 256 bytes */
+  const char *pattern; /* PCRE2 splitting pattern; NULL: the house's */
+};
+sluice_status train_tokenizer(const struct train_tokenizer_options *o, struct sluice_error *err);
+
+struct train_stage { /* one stretch of the curriculum */
+  const char *data;  /* JSON lines of {"text", "answers": [[start,end],...]} byte offsets of up-weighted spans */
+  int length;        /* tokens a sequence */
+  int batch;         /* sequences a step, over all lanes */
+  int steps;
+};
+struct train_options {
+  const char *config;    /* config.json of the model to make */
+  const char *tokenizer; /* tokenizer.json */
+  const char *out;       /* folder: config.json, model.safetensors, tokenizer.json, train.log, checkpoint */
+  const struct train_stage *stages;
+  int n_stages;
+  double lr, lr_end, warmup_steps, weight_decay, clip, beta1, beta2, adam_eps;
+  double answer_weight; /* loss weight of tokens in answer spans; others weigh 1 */
+  uint64_t seed;
+  int lanes;             /* fixed partition of a batch: the result depends on lanes, never on timing */
+  const char *precision; /* "f32" or "bf16" (operands of matrix products; sums and state stay f32) */
+  const char *device;    /* "cpu" or "cuda" */
+  int64_t checkpoint_every; /* steps; 0: only at the end and on a signal */
+  bool resume;
+};
+sluice_status train_lm(const struct train_options *o, struct sluice_error *err);
+
+#endif
