@@ -1,0 +1,54 @@
+/* engine/model: the opened weights, as the rest of the engine room sees them. Private to engine/. */
+#ifndef SLUICE_ENGINE_MODEL_H
+#define SLUICE_ENGINE_MODEL_H
+
+#include <pthread.h>
+
+#include "engine/engine.h"
+
+enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
+size_t dtype_size(enum dtype d);        /* bytes of one element: 4 or 2 */
+const char *dtype_name(enum dtype d);   /* as safetensors spells it: "F32", "F16", "BF16" */
+float dtype_to_float(const void *data, enum dtype d, size_t index); /* exact: every F16 and BF16 is a float */
+
+/* A matrix in row-major order, as torch's Linear stores it: y = W x has rows outputs and cols inputs. data points into
+ * the mapping (or into memory of the trainer) and is aligned to the element, no more. */
+struct weight {
+  const void *data;
+  enum dtype dtype;
+  int rows, cols;
+};
+/* Row `row` as floats into out[cols]. */
+void weight_row(const struct weight *w, int row, float *out);
+/* The whole matrix as rows*cols floats, 64-byte aligned; free() it. NULL when out of memory. */
+float *weight_to_float(const struct weight *w);
+
+struct layer_weights {
+  const float *attn_norm, *ffn_norm; /* [d_model] */
+  struct weight wq;                  /* [n_heads*head_dim, d_model] */
+  struct weight wk, wv;              /* [n_kv_heads*head_dim, d_model] */
+  struct weight wo;                  /* [d_model, n_heads*head_dim] */
+  struct weight w_gate, w_up;        /* [d_ff, d_model] */
+  struct weight w_down;              /* [d_model, d_ff] */
+};
+
+/* One mapped safetensors file (engine/model/safetensors.c). Several, when an index names shards. */
+struct safetensors;
+
+struct model {
+  struct model_config config;
+  struct tokenizer *tok;        /* NULL: the folder has none */
+  struct weight embedding;      /* [vocab, d_model] */
+  struct weight lm_head;        /* [vocab, d_model]; the embedding itself when config.tied */
+  const float *final_norm;      /* [d_model] */
+  struct layer_weights *layers; /* [n_layers] */
+  uint64_t parameters;          /* distinct values: a tied head counts once */
+  float *norms;                 /* owns every norm vector above */
+  struct safetensors **files;   /* own the mappings */
+  size_t n_files;
+  char *dir;
+  pthread_mutex_t hash_lock; /* hash is computed at the first question: 1 GB takes longer than opening may */
+  char hash[2 * SHA256_BYTES + 1];
+};
+
+#endif
