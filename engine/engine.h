@@ -95,7 +95,8 @@ typedef bool (*piece_fn)(void *ctx, const struct piece *piece);
 enum outcome { OUTCOME_DONE, OUTCOME_TRUNCATED, OUTCOME_REFUSED, OUTCOME_STOPPED /* by the tap */, OUTCOME_ERROR };
 struct talk_timing {
   int64_t started_ns, first_token_ns, ended_ns; /* monotonic */
-  int prompt_tokens, output_tokens;
+  int prompt_tokens, output_tokens; /* whole context before the turn, the turn itself; -1: the API did not say */
+  int attempts;                     /* requests made; 1 for a local talk */
 };
 struct generate_options {
   int max_tokens;     /* 0: 256 */
@@ -115,6 +116,7 @@ struct engine_local_options {
   const char *model_dir; /* NULL: the embedded default */
   int threads;
   const char *kernel;
+  const char *template_name; /* chat template; NULL: recognised from the model's folder (docs/engine.md) */
 };
 struct engine_remote_options {
   const char *url;      /* ".../v1" */
@@ -123,6 +125,7 @@ struct engine_remote_options {
   int64_t timeout_ms;   /* whole request; 0: 120000 */
   int64_t stall_ms;     /* no byte for this long; 0: 30000 */
   int retries;          /* -1: 5 */
+  int64_t backoff_ms;   /* wait before the first retry, doubled each time, with jitter; 0: 500 */
 };
 sluice_status engine_open_local(const struct engine_local_options *o, struct engine **out, struct sluice_error *err);
 sluice_status engine_open_remote(const struct engine_remote_options *o, struct engine **out, struct sluice_error *err);
@@ -134,6 +137,7 @@ sluice_status engine_identity(const struct engine *e, char **json, struct sluice
 
 enum role { ROLE_SYSTEM, ROLE_USER, ROLE_BOT };
 struct talk; /* one dialogue */
+/* policy: NULL is `full` for a local engine. A remote engine keeps its own cache: only NULL and "server" are accepted. */
 sluice_status talk_open(struct engine *e, const char *policy, uint64_t seed, struct talk **out, struct sluice_error *err);
 void talk_close(struct talk *t);
 /* Feeds a finished turn of the given role as context (template applied). A remote talk only remembers it. */
@@ -152,6 +156,15 @@ sluice_status talk_generate(struct talk *t, struct slice prefix, const struct ge
  * called with each token's position and surprisal. Local only. */
 sluice_status talk_perplexity(struct talk *t, struct slice text, void (*per_token)(void *ctx, uint64_t position, double nats),
                               void *ctx, double *nats, size_t *tokens, struct sluice_error *err);
+/* Why the last talk_generate of a remote talk failed. Nothing of it entered the dialogue: the turn may be asked again. */
+struct talk_failure {
+  const char *error_class; /* rate_limited, server, timeout, network, protocol, auth, refused */
+  int http_status;         /* 0: no answer came */
+  int attempts;            /* requests made */
+  int64_t retry_after_ms;  /* what the server asked for last; -1: nothing */
+  struct slice partial;    /* text that arrived before the failure; owned by the talk until its next call */
+};
+const struct talk_failure *talk_last_failure(const struct talk *t); /* NULL when the last generation did not fail */
 size_t talk_kv_bytes(const struct talk *t);
 size_t talk_peak_kv_bytes(const struct talk *t);
 uint64_t talk_tokens(const struct talk *t); /* tokens in the dialogue so far */
