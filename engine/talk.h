@@ -1,0 +1,105 @@
+/* Private to the engine room: chat templates, the sampler, and the two kinds of talk behind engine.h's talk_*. */
+#ifndef SLUICE_ENGINE_TALK_H
+#define SLUICE_ENGINE_TALK_H
+
+#include "engine/engine.h"
+
+/* The most text that one turn may hold, fed or generated, local or remote. */
+#define TALK_TEXT_LIMIT ((size_t)16 << 20)
+
+/* ---- token id lists ------------------------------------------------------------------------------------------- */
+struct ids {
+  int32_t *at; /* malloc'd by tokenizer_encode */
+  size_t n;
+};
+void ids_free(struct ids *l);
+sluice_status ids_push(struct ids *l, int32_t id, struct sluice_error *err);
+
+/* ---- chat templates (engine/template.c) ----------------------------------------------------------------------- */
+struct turn_opening {
+  const char *control; /* read with special tokens: "<|im_start|>" */
+  const char *label;   /* plain text, encoded together with what follows it: "user\n" */
+};
+struct chat_template {
+  const char *name, *summary;
+  const char *begin;                /* control text once at the start of a dialogue; NULL: the model's BOS, if it has one */
+  struct turn_opening open[3];      /* by enum role */
+  const char *close;                /* after each turn, control text */
+  const char *stop_text;            /* ends a generated turn when no special token does; NULL: none */
+  const char *needs[4];             /* special tokens that the vocabulary must hold; NULL-terminated */
+};
+const struct chat_template *template_table(void); /* ends with a NULL name */
+/* By name; SLUICE_USAGE with a suggestion and the choices. */
+sluice_status template_by_name(const char *name, const struct tokenizer *t, const struct chat_template **out,
+                               struct sluice_error *err);
+/* From the model's folder: tokenizer_config.json's chat_template first, the vocabulary's special tokens second.
+ * *out is NULL, and that is no error, when nothing is recognised: raw text can still be scored. */
+sluice_status template_recognise(const char *model_dir, const struct tokenizer *t, const struct chat_template **out,
+                                 struct sluice_error *err);
+void template_hash(const struct chat_template *t, char hex[2 * SHA256_BYTES + 1]);
+/* Appends "sluice, chatml, ..." to a message. */
+void template_choices(char *out, size_t cap);
+
+/* ---- sampler (engine/sampler.c) ------------------------------------------------------------------------------- */
+struct sampler {
+  float temperature;
+  int top_k;
+  float top_p;
+  struct rng rng;
+  struct candidate *pool; /* vocab entries; NULL when greedy */
+};
+sluice_status sampler_open(struct sampler *s, const struct generate_options *o, int vocab, struct sluice_error *err);
+void sampler_close(struct sampler *s);
+int32_t sampler_pick(struct sampler *s, const float *logits, int vocab);
+/* log of the sum of exp(logits), in float64; what a log-probability subtracts. NAN when a logit is not finite. */
+double logits_log_sum(const float *logits, int vocab);
+
+/* ---- engines and talks ---------------------------------------------------------------------------------------- */
+struct remote_engine;
+struct remote_talk;
+struct local_talk;
+
+struct engine {
+  struct model *model; /* local */
+  int threads;
+  char *kernel; /* resolved name */
+  const struct chat_template *chat; /* NULL: not recognised */
+  struct remote_engine *remote; /* remote */
+  char *identity;               /* canonical JSON */
+};
+
+/* local (engine/talk_local.c): engine.h's talk_* describe them */
+sluice_status local_open(const struct engine *e, const char *policy, uint64_t seed, struct local_talk **out,
+                         struct sluice_error *err);
+void local_close(struct local_talk *t);
+sluice_status local_feed(struct local_talk *t, enum role role, struct slice text, struct sluice_error *err);
+sluice_status local_choose(struct local_talk *t, struct slice prefix, const struct slice *choices, size_t n,
+                           struct choice_scores *scores,
+                           size_t (*commit)(void *ctx, const struct choice_scores *, size_t n), void *ctx,
+                           struct sluice_error *err);
+sluice_status local_generate(struct local_talk *t, struct slice prefix, const struct generate_options *o, piece_fn tap,
+                             void *ctx, const struct slice *commit_text, struct buffer *text, enum outcome *outcome,
+                             struct talk_timing *timing, struct sluice_error *err);
+sluice_status local_perplexity(struct local_talk *t, struct slice text,
+                               void (*per_token)(void *ctx, uint64_t position, double nats), void *ctx, double *nats,
+                               size_t *tokens, struct sluice_error *err);
+sluice_status local_snapshot(const struct local_talk *t, unsigned char **bytes, size_t *len, struct sluice_error *err);
+sluice_status local_restore(struct local_talk *t, const unsigned char *bytes, size_t len, struct sluice_error *err);
+const struct session *local_session(const struct local_talk *t);
+
+/* remote (engine/remote.c over libcurl, engine/remote_stream.c over wire's SSE parser and openai_chat dialect) */
+sluice_status remote_engine_open(const struct engine_remote_options *o, struct remote_engine **out,
+                                 struct sluice_error *err);
+void remote_engine_close(struct remote_engine *r);
+sluice_status remote_identity(const struct remote_engine *r, struct buffer *out, struct sluice_error *err);
+sluice_status remote_open(const struct remote_engine *r, uint64_t seed, struct remote_talk **out,
+                          struct sluice_error *err);
+void remote_close(struct remote_talk *t);
+sluice_status remote_feed(struct remote_talk *t, enum role role, struct slice text, struct sluice_error *err);
+sluice_status remote_generate(struct remote_talk *t, struct slice prefix, const struct generate_options *o, piece_fn tap,
+                              void *ctx, const struct slice *commit_text, struct buffer *text, enum outcome *outcome,
+                              struct talk_timing *timing, struct sluice_error *err);
+const struct talk_failure *remote_last_failure(const struct remote_talk *t);
+uint64_t remote_tokens(const struct remote_talk *t);
+
+#endif

@@ -1,0 +1,503 @@
+/* A dialogue with local weights: turns of text become tokens by the chat template and run through one session.
+ *
+ * Text of a turn is encoded as plain text: a user who writes "<|end|>" sends seven characters, never the control token.
+ * Every token enters the session once; what is only scored runs in a fork that is dropped, so that a cache policy never
+ * sees it. A round ends (session_end_turn) after each bot turn: one user turn and one bot turn are a round in SirLLM's sense. */
+#include "engine/talk.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SCORE_LOGITS_BYTES ((size_t)8 << 20) /* ceiling of one chunk's logits in talk_perplexity */
+#define SCORE_ROWS 128                       /* tokens a chunk at most: part of what makes results bit-identical */
+
+struct local_talk {
+  const struct engine *engine;
+  struct session *session;
+  int vocab;
+  float *logits;      /* [vocab] after the last token */
+  bool logits_known;  /* false before the first token */
+  bool broken;        /* a call failed half-way: the session holds part of a turn */
+};
+
+void ids_free(struct ids *l) {
+  free(l->at);
+  *l = (struct ids){0};
+}
+
+sluice_status ids_push(struct ids *l, int32_t id, struct sluice_error *err) {
+  int32_t *grown = realloc(l->at, (l->n + 1) * sizeof *grown);
+  if (grown == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for %zu tokens", l->n + 1);
+  l->at = grown;
+  l->at[l->n++] = id;
+  return SLUICE_OK;
+}
+
+sluice_status local_open(const struct engine *e, const char *policy, uint64_t seed, struct local_talk **out,
+                         struct sluice_error *err) {
+  if (model_tokenizer(e->model) == NULL) {
+    return sluice_fail(err, SLUICE_INPUT, "%s: no tokenizer.json, so no text can be read or written",
+                       model_directory(e->model));
+  }
+  struct local_talk *t = calloc(1, sizeof *t);
+  if (t == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for a dialogue");
+  t->engine = e;
+  t->vocab = model_configuration(e->model)->vocab;
+  t->logits = sluice_alloc_aligned((size_t)t->vocab * sizeof *t->logits);
+  struct session_options o = {.policy = policy, .threads = e->threads, .kernel = e->kernel, .seed = seed};
+  sluice_status st = t->logits == NULL ? sluice_fail(err, SLUICE_NOMEM, "no memory for %d logits", t->vocab)
+                                       : session_open(e->model, &o, &t->session, err);
+  if (st != SLUICE_OK) {
+    local_close(t);
+    return st;
+  }
+  *out = t;
+  return SLUICE_OK;
+}
+
+void local_close(struct local_talk *t) {
+  if (t == NULL) return;
+  session_close(t->session);
+  free(t->logits);
+  free(t);
+}
+
+const struct session *local_session(const struct local_talk *t) { return t->session; }
+
+/* ---- encoding ------------------------------------------------------------------------------------------------- */
+static sluice_status encode(const struct local_talk *t, const char *text, size_t len, unsigned flags, struct ids *out,
+                            struct sluice_error *err) {
+  if (len == 0) return SLUICE_OK;
+  return tokenizer_encode(model_tokenizer(t->engine->model), (struct slice){text, len}, flags, &out->at, &out->n, err);
+}
+
+static sluice_status encode_control(const struct local_talk *t, const char *text, struct ids *out,
+                                    struct sluice_error *err) {
+  return encode(t, text, strlen(text), TOKENIZE_SPECIALS, out, err);
+}
+
+/* Encodes up to three strings as one plain text, so that tokens form across their borders. */
+static sluice_status encode_joined(const struct local_talk *t, const char *label, struct slice a, struct slice b,
+                                   struct ids *out, struct sluice_error *err) {
+  struct buffer joined;
+  buffer_init(&joined, TALK_TEXT_LIMIT);
+  sluice_status st = buffer_append_str(&joined, label, err);
+  if (st == SLUICE_OK) st = buffer_append(&joined, a.ptr, a.len, err);
+  if (st == SLUICE_OK) st = buffer_append(&joined, b.ptr, b.len, err);
+  if (st == SLUICE_OK) st = encode(t, joined.ptr, joined.len, TOKENIZE_PLAIN, out, err);
+  buffer_free(&joined);
+  return st;
+}
+
+/* What opens a dialogue: the template's control text, or the model's own BOS. */
+static sluice_status encode_begin(const struct local_talk *t, struct ids *out, struct sluice_error *err) {
+  if (session_position(t->session) > 0) return SLUICE_OK;
+  const struct chat_template *chat = t->engine->chat;
+  if (chat != NULL && chat->begin != NULL) return encode_control(t, chat->begin, out, err);
+  int32_t bos = model_configuration(t->engine->model)->bos;
+  return bos >= 0 ? ids_push(out, bos, err) : SLUICE_OK;
+}
+
+static sluice_status append(struct local_talk *t, struct session *s, const int32_t *ids, size_t n, float *logits,
+                            struct sluice_error *err) {
+  if (n == 0) return SLUICE_OK;
+  sluice_status st = session_append(s, ids, n, logits, logits != NULL ? 1 : 0, err);
+  if (st == SLUICE_OK && s == t->session) t->logits_known = t->logits_known || logits == t->logits;
+  return st;
+}
+
+static sluice_status check_usable(const struct local_talk *t, bool needs_template, struct sluice_error *err) {
+  if (t->broken) {
+    return sluice_fail(err, SLUICE_INTERNAL, "an earlier call failed inside a turn: restore a snapshot or open a new talk");
+  }
+  if (needs_template && t->engine->chat == NULL) {
+    char choices[256];
+    template_choices(choices, sizeof choices);
+    return sluice_fail(err, SLUICE_USAGE,
+                       "%s: no chat template is known for this model's special tokens; name one of: %s (--template, or "
+                       "\"template\" in a suite's engine)",
+                       model_directory(t->engine->model), choices);
+  }
+  return SLUICE_OK;
+}
+
+/* ---- fed turns ------------------------------------------------------------------------------------------------ */
+static sluice_status close_turn(struct local_talk *t, struct sluice_error *err) {
+  struct ids ids = {0};
+  sluice_status st = encode_control(t, t->engine->chat->close, &ids, err);
+  if (st == SLUICE_OK) st = append(t, t->session, ids.at, ids.n, t->logits, err);
+  if (st == SLUICE_OK) st = session_end_turn(t->session, err);
+  ids_free(&ids);
+  return st;
+}
+
+sluice_status local_feed(struct local_talk *t, enum role role, struct slice text, struct sluice_error *err) {
+  sluice_status st = check_usable(t, true, err);
+  if (st != SLUICE_OK) return st;
+  const struct chat_template *chat = t->engine->chat;
+  struct ids ids = {0};
+  st = encode_begin(t, &ids, err);
+  if (st == SLUICE_OK) st = encode_control(t, chat->open[role].control, &ids, err);
+  if (st == SLUICE_OK) st = encode_joined(t, chat->open[role].label, text, (struct slice){0}, &ids, err);
+  if (st == SLUICE_OK) st = encode_control(t, chat->close, &ids, err);
+  if (st == SLUICE_OK) {
+    st = append(t, t->session, ids.at, ids.n, t->logits, err);
+    if (st == SLUICE_OK && role == ROLE_BOT) st = session_end_turn(t->session, err);
+    t->broken = st != SLUICE_OK;
+  }
+  ids_free(&ids);
+  return st;
+}
+
+/* ---- choosing ------------------------------------------------------------------------------------------------- */
+/* The tokens of prefix + choice. BPE may merge across the border ("ro" + "ck"), so a choice is encoded together with its
+ * prefix. `shared` tokens are common to the prefix's own encoding and to every choice's; scores count what comes after
+ * them. Normally that is the choice exactly. Where a border merges, the scored tokens of all choices begin at the same
+ * earlier token, so that their sums stay comparable. */
+struct choice_tokens {
+  struct ids prefix; /* begin, opening and prefix */
+  struct ids *each;  /* [n] prefix + choice, without begin and opening */
+  size_t n;
+  size_t opening; /* tokens of begin and opening */
+  size_t shared;  /* of `each`, after the opening */
+};
+
+static void choice_tokens_free(struct choice_tokens *c) {
+  ids_free(&c->prefix);
+  for (size_t i = 0; c->each != NULL && i < c->n; i++) ids_free(&c->each[i]);
+  free(c->each);
+}
+
+static sluice_status choice_tokens_make(const struct local_talk *t, struct slice prefix, const struct slice *choices,
+                                        size_t n, struct choice_tokens *c, struct sluice_error *err) {
+  const struct turn_opening *open = &t->engine->chat->open[ROLE_BOT];
+  *c = (struct choice_tokens){.n = n};
+  sluice_status st = encode_begin(t, &c->prefix, err);
+  if (st == SLUICE_OK) st = encode_control(t, open->control, &c->prefix, err);
+  c->opening = c->prefix.n;
+  if (st == SLUICE_OK) st = encode_joined(t, open->label, prefix, (struct slice){0}, &c->prefix, err);
+  if (st != SLUICE_OK) return st;
+  c->each = calloc(n, sizeof *c->each);
+  if (c->each == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for %zu choices", n);
+  c->shared = c->prefix.n - c->opening;
+  for (size_t i = 0; i < n; i++) {
+    st = encode_joined(t, open->label, prefix, choices[i], &c->each[i], err);
+    if (st != SLUICE_OK) return st;
+    size_t same = 0;
+    while (same < c->shared && same < c->each[i].n && c->each[i].at[same] == c->prefix.at[c->opening + same]) same++;
+    c->shared = same;
+  }
+  for (size_t i = 0; i < n; i++) {
+    if (c->each[i].n == c->shared) {
+      return sluice_fail(err, SLUICE_USAGE, "choice %zu (\"%.*s\") adds no token to its prefix", i + 1,
+                         (int)(choices[i].len < 40 ? choices[i].len : 40), choices[i].len > 0 ? choices[i].ptr : "");
+    }
+  }
+  return SLUICE_OK;
+}
+
+/* Scores one choice's tokens from the logits after the shared part; the fork is dropped. scratch: [vocab]. */
+static sluice_status score_choice(struct local_talk *t, const int32_t *ids, size_t n, float *scratch, double *sum,
+                                  double *first, struct sluice_error *err) {
+  struct session *fork = NULL;
+  double lse = logits_log_sum(t->logits, t->vocab);
+  *first = (double)t->logits[ids[0]] - lse;
+  *sum = *first;
+  sluice_status st = n > 1 ? session_fork(t->session, &fork, err) : SLUICE_OK;
+  for (size_t i = 1; i < n && st == SLUICE_OK; i++) {
+    st = session_append(fork, &ids[i - 1], 1, scratch, 1, err);
+    if (st == SLUICE_OK) *sum += (double)scratch[ids[i]] - logits_log_sum(scratch, t->vocab);
+  }
+  session_close(fork);
+  if (st == SLUICE_OK && isnan(*sum)) st = sluice_fail(err, SLUICE_INTERNAL, "the model's logits are not finite");
+  return st;
+}
+
+static size_t most_likely(const struct choice_scores *scores, size_t n) {
+  size_t best = 0;
+  for (size_t i = 1; i < n; i++) {
+    if (scores->logprob[i] > scores->logprob[best]) best = i;
+  }
+  return best;
+}
+
+static sluice_status score_and_commit(struct local_talk *t, const struct choice_tokens *c, struct choice_scores *scores,
+                                      size_t (*commit)(void *ctx, const struct choice_scores *, size_t n), void *ctx,
+                                      float *scratch, struct sluice_error *err) {
+  sluice_status st = append(t, t->session, c->prefix.at, c->opening + c->shared, t->logits, err);
+  if (st == SLUICE_OK && !t->logits_known) {
+    st = sluice_fail(err, SLUICE_USAGE, "nothing stands before the choices: feed a turn first or give a prefix");
+  }
+  for (size_t i = 0; i < c->n && st == SLUICE_OK; i++) {
+    size_t n = c->each[i].n - c->shared;
+    scores->tokens[i] = (int)n;
+    st = score_choice(t, c->each[i].at + c->shared, n, scratch, &scores->logprob[i], &scores->first_logprob[i], err);
+  }
+  if (st != SLUICE_OK) return st;
+  size_t chosen = commit != NULL ? commit(ctx, scores, c->n) : most_likely(scores, c->n);
+  if (chosen >= c->n) {
+    return sluice_fail(err, SLUICE_INTERNAL, "choice %zu was committed, but there are only %zu", chosen, c->n);
+  }
+  st = append(t, t->session, c->each[chosen].at + c->shared, c->each[chosen].n - c->shared, t->logits, err);
+  return st == SLUICE_OK ? close_turn(t, err) : st;
+}
+
+sluice_status local_choose(struct local_talk *t, struct slice prefix, const struct slice *choices, size_t n,
+                           struct choice_scores *scores,
+                           size_t (*commit)(void *ctx, const struct choice_scores *, size_t n), void *ctx,
+                           struct sluice_error *err) {
+  sluice_status st = check_usable(t, true, err);
+  if (st != SLUICE_OK) return st;
+  if (n == 0) return sluice_fail(err, SLUICE_USAGE, "no choices to choose from");
+  struct choice_tokens tokens;
+  float *scratch = sluice_alloc_aligned((size_t)t->vocab * sizeof *scratch);
+  st = choice_tokens_make(t, prefix, choices, n, &tokens, err);
+  if (st == SLUICE_OK && scratch == NULL) st = sluice_fail(err, SLUICE_NOMEM, "no memory for %d logits", t->vocab);
+  if (st == SLUICE_OK) {
+    st = score_and_commit(t, &tokens, scores, commit, ctx, scratch, err);
+    t->broken = st != SLUICE_OK;
+  }
+  choice_tokens_free(&tokens);
+  free(scratch);
+  return st;
+}
+
+/* ---- generating ----------------------------------------------------------------------------------------------- */
+struct generation {
+  struct local_talk *talk;
+  struct session *session; /* where it runs: the talk's own, or a fork */
+  float *logits;           /* of that session */
+  struct sampler sampler;
+  int max_tokens;
+  piece_fn tap;
+  void *ctx;
+  struct buffer *text;
+  struct talk_timing *timing;
+  struct slice tail; /* bytes of the last token before a stop text; not yet in the session */
+};
+
+static bool ends_turn(const struct local_talk *t, int32_t id) {
+  return id == model_configuration(t->engine->model)->eos || tokenizer_is_special(model_tokenizer(t->engine->model), id);
+}
+
+/* Cuts bytes at the template's stop text. The stop text is one byte in every template of the table, so that it cannot
+ * be split over tokens. */
+static bool cut_at_stop(const struct local_talk *t, struct slice *bytes) {
+  const char *stop = t->engine->chat->stop_text;
+  const char *found = stop != NULL && bytes->len > 0 ? memchr(bytes->ptr, stop[0], bytes->len) : NULL;
+  if (found == NULL) return false;
+  bytes->len = (size_t)(found - bytes->ptr);
+  return true;
+}
+
+/* Delivers one token. *done is set with *outcome when it was the last; *fed tells whether the token belongs in the context. */
+static sluice_status deliver(struct generation *g, int32_t id, bool *done, bool *fed, enum outcome *outcome,
+                             struct sluice_error *err) {
+  const struct local_talk *t = g->talk;
+  double lp = (double)g->logits[id] - logits_log_sum(g->logits, t->vocab);
+  if (isnan(lp)) return sluice_fail(err, SLUICE_INTERNAL, "the model's logits are not finite");
+  *done = true;
+  *fed = false;
+  *outcome = OUTCOME_DONE;
+  if (ends_turn(t, id)) return SLUICE_OK;
+  if (g->timing->output_tokens++ == 0) g->timing->first_token_ns = clock_mono_ns();
+  struct slice bytes = tokenizer_bytes(model_tokenizer(t->engine->model), id);
+  bool stop = cut_at_stop(t, &bytes);
+  if (stop) g->tail = bytes;
+  sluice_status st = buffer_append(g->text, bytes.ptr, bytes.len, err);
+  if (st != SLUICE_OK) return st;
+  struct piece piece = {.channel = CHANNEL_CONTENT, .bytes = bytes, .token = id, .logprob = (float)lp, .surprisal = (float)-lp};
+  bool on = g->tap == NULL || (stop && bytes.len == 0) || g->tap(g->ctx, &piece);
+  if (!on) *outcome = OUTCOME_STOPPED;
+  *done = stop || !on;
+  *fed = !stop;
+  return SLUICE_OK;
+}
+
+static sluice_status generate_tokens(struct generation *g, enum outcome *outcome, struct sluice_error *err) {
+  bool done = false;
+  for (int i = 0; i < g->max_tokens && !done; i++) {
+    bool fed = false;
+    int32_t id = sampler_pick(&g->sampler, g->logits, g->talk->vocab);
+    sluice_status st = deliver(g, id, &done, &fed, outcome, err);
+    if (st == SLUICE_OK && fed) st = append(g->talk, g->session, &id, 1, g->logits, err);
+    if (st != SLUICE_OK) return st;
+  }
+  if (!done) *outcome = OUTCOME_TRUNCATED;
+  return SLUICE_OK;
+}
+
+/* Runs the generation in a fork, then feeds the caller's text instead of what came out. */
+static sluice_status generate_aside(struct generation *g, const struct ids *before, size_t opening, struct slice prefix,
+                                    struct slice commit_text, enum outcome *outcome, struct sluice_error *err) {
+  struct local_talk *t = g->talk;
+  struct ids committed = {0};
+  struct session *fork = NULL;
+  sluice_status st = append(t, t->session, before->at, opening, t->logits, err);
+  if (st == SLUICE_OK) st = session_fork(t->session, &fork, err);
+  g->session = fork;
+  g->logits = sluice_alloc_aligned((size_t)t->vocab * sizeof *g->logits);
+  if (st == SLUICE_OK && g->logits == NULL) st = sluice_fail(err, SLUICE_NOMEM, "no memory for %d logits", t->vocab);
+  if (st == SLUICE_OK) {
+    memcpy(g->logits, t->logits, (size_t)t->vocab * sizeof *g->logits);
+    st = append(t, fork, before->at + opening, before->n - opening, g->logits, err);
+  }
+  if (st == SLUICE_OK) st = generate_tokens(g, outcome, err);
+  session_close(fork);
+  free(g->logits);
+  g->logits = NULL;
+  if (st == SLUICE_OK) {
+    st = encode_joined(t, t->engine->chat->open[ROLE_BOT].label, prefix, commit_text, &committed, err);
+  }
+  if (st == SLUICE_OK) st = append(t, t->session, committed.at, committed.n, t->logits, err);
+  ids_free(&committed);
+  return st;
+}
+
+static sluice_status generate_here(struct generation *g, const struct ids *before, enum outcome *outcome,
+                                   struct sluice_error *err) {
+  struct local_talk *t = g->talk;
+  struct ids tail = {0};
+  g->session = t->session;
+  g->logits = t->logits;
+  sluice_status st = append(t, t->session, before->at, before->n, t->logits, err);
+  if (st == SLUICE_OK && !t->logits_known) {
+    st = sluice_fail(err, SLUICE_USAGE, "nothing to continue: feed a turn first or give a prefix");
+  }
+  if (st == SLUICE_OK) st = generate_tokens(g, outcome, err);
+  if (st == SLUICE_OK) st = encode(t, g->tail.ptr, g->tail.len, TOKENIZE_PLAIN, &tail, err);
+  if (st == SLUICE_OK) st = append(t, t->session, tail.at, tail.n, t->logits, err);
+  ids_free(&tail);
+  return st;
+}
+
+sluice_status local_generate(struct local_talk *t, struct slice prefix, const struct generate_options *o, piece_fn tap,
+                             void *ctx, const struct slice *commit_text, struct buffer *text, enum outcome *outcome,
+                             struct talk_timing *timing, struct sluice_error *err) {
+  struct generation g = {.talk = t, .max_tokens = o->max_tokens > 0 ? o->max_tokens : 256, .tap = tap, .ctx = ctx,
+                         .text = text, .timing = timing};
+  *timing = (struct talk_timing){.started_ns = clock_mono_ns(), .attempts = 1};
+  sluice_status st = check_usable(t, true, err);
+  if (st == SLUICE_OK) st = sampler_open(&g.sampler, o, t->vocab, err);
+  if (st != SLUICE_OK) return st;
+  struct ids before = {0};
+  const struct turn_opening *open = &t->engine->chat->open[ROLE_BOT];
+  st = encode_begin(t, &before, err);
+  if (st == SLUICE_OK) st = encode_control(t, open->control, &before, err);
+  size_t opening = before.n;
+  if (st == SLUICE_OK) st = encode_joined(t, open->label, prefix, (struct slice){0}, &before, err);
+  if (st == SLUICE_OK) {
+    timing->prompt_tokens = (int)(session_position(t->session) + before.n);
+    st = commit_text != NULL ? generate_aside(&g, &before, opening, prefix, *commit_text, outcome, err)
+                             : generate_here(&g, &before, outcome, err);
+    timing->ended_ns = clock_mono_ns();
+    if (st == SLUICE_OK) st = close_turn(t, err);
+    t->broken = st != SLUICE_OK;
+  }
+  ids_free(&before);
+  sampler_close(&g.sampler);
+  return st;
+}
+
+/* ---- perplexity ----------------------------------------------------------------------------------------------- */
+static size_t score_rows(int vocab) {
+  size_t rows = SCORE_LOGITS_BYTES / ((size_t)vocab * sizeof(float));
+  return rows < 1 ? 1 : rows > SCORE_ROWS ? SCORE_ROWS : rows;
+}
+
+/* Feeds ids and sums the surprisal of each under the logits before it. rows: [n_rows][vocab]. */
+static sluice_status score_text(struct local_talk *t, const struct ids *ids, float *rows, size_t n_rows,
+                                void (*per_token)(void *ctx, uint64_t position, double nats), void *ctx, double *nats,
+                                size_t *tokens, struct sluice_error *err) {
+  for (size_t at = 0; at < ids->n; at += n_rows) {
+    size_t n = ids->n - at < n_rows ? ids->n - at : n_rows;
+    uint64_t position = session_position(t->session);
+    sluice_status st = session_append(t->session, ids->at + at, n, rows, n, err);
+    if (st != SLUICE_OK) return st;
+    for (size_t i = 0; i < n; i++) {
+      const float *before = i > 0 ? rows + (i - 1) * (size_t)t->vocab : t->logits;
+      if (i == 0 && !t->logits_known) continue; /* nothing came before the very first token */
+      double s = logits_log_sum(before, t->vocab) - (double)before[ids->at[at + i]];
+      if (isnan(s)) return sluice_fail(err, SLUICE_INTERNAL, "the model's logits are not finite");
+      *nats += s;
+      ++*tokens;
+      if (per_token != NULL) per_token(ctx, position + i, s);
+    }
+    memcpy(t->logits, rows + (n - 1) * (size_t)t->vocab, (size_t)t->vocab * sizeof *t->logits);
+    t->logits_known = true;
+  }
+  return SLUICE_OK;
+}
+
+sluice_status local_perplexity(struct local_talk *t, struct slice text,
+                               void (*per_token)(void *ctx, uint64_t position, double nats), void *ctx, double *nats,
+                               size_t *tokens, struct sluice_error *err) {
+  *nats = 0;
+  *tokens = 0;
+  sluice_status st = check_usable(t, false, err);
+  if (st != SLUICE_OK) return st;
+  struct ids begin = {0}, ids = {0};
+  size_t n_rows = score_rows(t->vocab);
+  float *rows = sluice_alloc_aligned(n_rows * (size_t)t->vocab * sizeof *rows);
+  st = rows == NULL ? sluice_fail(err, SLUICE_NOMEM, "no memory for %zu rows of logits", n_rows)
+                    : encode_begin(t, &begin, err);
+  if (st == SLUICE_OK) st = encode(t, text.ptr, text.len, TOKENIZE_PLAIN, &ids, err);
+  if (st == SLUICE_OK) {
+    st = append(t, t->session, begin.at, begin.n, t->logits, err);
+    if (st == SLUICE_OK) st = score_text(t, &ids, rows, n_rows, per_token, ctx, nats, tokens, err);
+    t->broken = st != SLUICE_OK;
+  }
+  ids_free(&begin);
+  ids_free(&ids);
+  free(rows);
+  return st;
+}
+
+/* ---- snapshots: magic, SHA-256 of the engine's identity, last logits, the session's own bytes ---------------------- */
+#define SNAPSHOT_MAGIC "SLTALK1\n"
+#define SNAPSHOT_HEAD (8 + SHA256_BYTES + 1)
+
+sluice_status local_snapshot(const struct local_talk *t, unsigned char **bytes, size_t *len, struct sluice_error *err) {
+  sluice_status st = check_usable(t, false, err);
+  if (st != SLUICE_OK) return st;
+  unsigned char *inner = NULL;
+  size_t inner_len = 0, logits_len = (size_t)t->vocab * sizeof *t->logits;
+  st = session_snapshot(t->session, &inner, &inner_len, err);
+  if (st != SLUICE_OK) return st;
+  unsigned char *all = malloc(SNAPSHOT_HEAD + logits_len + inner_len);
+  if (all == NULL) {
+    free(inner);
+    return sluice_fail(err, SLUICE_NOMEM, "no memory for a snapshot of %zu bytes", inner_len);
+  }
+  memcpy(all, SNAPSHOT_MAGIC, 8);
+  sha256(t->engine->identity, strlen(t->engine->identity), all + 8);
+  all[8 + SHA256_BYTES] = t->logits_known ? 1 : 0;
+  memcpy(all + SNAPSHOT_HEAD, t->logits, logits_len);
+  memcpy(all + SNAPSHOT_HEAD + logits_len, inner, inner_len);
+  free(inner);
+  *bytes = all;
+  *len = SNAPSHOT_HEAD + logits_len + inner_len;
+  return SLUICE_OK;
+}
+
+sluice_status local_restore(struct local_talk *t, const unsigned char *bytes, size_t len, struct sluice_error *err) {
+  size_t logits_len = (size_t)t->vocab * sizeof *t->logits;
+  unsigned char identity[SHA256_BYTES];
+  sha256(t->engine->identity, strlen(t->engine->identity), identity);
+  if (len < SNAPSHOT_HEAD || memcmp(bytes, SNAPSHOT_MAGIC, 8) != 0) {
+    return sluice_fail(err, SLUICE_INPUT, "not a snapshot of a talk (%zu bytes)", len);
+  }
+  if (memcmp(bytes + 8, identity, SHA256_BYTES) != 0) {
+    return sluice_fail(err, SLUICE_INPUT, "the snapshot was taken with other weights, tokenizer, template, kernel or threads");
+  }
+  if (len < SNAPSHOT_HEAD + logits_len || bytes[8 + SHA256_BYTES] > 1) {
+    return sluice_fail(err, SLUICE_INPUT, "the snapshot is cut short (%zu bytes)", len);
+  }
+  sluice_status st = session_restore(t->session, bytes + SNAPSHOT_HEAD + logits_len, len - SNAPSHOT_HEAD - logits_len, err);
+  t->broken = st != SLUICE_OK;
+  if (st != SLUICE_OK) return st;
+  t->logits_known = bytes[8 + SHA256_BYTES] == 1;
+  memcpy(t->logits, bytes + SNAPSHOT_HEAD, logits_len);
+  return SLUICE_OK;
+}
