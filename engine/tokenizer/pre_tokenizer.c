@@ -1,0 +1,95 @@
+/* The pre_tokenizer of tokenizer.json as a list of splitters: ByteLevel, or a Sequence of Split and Digits that ends in
+ * ByteLevel. */
+#include <cjson/cJSON.h>
+#include <string.h>
+
+#include "engine/tokenizer/tokenizer.h"
+
+/* Where we are, for messages: the file, and the step's place in the Sequence. */
+struct step_place {
+  const char *path;
+  char key[64];
+};
+
+static const char *string_of(const cJSON *object, const char *key) {
+  const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+  return cJSON_IsString(item) ? item->valuestring : "";
+}
+
+static sluice_status add_split(struct tokenizer *t, const struct step_place *at, const char *pattern, bool literal,
+                               struct sluice_error *err) {
+  if (t->n_splits == TOKENIZER_MAX_SPLITS)
+    return sluice_fail(err, SLUICE_LIMIT, "%s: %s: more than %d splitting steps", at->path, at->key,
+                       (int)TOKENIZER_MAX_SPLITS);
+  char where[512];
+  snprintf(where, sizeof where, "%.400s: %s", at->path, at->key);
+  sluice_status st = splitter_open(&t->splits[t->n_splits], where, pattern, literal, err);
+  if (!st) t->n_splits++;
+  return st;
+}
+
+static sluice_status add_byte_level(struct tokenizer *t, const struct step_place *at, const cJSON *step,
+                                    struct sluice_error *err) {
+  /* The library's own default for both keys is true. */
+  if (!cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(step, "add_prefix_space")))
+    return sluice_fail(err, SLUICE_UNSUPPORTED,
+                       "%s: %s.add_prefix_space is not false; text is never given a space that it does not have", at->path,
+                       at->key);
+  if (cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(step, "use_regex"))) return SLUICE_OK;
+  return add_split(t, at, SPLIT_PATTERN_GPT2, false, err);
+}
+
+static sluice_status add_split_step(struct tokenizer *t, const struct step_place *at, const cJSON *step,
+                                    struct sluice_error *err) {
+  /* "Removed" with invert drops the gaps between matches. Published patterns leave no gap, and here a gap is kept. */
+  const char *behavior = string_of(step, "behavior");
+  bool invert = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(step, "invert"));
+  if (strcmp(behavior, "Isolated") != 0 && !(strcmp(behavior, "Removed") == 0 && invert))
+    return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: %s.behavior: \"%s\"%s is not done here; \"Isolated\" is", at->path,
+                       at->key, behavior, invert ? " with invert" : "");
+  const cJSON *pattern = cJSON_GetObjectItemCaseSensitive(step, "pattern");
+  const char *regex = string_of(pattern, "Regex"), *text = string_of(pattern, "String");
+  if (*regex) return add_split(t, at, regex, false, err);
+  if (*text) return add_split(t, at, text, true, err);
+  return sluice_fail(err, SLUICE_INPUT, "%s: %s.pattern: neither {\"Regex\": ...} nor {\"String\": ...}", at->path, at->key);
+}
+
+static sluice_status add_step(struct tokenizer *t, const struct step_place *at, const cJSON *step, bool *byte_level,
+                              struct sluice_error *err) {
+  const char *type = string_of(step, "type");
+  if (*byte_level)
+    return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: %s: a step after ByteLevel is not done here", at->path, at->key);
+  if (strcmp(type, "ByteLevel") == 0) {
+    *byte_level = true;
+    return add_byte_level(t, at, step, err);
+  }
+  if (strcmp(type, "Split") == 0) return add_split_step(t, at, step, err);
+  if (strcmp(type, "Digits") == 0) {
+    bool each = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(step, "individual_digits"));
+    return add_split(t, at, each ? "\\p{N}" : "\\p{N}+", false, err);
+  }
+  return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: %s.type: \"%s\" is not done here; ByteLevel, Split and Digits are",
+                     at->path, at->key, type);
+}
+
+sluice_status pre_tokenizer_load(struct tokenizer *t, const char *path, const struct cJSON *root,
+                                 struct sluice_error *err) {
+  const cJSON *pre = cJSON_GetObjectItemCaseSensitive(root, "pre_tokenizer");
+  struct step_place at = {path, "pre_tokenizer"};
+  bool byte_level = false;
+  sluice_status st = SLUICE_OK;
+  if (strcmp(string_of(pre, "type"), "Sequence") == 0) {
+    const cJSON *step, *steps = cJSON_GetObjectItemCaseSensitive(pre, "pretokenizers");
+    size_t i = 0;
+    cJSON_ArrayForEach(step, steps) {
+      snprintf(at.key, sizeof at.key, "pre_tokenizer.pretokenizers[%zu]", i++);
+      if ((st = add_step(t, &at, step, &byte_level, err))) return st;
+    }
+  } else if (cJSON_IsObject(pre)) {
+    if ((st = add_step(t, &at, pre, &byte_level, err))) return st;
+  }
+  if (byte_level) return SLUICE_OK;
+  return sluice_fail(err, SLUICE_UNSUPPORTED,
+                     "%s: pre_tokenizer: no ByteLevel step; only byte-level BPE is done here (a SentencePiece model is not)",
+                     path);
+}
