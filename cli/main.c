@@ -1,0 +1,50 @@
+/* sluice VERB ...: finds the verb in the table and hands over. A new verb is one file and one line here. */
+#include "base/base.h"
+#include "cli/verbs.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int verb_version(int argc, char **argv) {
+  (void)argc, (void)argv;
+  printf("sluice %s\n", SLUICE_VERSION);
+  return 0;
+}
+
+static const struct {
+  const char *name;
+  int (*fn)(int argc, char **argv);
+  const char *summary;
+} verbs[] = {
+    {"data", verb_data, "list, make and show benchmark dialogues and training text"},
+    {"version", verb_version, "print the version"},
+};
+enum { VERBS = sizeof verbs / sizeof *verbs };
+
+static void print_verbs(FILE *out) {
+  fputs("sluice: watch what a language model says while it says it, and measure what a cache policy keeps\n\n"
+        "Usage: sluice VERB [options]        sluice VERB -h shows examples\n\n",
+        out);
+  for (size_t i = 0; i < VERBS; i++) fprintf(out, "  %-12s %s\n", verbs[i].name, verbs[i].summary);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2) {
+    print_verbs(stderr);
+    return sluice_exit_code(SLUICE_USAGE);
+  }
+  const char *word = argv[1], *names[VERBS + 1] = {0};
+  if (!strcmp(word, "-h") || !strcmp(word, "--help") || !strcmp(word, "help")) {
+    print_verbs(stdout);
+    return 0;
+  }
+  if (!strcmp(word, "--version")) word = "version";
+  for (size_t i = 0; i < VERBS; i++) {
+    names[i] = verbs[i].name;
+    if (!strcmp(word, verbs[i].name)) return verbs[i].fn(argc - 1, argv + 1);
+  }
+  const char *near = suggest(word, names);
+  fprintf(stderr, "sluice: no verb \"%s\"%s%s%s; `sluice help` lists them\n", word, near ? ", did you mean \"" : "",
+          near ? near : "", near ? "\"?" : "");
+  return sluice_exit_code(SLUICE_USAGE);
+}

@@ -1,0 +1,7 @@
+/* cli: one file a verb. A verb takes its own argv (argv[0] is the verb) and returns the process's exit code. */
+#ifndef SLUICE_CLI_VERBS_H
+#define SLUICE_CLI_VERBS_H
+
+int verb_data(int argc, char **argv);
+
+#endif
