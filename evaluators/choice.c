@@ -55,6 +55,11 @@ static bool names_label(struct slice text, const char *label) {
   return false;
 }
 
+/* Where a choice's text is its letter, looking for it as a word would find every "A" of running text. */
+static bool only_label(const struct turn_choice *c) {
+  return c->label && slice_equal(trim(slice_of(c->text)), slice_of(c->label));
+}
+
 int choice_parse(const struct turn_choice *choices, size_t n, struct slice output) {
   struct slice text = trim(output);
   if (text.len == 0) return -1;
@@ -67,7 +72,7 @@ int choice_parse(const struct turn_choice *choices, size_t n, struct slice outpu
   if (count == 1) return found;
   if (count > 1) return -1;
   for (size_t i = 0; i < n; i++)
-    if (text_contains(text, choices[i].text)) found = (int)i, count++;
+    if (!only_label(&choices[i]) && text_contains(text, choices[i].text)) found = (int)i, count++;
   return count == 1 ? found : -1;
 }
 
