@@ -7,8 +7,8 @@
 #include "engine/engine.h"
 
 enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
-size_t dtype_size(enum dtype d);        /* bytes of one element: 4 or 2 */
-const char *dtype_name(enum dtype d);   /* as safetensors spells it: "F32", "F16", "BF16" */
+size_t dtype_size(enum dtype d);                                    /* bytes of one element: 4 or 2 */
+const char *dtype_name(enum dtype d);                               /* as safetensors spells it: "F32", "F16", "BF16" */
 float dtype_to_float(const void *data, enum dtype d, size_t index); /* exact: every F16 and BF16 is a float */
 
 /* A matrix in row-major order, as torch's Linear stores it: y = W x has rows outputs and cols inputs. data points into

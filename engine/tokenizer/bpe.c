@@ -1,6 +1,6 @@
-/* Byte-pair merging (Sennrich et al. 2016): the pair with the lowest rank merges first, of equal ranks the leftmost. Short
- * pieces are scanned again after every merge; long ones (a megabyte without a space is one piece) keep their candidates in a
- * heap, so that time stays near-linear. Both give the same ids. */
+/* Byte-pair merging (Sennrich et al. 2016): the pair with the lowest rank merges first, of equal ranks the leftmost.
+ * Short pieces are scanned again after every merge; long ones (a megabyte without a space is one piece) keep their
+ * candidates in a heap, so that time stays near-linear. Both give the same ids. */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +40,8 @@ void bpe_scratch_free(struct bpe_scratch *s) {
 static sluice_status byte_ids(const struct tokenizer *t, unsigned char byte, int32_t *id, struct sluice_error *err) {
   *id = t->byte_id[byte] >= 0 ? t->byte_id[byte] : t->unknown;
   if (*id >= 0) return SLUICE_OK;
-  return sluice_fail(err, SLUICE_INPUT, "the tokenizer has neither byte 0x%02x in its vocabulary nor an unk_token", byte);
+  return sluice_fail(err, SLUICE_INPUT, "the tokenizer has neither byte 0x%02x in its vocabulary nor an unk_token",
+                     byte);
 }
 
 static sluice_status encode_by_scan(const struct tokenizer *t, const char *piece, size_t len, struct id_list *out,
@@ -94,8 +95,8 @@ static struct bpe_candidate heap_pop(struct bpe_candidate *heap, size_t *n) {
   return top;
 }
 
-/* Room for len nodes and 2 * len candidates: len - 1 to begin with, and each of at most len - 1 merges takes one and adds
- * at most two. */
+/* Room for len nodes and 2 * len candidates: len - 1 to begin with, and each of at most len - 1 merges takes one and
+ * adds at most two. */
 static sluice_status make_room(struct bpe_scratch *s, size_t len, struct sluice_error *err) {
   if (s->n_nodes >= len) return SLUICE_OK;
   bpe_scratch_free(s);

@@ -1,5 +1,5 @@
-/* GPT-2's byte-to-unicode table: printable Latin-1 bytes stand for themselves, the other 68 are U+0100 and following in byte
- * order. Published in "Language Models are Unsupervised Multitask Learners" (Radford et al. 2019), encoder.py. */
+/* GPT-2's byte-to-unicode table: printable Latin-1 bytes stand for themselves, the other 68 are U+0100 and following in
+ * byte order. Published in "Language Models are Unsupervised Multitask Learners" (Radford et al. 2019), encoder.py. */
 #include "engine/tokenizer/tokenizer.h"
 
 static bool stands_for_itself(uint32_t byte) {

@@ -1,5 +1,6 @@
-/* tokenizer.json (the Hugging Face tokenizers library, version "1.0") into tables. What would change ids or lose bytes and is
- * not done here is refused by name: a normalizer, dropout, sub-word prefixes, byte fallback, stripping added tokens. */
+/* tokenizer.json (the Hugging Face tokenizers library, version "1.0") into tables. What would change ids or lose bytes
+ * and is not done here is refused by name: a normalizer, dropout, sub-word prefixes, byte fallback, stripping added
+ * tokens. */
 #include <cjson/cJSON.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -16,7 +17,8 @@ static bool asks_for_nothing(const cJSON *item) {
 
 static sluice_status refuse_unknown_work(const char *path, const cJSON *root, const cJSON *model,
                                          struct sluice_error *err) {
-  static const char *const keys[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", NULL};
+  static const char *const keys[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback",
+                                     NULL};
   for (size_t i = 0; keys[i]; i++)
     if (!asks_for_nothing(cJSON_GetObjectItemCaseSensitive(model, keys[i])))
       return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: model.%s is set; only plain byte-level BPE is done here", path,
@@ -67,7 +69,8 @@ static sluice_status find_size(struct tokenizer *t, const char *path, const cJSO
   return st ? st : bytes_map_init(&t->added_by_bytes, (size_t)cJSON_GetArraySize(added), err);
 }
 
-/* Whether the vocabulary's spelling of an id that is also an added token means that token: as it stands, or printable. */
+/* Whether the vocabulary's spelling of an id that is also an added token means that token: as it stands, or printable.
+ */
 static bool same_token(const struct tokenizer *t, int32_t id, const char *spelling, struct slice raw) {
   struct token_text text = t->texts[id];
   struct slice token = {t->pool.ptr + text.start, text.len};
@@ -165,7 +168,8 @@ static sluice_status load_merge(struct tokenizer *t, const char *path, const cJS
   if (made < 0)
     return sluice_fail(err, SLUICE_INPUT, "%s: model.merges[%d]: what it makes is not in model.vocab", path, rank);
   if (t->special[made]) /* else plain text could become a special token */
-    return sluice_fail(err, SLUICE_INPUT, "%s: model.merges[%d]: it makes the special token with id %d", path, rank, made);
+    return sluice_fail(err, SLUICE_INPUT, "%s: model.merges[%d]: it makes the special token with id %d", path, rank,
+                       made);
   merge_map_put(&t->merges, ids[0], ids[1], rank, made);
   return SLUICE_OK;
 }
@@ -194,7 +198,8 @@ static sluice_status read_added(struct tokenizer *t, const char *path, const cJS
                          stripping[i]);
   const cJSON *content = cJSON_GetObjectItemCaseSensitive(item, "content");
   if (!cJSON_IsString(content) || !content->valuestring[0])
-    return sluice_fail(err, SLUICE_INPUT, "%s: added_tokens[%zu].content is not a text of at least one byte", path, index);
+    return sluice_fail(err, SLUICE_INPUT, "%s: added_tokens[%zu].content is not a text of at least one byte", path,
+                       index);
   const char *text = content->valuestring;
   size_t len = strlen(text);
   int32_t id = 0;
@@ -202,12 +207,12 @@ static sluice_status read_added(struct tokenizer *t, const char *path, const cJS
   if (st) return st;
   int32_t other = bytes_map_get(t, &t->added_by_bytes, text, len);
   if (other >= 0 && other != id)
-    return sluice_fail(err, SLUICE_INPUT, "%s: added_tokens[%zu]: \"%.80s\" has id %d here and id %d before", path, index,
-                       text, id, other);
+    return sluice_fail(err, SLUICE_INPUT, "%s: added_tokens[%zu]: \"%.80s\" has id %d here and id %d before", path,
+                       index, text, id, other);
   if (other < 0) {
     if (t->texts[id].len)
-      return sluice_fail(err, SLUICE_INPUT, "%s: added_tokens[%zu]: id %d is already another token than \"%.80s\"", path,
-                         index, id, text);
+      return sluice_fail(err, SLUICE_INPUT, "%s: added_tokens[%zu]: id %d is already another token than \"%.80s\"",
+                         path, index, id, text);
     t->texts[id] = (struct token_text){(uint32_t)t->pool.len, (uint32_t)len};
     if ((st = buffer_append(&t->pool, text, len, err))) return st;
     bytes_map_put(t, &t->added_by_bytes, id);
@@ -271,7 +276,8 @@ static sluice_status load_unknown(struct tokenizer *t, const char *path, const c
   return sluice_fail(err, SLUICE_INPUT, "%s: model.unk_token is not in model.vocab", path);
 }
 
-sluice_status tokenizer_load(struct tokenizer *t, const char *path, const struct cJSON *root, struct sluice_error *err) {
+sluice_status tokenizer_load(struct tokenizer *t, const char *path, const struct cJSON *root,
+                             struct sluice_error *err) {
   buffer_init(&t->pool, TOKENIZER_MAX_FILE);
   if (!cJSON_IsObject(root)) return sluice_fail(err, SLUICE_INPUT, "%s: not a JSON object", path);
   const cJSON *model = cJSON_GetObjectItemCaseSensitive(root, "model");

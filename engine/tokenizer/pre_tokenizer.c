@@ -33,8 +33,8 @@ static sluice_status add_byte_level(struct tokenizer *t, const struct step_place
   /* The library's own default for both keys is true. */
   if (!cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(step, "add_prefix_space")))
     return sluice_fail(err, SLUICE_UNSUPPORTED,
-                       "%s: %s.add_prefix_space is not false; text is never given a space that it does not have", at->path,
-                       at->key);
+                       "%s: %s.add_prefix_space is not false; text is never given a space that it does not have",
+                       at->path, at->key);
   if (cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(step, "use_regex"))) return SLUICE_OK;
   return add_split(t, at, SPLIT_PATTERN_GPT2, false, err);
 }
@@ -51,7 +51,8 @@ static sluice_status add_split_step(struct tokenizer *t, const struct step_place
   const char *regex = string_of(pattern, "Regex"), *text = string_of(pattern, "String");
   if (*regex) return add_split(t, at, regex, false, err);
   if (*text) return add_split(t, at, text, true, err);
-  return sluice_fail(err, SLUICE_INPUT, "%s: %s.pattern: neither {\"Regex\": ...} nor {\"String\": ...}", at->path, at->key);
+  return sluice_fail(err, SLUICE_INPUT, "%s: %s.pattern: neither {\"Regex\": ...} nor {\"String\": ...}", at->path,
+                     at->key);
 }
 
 static sluice_status add_step(struct tokenizer *t, const struct step_place *at, const cJSON *step, bool *byte_level,
@@ -89,7 +90,7 @@ sluice_status pre_tokenizer_load(struct tokenizer *t, const char *path, const st
     if ((st = add_step(t, &at, pre, &byte_level, err))) return st;
   }
   if (byte_level) return SLUICE_OK;
-  return sluice_fail(err, SLUICE_UNSUPPORTED,
-                     "%s: pre_tokenizer: no ByteLevel step; only byte-level BPE is done here (a SentencePiece model is not)",
-                     path);
+  return sluice_fail(
+      err, SLUICE_UNSUPPORTED,
+      "%s: pre_tokenizer: no ByteLevel step; only byte-level BPE is done here (a SentencePiece model is not)", path);
 }

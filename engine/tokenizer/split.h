@@ -18,9 +18,9 @@ sluice_status splitter_open(struct splitter *s, const char *where, const char *p
 void splitter_close(struct splitter *s);
 
 typedef sluice_status (*split_fn)(void *ctx, const char *piece, size_t len, struct sluice_error *err);
-/* Cuts text by the first splitter, each piece by the second, and so on; calls fn on every piece, in order. Each match and
- * each gap between matches is a piece of its own, so the pieces joined are the text. Bytes that are not valid UTF-8 match
- * nothing: a run of them is one piece. Stops at the first error. */
+/* Cuts text by the first splitter, each piece by the second, and so on; calls fn on every piece, in order. Each match
+ * and each gap between matches is a piece of its own, so the pieces joined are the text. Bytes that are not valid UTF-8
+ * match nothing: a run of them is one piece. Stops at the first error. */
 sluice_status split_text(const struct splitter *splits, size_t n, struct slice text, split_fn fn, void *ctx,
                          struct sluice_error *err);
 

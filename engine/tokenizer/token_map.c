@@ -19,7 +19,9 @@ sluice_status merge_map_init(struct merge_map *m, size_t expected, struct sluice
   return SLUICE_OK;
 }
 
-static uint64_t pair_of(int32_t left, int32_t right) { return (uint64_t)(uint32_t)left << 32 | (uint32_t)right; }
+static uint64_t pair_of(int32_t left, int32_t right) {
+  return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+}
 
 /* Fibonacci hashing, folded: merges of one token sit in neighbouring pairs, which a plain mask would pile up. */
 static size_t pair_slot(uint64_t pair, size_t mask) {

@@ -102,13 +102,19 @@ struct slice tokenizer_bytes(const struct tokenizer *t, int32_t id) {
   return (struct slice){t->pool.ptr + t->texts[id].start, t->texts[id].len};
 }
 
-bool tokenizer_is_special(const struct tokenizer *t, int32_t id) { return id >= 0 && id < t->size && t->special[id]; }
+bool tokenizer_is_special(const struct tokenizer *t, int32_t id) {
+  return id >= 0 && id < t->size && t->special[id];
+}
 
 int32_t tokenizer_find(const struct tokenizer *t, const char *token) {
   int32_t id = bytes_map_get(t, &t->added_by_bytes, token, strlen(token));
   return id >= 0 ? id : bytes_map_get(t, &t->by_bytes, token, strlen(token));
 }
 
-int tokenizer_size(const struct tokenizer *t) { return t->size; }
+int tokenizer_size(const struct tokenizer *t) {
+  return t->size;
+}
 
-const char *tokenizer_hash(const struct tokenizer *t) { return t->hash; }
+const char *tokenizer_hash(const struct tokenizer *t) {
+  return t->hash;
+}

@@ -6,18 +6,19 @@
 #include "engine/tokenizer/split.h"
 
 enum {
-  TOKENIZER_MAX_FILE = 256 << 20,  /* bytes of tokenizer.json */
-  TOKENIZER_MAX_IDS = 1 << 21,     /* largest id + 1; the largest published vocabularies have 262,144 */
-  TOKENIZER_MAX_PIECE = 64 << 20,  /* bytes of one piece between two cuts of the splitting pattern */
-  TOKENIZER_MAX_SPLITS = 16        /* steps of a pre_tokenizer Sequence */
+  TOKENIZER_MAX_FILE = 256 << 20, /* bytes of tokenizer.json */
+  TOKENIZER_MAX_IDS = 1 << 21,    /* largest id + 1; the largest published vocabularies have 262,144 */
+  TOKENIZER_MAX_PIECE = 64 << 20, /* bytes of one piece between two cuts of the splitting pattern */
+  TOKENIZER_MAX_SPLITS = 16       /* steps of a pre_tokenizer Sequence */
 };
 
 /* ---- GPT-2's byte-to-unicode table (byte_level.c): every byte has a printable character ------------------------ */
 uint32_t byte_level_codepoint(unsigned char byte);
-/* Appends the printable form of raw bytes, and back. byte_level_decode returns false, leaving out as it was, when the text
- * holds a character that stands for no byte (an added token's own text). */
+/* Appends the printable form of raw bytes, and back. byte_level_decode returns false, leaving out as it was, when the
+ * text holds a character that stands for no byte (an added token's own text). */
 sluice_status byte_level_encode(const char *raw, size_t len, struct buffer *out, struct sluice_error *err);
-sluice_status byte_level_decode(const char *text, size_t len, struct buffer *out, bool *mapped, struct sluice_error *err);
+sluice_status byte_level_decode(const char *text, size_t len, struct buffer *out, bool *mapped,
+                                struct sluice_error *err);
 
 /* ---- maps (token_map.c): open addressing, a power of two of slots, at most half full ---------------------------- */
 struct merge {
@@ -30,7 +31,7 @@ struct merge_map {
 };
 sluice_status merge_map_init(struct merge_map *m, size_t expected, struct sluice_error *err);
 void merge_map_put(struct merge_map *m, int32_t left, int32_t right, int32_t rank, int32_t id); /* the last one wins */
-const struct merge *merge_map_get(const struct merge_map *m, int32_t left, int32_t right);      /* NULL: no such merge */
+const struct merge *merge_map_get(const struct merge_map *m, int32_t left, int32_t right); /* NULL: no such merge */
 
 struct bytes_map {
   int32_t *slots; /* ids; -1: empty */
@@ -50,7 +51,7 @@ struct tokenizer {
   struct buffer pool; /* the raw bytes of all tokens */
   struct token_text *texts;
   bool *special;
-  int size; /* largest id + 1 */
+  int size;                        /* largest id + 1 */
   struct bytes_map by_bytes;       /* model.vocab */
   struct bytes_map added_by_bytes; /* added_tokens: "é" may be one, while its two bytes are another token's */
   struct merge_map merges;
