@@ -11,6 +11,8 @@ size_t dtype_size(enum dtype d);                                    /* bytes of 
 const char *dtype_name(enum dtype d);                               /* as safetensors spells it: "F32", "F16", "BF16" */
 float dtype_to_float(const void *data, enum dtype d, size_t index); /* exact: every F16 and BF16 is a float */
 
+void dtype_from_float(void *data, enum dtype d, size_t index, float value); /* rounds to nearest even */
+
 /* A matrix in row-major order, as torch's Linear stores it: y = W x has rows outputs and cols inputs. data points into
  * the mapping (or into memory of the trainer) and is aligned to the element, no more. */
 struct weight {
