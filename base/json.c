@@ -93,22 +93,21 @@ static const char *find_nul_escape(const char *text, size_t len) {
   return NULL;
 }
 
-static sluice_status check_text(const char *name, char *text, size_t len, bool comments, struct sluice_error *err) {
-  size_t bad, offset;
+/* Makes `text`, a copy of `original`, what cJSON may read, or says where in the original it is wrong. */
+static sluice_status check_text(const char *name, const char *original, char *text, size_t len, bool comments,
+                                struct sluice_error *err) {
+  size_t bad, offset, valid = utf8_valid_prefix(text, len, &bad);
   const char *why;
   struct json_span root;
-  if (utf8_valid_prefix(text, len, &bad) < len) {
-    size_t at = bad < len ? bad : utf8_valid_prefix(text, len, &bad);
-    return fail_at(err, name, text, at, "not UTF-8");
-  }
+  if (valid < len) return fail_at(err, name, original, valid, "not UTF-8");
   if (len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) memset(text, ' ', 3); /* a byte order mark */
   if (comments) {
     size_t open = blank_comments(text, len);
-    if (open < len) return fail_at(err, name, text, open, "this comment never ends");
+    if (open < len) return fail_at(err, name, original, open, "this comment never ends");
   }
-  if (!json_scan((struct slice){text, len}, &root, &offset, &why)) return fail_at(err, name, text, offset, why);
+  if (!json_scan((struct slice){text, len}, &root, &offset, &why)) return fail_at(err, name, original, offset, why);
   const char *nul = find_nul_escape(text, len);
-  if (nul) return fail_at(err, name, text, (size_t)(nul - text), "\\u0000 is not allowed in configuration");
+  if (nul) return fail_at(err, name, original, (size_t)(nul - text), "\\u0000 is not allowed in configuration");
   return SLUICE_OK;
 }
 
@@ -119,7 +118,7 @@ sluice_status json_parse(const char *name, const char *text, size_t len, bool co
   char *copy = sluice_strndup(text, len);
   if (!copy) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", name);
   cJSON *tree = NULL;
-  sluice_status st = check_text(name, copy, len, comments, err);
+  sluice_status st = check_text(name, text, copy, len, comments, err);
   if (!st) {
     tree = cJSON_ParseWithLengthOpts(copy, len + 1, NULL, 1);
     if (!tree) st = sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", name); /* the text itself was accepted above */
