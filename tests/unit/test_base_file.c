@@ -25,7 +25,7 @@ static const char *in_folder(const char *name) {
 static int make_folder(void **state) {
   (void)state;
   const char *base = getenv("TMPDIR");
-  snprintf(folder, sizeof folder, "%s/sluice-file-XXXXXX", base && *base ? base : "/tmp");
+  snprintf(folder, sizeof folder, "%s/sluice-file-XXXXXX", base && *base ? base : P_tmpdir);
   return mkdtemp(folder) ? 0 : -1;
 }
 
