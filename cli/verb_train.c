@@ -100,6 +100,7 @@ static int train_lm_verb(int argc, char **argv) {
       {"device", 0, OPTION_STRING, &o.device, "D", "cpu or cuda (cpu)"},
       {"checkpoint-every", 0, OPTION_INT, &every, "N", "steps between checkpoints (200)"},
       {"resume", 0, OPTION_FLAG, &o.resume, NULL, "go on from DIR/checkpoint when there is one"},
+      {"export", 0, OPTION_FLAG, &o.export_only, NULL, "with --resume: write the model folder from the checkpoint and stop"},
   };
   struct sluice_error err;
   struct train_stage *stages = NULL;
@@ -111,6 +112,7 @@ static int train_lm_verb(int argc, char **argv) {
   if (!st && (o.answer_weight < 1 || o.lr <= 0 || seed < 0 || every < 0 || lanes < 1 || lanes > 256))
     st = sluice_fail(&err, SLUICE_USAGE, "--answer-weight is at least 1, --lr above 0, --lanes 1..256, --seed and --checkpoint-every not negative");
   if (!st) st = parse_stages(&stage_texts, &o, &stages, &err);
+  if (!st && o.export_only && !o.resume) st = sluice_fail(&err, SLUICE_USAGE, "--export writes what a checkpoint holds: add --resume");
   o.seed = (uint64_t)seed, o.lanes = (int)lanes, o.checkpoint_every = every;
   signal_catch_interrupts();
   if (!st) st = train_lm(&o, &err);

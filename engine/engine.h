@@ -201,6 +201,7 @@ struct train_options {
   const char *device;    /* "cpu" or "cuda" */
   int64_t checkpoint_every; /* steps; 0: only at the end and on a signal */
   bool resume;
+  bool export_only; /* with resume: write the folder from the checkpoint, train nothing */
 };
 sluice_status train_lm(const struct train_options *o, struct sluice_error *err);
 

@@ -41,8 +41,7 @@ sluice_status checkpoint_write(const char *path, const struct train_state *s, ui
 sluice_status checkpoint_read(const char *path, struct train_state *s, uint64_t fingerprint, struct sluice_error *err);
 
 /* ---- export.c: parameters -> model.safetensors, config.json and tokenizer.json of a Hugging Face folder ---- */
-sluice_status train_export(const struct train_options *o, const struct model_config *c, const struct net_shape *s,
-                           const float *params, struct sluice_error *err);
+sluice_status train_export(const struct train_options *o, const struct net_shape *s, const float *params, struct sluice_error *err);
 
 /* ---- device: where a step's arithmetic runs. cpu.c, and engine/cuda when the build has it ---- */
 struct train_device; /* opaque per implementation */

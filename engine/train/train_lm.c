@@ -102,7 +102,8 @@ static sluice_status run_open(struct run *r, struct sluice_error *err) {
   if (!st) st = fingerprint(r, err);
   if (!st) st = train_backend_find(o->device, &r->backend, err);
   if (!st) st = open_state(r, err);
-  if (!st) st = r->backend->open(o, &r->shape, batcher_max_length(r->batcher), batcher_max_batch(r->batcher), r->state.params, &r->device, err);
+  if (st || o->export_only) return st;
+  st = r->backend->open(o, &r->shape, batcher_max_length(r->batcher), batcher_max_batch(r->batcher), r->state.params, &r->device, err);
   if (!st && r->state.step > 0) st = r->backend->set(r->device, &r->state, err);
   if (st) return st;
   char *path = sluice_format("%s/train.log", o->out);
@@ -131,9 +132,11 @@ static void report(struct run *r, int stage, double lr, int steps) {
   r->weights_since = r->norm_since = 0;
 }
 
+/* The checkpoint, and the folder beside it, so that a run can be tried out while it goes on. */
 static sluice_status save(struct run *r, struct sluice_error *err) {
   sluice_status st = r->backend->get(r->device, &r->state, err);
-  return st ? st : checkpoint_write(r->checkpoint, &r->state, r->fingerprint, err);
+  if (!st) st = checkpoint_write(r->checkpoint, &r->state, r->fingerprint, err);
+  return st ? st : train_export(r->options, &r->shape, r->state.params, err);
 }
 
 static sluice_status one_step(struct run *r, int *stage, double *lr, struct sluice_error *err) {
@@ -171,14 +174,13 @@ static sluice_status run_loop(struct run *r, struct sluice_error *err) {
     if (stop)
       return sluice_fail(err, SLUICE_INTERRUPTED, "stopped at step %lld; the same command with --resume goes on", (long long)r->state.step);
   }
-  return r->backend->get(r->device, &r->state, err);
+  return SLUICE_OK;
 }
 
 sluice_status train_lm(const struct train_options *o, struct sluice_error *err) {
   struct run r = {.options = o};
   sluice_status st = run_open(&r, err);
-  if (!st) st = run_loop(&r, err);
-  if (!st) st = train_export(o, &r.config, &r.shape, r.state.params, err);
+  if (!st) st = o->export_only ? train_export(o, &r.shape, r.state.params, err) : run_loop(&r, err);
   run_close(&r);
   return st;
 }
