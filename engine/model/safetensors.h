@@ -7,7 +7,7 @@
 
 enum {
   SAFETENSORS_MAX_DIMS = 8,
-  SAFETENSORS_MAX_HEADER = 100 << 20 /* bytes; the bound of the reference implementation */
+  SAFETENSORS_MAX_HEADER = 64 << 20 /* bytes: about 500,000 tensors */
 };
 
 struct tensor {
@@ -27,6 +27,7 @@ struct tensor {
 sluice_status safetensors_open(const char *path, struct safetensors **out, struct sluice_error *err);
 void safetensors_close(struct safetensors *s);
 const char *safetensors_path(const struct safetensors *s);
+struct slice safetensors_bytes(const struct safetensors *s); /* the whole file */
 size_t safetensors_count(const struct safetensors *s);
 const struct tensor *safetensors_at(const struct safetensors *s, size_t index);       /* in order of name */
 const struct tensor *safetensors_find(const struct safetensors *s, const char *name); /* NULL: absent */

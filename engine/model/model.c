@@ -1,0 +1,126 @@
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/model/config.h"
+#include "engine/model/safetensors.h"
+#include "engine/model/weights.h"
+
+static sluice_status open_tokenizer(struct model *m, struct sluice_error *err) {
+  char *path = sluice_format("%s/tokenizer.json", m->dir);
+  if (!path) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", m->dir);
+  sluice_status st = file_exists(path) ? tokenizer_open(path, &m->tok, err) : SLUICE_OK;
+  if (!st && m->tok && tokenizer_size(m->tok) > m->config.vocab)
+    st = sluice_fail(err, SLUICE_INPUT, "%s: its largest id is %d, but vocab_size in config.json is %d", path,
+                     tokenizer_size(m->tok) - 1, m->config.vocab);
+  free(path);
+  return st;
+}
+
+static sluice_status open_config(struct model *m, struct sluice_error *err) {
+  char *path = sluice_format("%s/config.json", m->dir);
+  if (!path) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", m->dir);
+  sluice_status st = model_config_read(path, &m->config, err);
+  free(path);
+  return st;
+}
+
+sluice_status model_open(const char *dir, struct model **out, struct sluice_error *err) {
+  struct model *m = calloc(1, sizeof *m);
+  if (!m) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", dir);
+  pthread_mutex_init(&m->hash_lock, NULL);
+  sluice_status st = SLUICE_OK;
+  m->dir = sluice_strdup(dir);
+  if (!m->dir) st = sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", dir);
+  if (!st) st = open_config(m, err);
+  if (!st) st = weights_open(m, err);
+  if (!st) st = weights_bind(m, err);
+  if (!st) st = open_tokenizer(m, err);
+  if (st) {
+    model_close(m);
+    return st;
+  }
+  *out = m;
+  return SLUICE_OK;
+}
+
+void model_close(struct model *m) {
+  if (!m) return;
+  for (size_t i = 0; i < m->n_files; i++) safetensors_close(m->files[i]);
+  tokenizer_close(m->tok);
+  free(m->files);
+  free(m->layers);
+  free(m->norms);
+  free(m->dir);
+  pthread_mutex_destroy(&m->hash_lock);
+  free(m);
+}
+
+const struct model_config *model_configuration(const struct model *m) {
+  return &m->config;
+}
+
+const struct tokenizer *model_tokenizer(const struct model *m) {
+  return m->tok;
+}
+
+const char *model_directory(const struct model *m) {
+  return m->dir;
+}
+
+uint64_t model_parameters(const struct model *m) {
+  return m->parameters;
+}
+
+/* One file: the SHA-256 of its bytes, what sha256sum prints. More: each further file's digest is hashed onto the last. */
+static void compute_hash(struct model *m) {
+  unsigned char chain[2 * SHA256_BYTES];
+  for (size_t i = 0; i < m->n_files; i++) {
+    struct slice bytes = safetensors_bytes(m->files[i]);
+    sha256(bytes.ptr, bytes.len, i ? chain + SHA256_BYTES : chain);
+    if (i) sha256(chain, sizeof chain, chain);
+  }
+  hex_of(chain, SHA256_BYTES, m->hash);
+}
+
+const char *model_hash(const struct model *m) {
+  struct model *mine = (struct model *)(uintptr_t)m; /* the hash is the one thing that is filled in after opening */
+  pthread_mutex_lock(&mine->hash_lock);
+  if (!mine->hash[0]) compute_hash(mine);
+  pthread_mutex_unlock(&mine->hash_lock);
+  return mine->hash;
+}
+
+/* The folder above the program that holds fixtures/model: build/sluice and build/tests/unit/test_x both find it. */
+static char *beside_program(void) {
+  char program[4096];
+  ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+  if (n <= 0) return NULL;
+  program[n] = '\0';
+  char *dir = dirname(program);
+  for (int up = 0; up < 5 && strcmp(dir, "/") != 0; up++) {
+    dir = dirname(dir);
+    char *model = sluice_format("%s/fixtures/model", dir),
+         *config = sluice_format("%s/fixtures/model/config.json", dir);
+    bool found = model && config && file_exists(config);
+    free(config);
+    if (found) return model;
+    free(model);
+  }
+  return NULL;
+}
+
+sluice_status model_default_dir(char **dir, struct sluice_error *err) {
+  const char *named = getenv("SLUICE_MODEL");
+  char *found = named && named[0] ? sluice_strdup(named) : beside_program();
+  if (!found && file_exists(SLUICE_PREFIX "/share/sluice/model/config.json"))
+    found = sluice_strdup(SLUICE_PREFIX "/share/sluice/model");
+  if (!found)
+    return sluice_fail(err, SLUICE_INPUT,
+                       "no embedded model: neither fixtures/model above the program nor %s/share/sluice/model has a "
+                       "config.json; set SLUICE_MODEL to a model's folder",
+                       SLUICE_PREFIX);
+  *dir = found;
+  return SLUICE_OK;
+}

@@ -1,0 +1,68 @@
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/model/safetensors.h"
+#include "engine/model/weights.h"
+
+enum { MAX_SHARDS = 4096 };
+
+static sluice_status add_file(struct model *m, const char *name, struct sluice_error *err) {
+  char *path = sluice_format("%s/%s", m->dir, name);
+  struct safetensors **files = realloc(m->files, (m->n_files + 1) * sizeof *files);
+  if (files) m->files = files;
+  sluice_status st = SLUICE_OK;
+  if (!path || !files) st = sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", m->dir);
+  if (!st) st = safetensors_open(path, &m->files[m->n_files], err);
+  if (!st) m->n_files++;
+  free(path);
+  return st;
+}
+
+/* A shard is a file of the same folder: a name with a slash could read anything. */
+static bool plain_name(const char *name) {
+  return name[0] && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && !strchr(name, '/');
+}
+
+/* Whether the shard is open already. */
+static bool is_open(const struct model *m, const char *name) {
+  for (size_t i = 0; i < m->n_files; i++) {
+    const char *path = safetensors_path(m->files[i]);
+    if (strcmp(strrchr(path, '/') + 1, name) == 0) return true;
+  }
+  return false;
+}
+
+static sluice_status open_shards(struct model *m, const char *index, const cJSON *map, struct sluice_error *err) {
+  if (!cJSON_IsObject(map) || !map->child)
+    return sluice_fail(err, SLUICE_INPUT, "%s: weight_map: expected an object of tensor names and file names", index);
+  const cJSON *item;
+  cJSON_ArrayForEach(item, map) {
+    if (!cJSON_IsString(item) || !plain_name(item->valuestring))
+      return sluice_fail(err, SLUICE_INPUT, "%s: weight_map.%.120s: expected the name of a file in the same folder",
+                         index, item->string);
+    if (is_open(m, item->valuestring)) continue;
+    if (m->n_files == MAX_SHARDS)
+      return sluice_fail(err, SLUICE_LIMIT, "%s: weight_map: more than %d files", index, (int)MAX_SHARDS);
+    sluice_status st = add_file(m, item->valuestring, err);
+    if (st) return st;
+  }
+  return SLUICE_OK;
+}
+
+sluice_status weights_open(struct model *m, struct sluice_error *err) {
+  char *index = sluice_format("%s/model.safetensors.index.json", m->dir);
+  char *single = sluice_format("%s/model.safetensors", m->dir);
+  cJSON *root = NULL;
+  sluice_status st = SLUICE_OK;
+  if (!index || !single)
+    st = sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", m->dir);
+  else if (file_exists(single) || !file_exists(index))
+    st = add_file(m, "model.safetensors", err);
+  else if (!(st = json_read_file(index, false, &root, err)))
+    st = open_shards(m, index, cJSON_GetObjectItemCaseSensitive(root, "weight_map"), err);
+  cJSON_Delete(root);
+  free(index);
+  free(single);
+  return st;
+}
