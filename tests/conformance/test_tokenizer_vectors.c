@@ -1,0 +1,137 @@
+/* Published token ids of 47 strings a vocabulary, made by the tokenizers of others: 46 that a marker line ends, and the
+ * empty one after the last marker, whose line of ids is empty too. */
+#include "tests/sample_data.h"
+#include "tests/gguf_vocab.h"
+
+#include "engine/engine.h"
+
+#define BYTE_LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"
+#define MARKER "\n__ggml_vocab_test__\n"
+
+static struct tokenizer *open_vocabulary(const char *gguf, const char *pre_tokenizer, bool arrays) {
+  struct sluice_error err;
+  char *bytes, *json = scratch_path("vocab.json");
+  size_t len;
+  struct gguf_vocab v;
+  struct buffer out;
+  struct tokenizer *t = NULL;
+  buffer_init(&out, 0);
+  if (file_read(gguf, 0, &bytes, &len, &err)) fail_msg("%s", err.message);
+  assert_true(gguf_vocab_read(bytes, len, &v));
+  if (gguf_vocab_to_json(&v, pre_tokenizer, arrays, &out, &err)) fail_msg("%s", err.message);
+  if (file_write_atomic(json, out.ptr, out.len, &err)) fail_msg("%s", err.message);
+  if (tokenizer_open(json, &t, &err)) fail_msg("%s", err.message);
+  assert_int_equal(tokenizer_size(t), v.n_tokens);
+  unlink(json);
+  free(json);
+  gguf_vocab_free(&v);
+  buffer_free(&out);
+  free(bytes);
+  return t;
+}
+
+static char *at_end(char *text) {
+  return text + strlen(text);
+}
+
+/* One line of ids. Returns how many there are. */
+static size_t read_ids(char **line, int32_t *ids, size_t cap) {
+  size_t n = 0;
+  char *end = strchr(*line, '\n');
+  if (end) *end = '\0';
+  for (char *at = *line, *next; n < cap; at = next) {
+    long id = strtol(at, &next, 10);
+    if (next == at) break;
+    ids[n++] = (int32_t)id;
+  }
+  *line = end ? end + 1 : at_end(*line);
+  return n;
+}
+
+static bool check_one(const struct tokenizer *t, struct slice text, const int32_t *want, size_t n_want) {
+  struct sluice_error err;
+  int32_t *ids = NULL;
+  size_t n = 0, at = 0;
+  if (tokenizer_encode(t, text, TOKENIZE_PLAIN, &ids, &n, &err)) fail_msg("%s", err.message);
+  bool same = n == n_want && (n == 0 || memcmp(ids, want, n * sizeof *ids) == 0);
+  for (size_t i = 0; i < n; i++) { /* and back, byte for byte */
+    struct slice piece = tokenizer_bytes(t, ids[i]);
+    assert_true(at + piece.len <= text.len && memcmp(text.ptr + at, piece.ptr, piece.len) == 0);
+    at += piece.len;
+  }
+  assert_int_equal(at, text.len);
+  if (!same) print_message("differs: \"%.*s\"\n", (int)text.len, text.ptr);
+  free(ids);
+  return same;
+}
+
+static int run_vectors(const char *vocabulary, const char *pre_tokenizer, bool arrays, int *total) {
+  char name[128];
+  struct sluice_error err;
+  char *paths[3], *inputs, *outputs;
+  static const char *const ends[] = {"", ".inp", ".out"};
+  for (int i = 0; i < 3; i++) {
+    snprintf(name, sizeof name, "tokenizer_vectors/ggml-vocab-%s.gguf%s", vocabulary, ends[i]);
+    paths[i] = sample_path(name);
+  }
+  struct tokenizer *t = open_vocabulary(paths[0], pre_tokenizer, arrays);
+  if (file_read(paths[1], 0, &inputs, NULL, &err) || file_read(paths[2], 0, &outputs, NULL, &err))
+    fail_msg("%s", err.message);
+  int passed = 0;
+  char *line = outputs;
+  *total = 0;
+  for (const char *at = inputs; at;) {
+    const char *end = strstr(at, MARKER);
+    struct slice text = {at, end ? (size_t)(end - at) : strlen(at)};
+    int32_t want[512];
+    size_t n = read_ids(&line, want, 512);
+    passed += check_one(t, text, want, n);
+    ++*total;
+    at = end ? end + strlen(MARKER) : NULL;
+  }
+  print_message("%s: %d of %d\n", vocabulary, passed, *total);
+  free(inputs);
+  free(outputs);
+  for (int i = 0; i < 3; i++) free(paths[i]);
+  tokenizer_close(t);
+  return passed;
+}
+
+static void gpt_2_gives_the_published_ids(void **state) {
+  (void)state;
+  int total, passed = run_vectors("gpt-2", BYTE_LEVEL, false, &total);
+  assert_int_equal(total, 47);
+  assert_int_equal(passed, 47);
+}
+
+#define SPLIT(regex)                                                                                                   \
+  "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"},\"behavior\":\"Isolated\",\"invert\":false},"
+
+/* A sequence of splits, digits one by one, and another vocabulary. Letters with case, punctuation, spaces at the end
+ * and Chinese, Japanese and Korean text are cut from each other. */
+static void deepseek_llm_gives_the_published_ids(void **state) {
+  (void)state;
+  static const char sequence[] = "{\"type\":\"Sequence\",\"pretokenizers\":[" SPLIT("[\\r\\n]")
+      SPLIT("\\\\s?[\\\\p{Lu}\\\\p{Ll}\\\\p{Lt}]+") SPLIT("\\\\s?[!-/:-~！-／：-～‘-‟　-。]+") SPLIT("\\\\s+$")
+          SPLIT("[一-龥ࠀ-一가-퟿]+") "{\"type\":\"Digits\",\"individual_digits\":true},"
+                                            "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]}";
+  int total, passed = run_vectors("deepseek-llm", sequence, false, &total);
+  assert_int_equal(total, 47);
+  assert_int_equal(passed, 47);
+}
+
+static void merges_as_arrays_give_the_same_ids(void **state) {
+  (void)state;
+  int total, passed = run_vectors("gpt-2", BYTE_LEVEL, true, &total);
+  assert_int_equal(total, 47);
+  assert_int_equal(passed, 47);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(gpt_2_gives_the_published_ids),
+      cmocka_unit_test(deepseek_llm_gives_the_published_ids),
+      cmocka_unit_test(merges_as_arrays_give_the_same_ids),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
