@@ -93,10 +93,32 @@ static sluice_status make_train(const struct spec *spec, int64_t n, struct line_
     if (!st) st = append_train_line(&sink->pending, &line, err);
     if (!st) st = sink_end_line(sink, err);
     train_line_free(&line);
-    if (signal_interrupted()) st = sluice_fail(err, SLUICE_INTERRUPTED, "interrupted after %lld lines", (long long)i);
+    if (!st && signal_interrupted())
+      st = sluice_fail(err, SLUICE_INTERRUPTED, "interrupted after %lld lines", (long long)i);
     if (i % 1024 == 0) progress_update(&progress, (uint64_t)i, "lines");
   }
   progress_end(&progress);
+  return st;
+}
+
+static sluice_status make_dialogues(const char *text, int64_t n, struct line_sink *sink, struct sluice_error *err) {
+  struct dataset *set;
+  struct progress progress;
+  sluice_status st = dataset_open(text, &set, err);
+  if (st) return st;
+  size_t total = n > 0 && (size_t)n < dataset_size(set) ? (size_t)n : dataset_size(set);
+  progress_begin(&progress, dataset_information(set)->name, total);
+  for (size_t i = 0; !st && i < total; i++) {
+    struct dialogue d;
+    st = dataset_dialogue(set, i, &d, err);
+    if (!st) st = dialogue_json(&d, &sink->pending, err);
+    if (!st) st = sink_end_line(sink, err);
+    dialogue_free(&d);
+    if (!st && signal_interrupted()) st = sluice_fail(err, SLUICE_INTERRUPTED, "interrupted after %zu dialogues", i);
+    progress_update(&progress, i, "dialogues");
+  }
+  progress_end(&progress);
+  dataset_close(set);
   return st;
 }
 
@@ -106,18 +128,98 @@ static sluice_status make(const char *text, int64_t n, const char *path, struct 
   sluice_status st = spec_parse(text, &spec, err);
   if (st) return st;
   st = sink_open(&sink, path, err);
-  if (!st && strcmp(spec.name, "train") == 0) st = make_train(&spec, n, &sink, err);
+  if (!st && strcmp(spec.name, "train") == 0)
+    st = make_train(&spec, n, &sink, err);
+  else if (!st)
+    st = make_dialogues(text, n, &sink, err);
   st = sink_close(&sink, st, err);
   spec_free(&spec);
   return st;
 }
 
+static void list(void) {
+  for (const struct dataset_info *info = dataset_table(); info->name; info++) {
+    printf("%-20s %s\n", info->name, info->summary);
+    printf("%-20s   keys: %s\n", "", info->keys);
+    if (*info->baseline) printf("%-20s   trivial baselines: %s\n", "", info->baseline);
+    printf("%-20s   licence: %s\n", "", info->license);
+  }
+  printf("%-20s training text for the embedded model; no item, name or number of the benchmarks above\n", "train");
+  printf("%-20s   keys: stage=32..65536 (256: tokens a line), seed (1), lines (10), words (4/5 of stage)\n", "");
+}
+
+static void show_scored(const struct turn *t) {
+  if (*t->text) printf("%s", t->text);
+  if (t->task == TASK_GENERATE) printf(" ... expected: %s", t->expected);
+  for (size_t c = 0; c < t->n_choices; c++) {
+    const struct turn_choice *choice = &t->choices[c];
+    const char *mark = (int)c == t->answer ? "  <- right" : (int)c == t->tie ? "  <- tie" : "";
+    printf("\n        %s%s%s%s", choice->label ? choice->label : "", choice->label ? ": " : "- ", choice->text, mark);
+  }
+  printf("\n        [%s", t->metric);
+  if (t->evidence_turn >= 0) printf("; told in turn %d: \"%s\"", t->evidence_turn, t->evidence);
+  if (t->distance >= 0) printf("; %d back", t->distance);
+  printf("; %s answer stays]\n", t->gold_in_context ? "the right" : "the model's own");
+}
+
+static void show_dialogue(const struct dialogue *d) {
+  static const char *const roles[] = {[TURN_SYSTEM] = "system", [TURN_USER] = "user", [TURN_BOT] = "bot"};
+  printf("%s\n", d->id);
+  for (size_t i = 0; i < d->n_turns; i++) {
+    const struct turn *t = &d->turns[i];
+    printf("%4zu %s: ", i, t->task == TASK_TEXT ? "text" : roles[t->role]);
+    if (t->task == TASK_CHOOSE || t->task == TASK_GENERATE)
+      show_scored(t);
+    else
+      printf("%s\n", t->text);
+  }
+}
+
+static sluice_status show(const char *text, const char *number, struct sluice_error *err) {
+  char *rest;
+  errno = 0;
+  long long i = strtoll(number, &rest, 10);
+  if (*rest || rest == number || i < 0 || errno)
+    return sluice_fail(err, SLUICE_USAGE, "\"%s\" is not the number of a dialogue, such as 0", number);
+  struct dataset *set;
+  struct dialogue d;
+  sluice_status st = dataset_open(text, &set, err);
+  if (st) return st;
+  st = dataset_dialogue(set, (size_t)i, &d, err);
+  if (!st) {
+    show_dialogue(&d);
+    dialogue_free(&d);
+  }
+  dataset_close(set);
+  return st;
+}
+
 static const struct verb_help help = {
     .verb = "data",
-    .summary = "make training text",
-    .usage = "sluice data make SPEC [--out FILE] [--n N]",
-    .examples = "  sluice data make train:stage=256,seed=1,lines=100000 --out build/train256.jsonl\n",
-    .notes = NULL};
+    .summary = "list, make and show benchmark dialogues and training text",
+    .usage = "sluice data list | make SPEC [--out FILE] [--n N] | show SPEC I",
+    .examples = "  sluice data list\n"
+                "  sluice data show grocery:depth=random 0\n"
+                "  sluice data make streameval:every=10,back=20,lines=60 --n 100 --out lines.jsonl\n"
+                "  sluice data make sirllm_grocery:file=build/data/sirllm/grocery_keys/keys.jsonl | head -1\n"
+                "  sluice data make train:stage=256,seed=1,lines=100000 --out train256.jsonl\n",
+    .notes = "make prints canonical JSON, one dialogue a line; the same SPEC gives the same bytes on every machine.\n"
+             "For train, a line is {\"text\", \"answers\"}: byte ranges of the answers, which training weighs up.\n"};
+
+static sluice_status dispatch(const struct string_list *words, const char *out, int64_t n, struct sluice_error *err) {
+  static const char *const actions[] = {"list", "make", "show", NULL};
+  const char *action = words->n ? words->items[0] : "";
+  if (strcmp(action, "list") == 0 && words->n == 1) {
+    list();
+    return SLUICE_OK;
+  }
+  if (strcmp(action, "make") == 0 && words->n == 2) return make(words->items[1], n, out, err);
+  if (strcmp(action, "show") == 0 && words->n == 3) return show(words->items[1], words->items[2], err);
+  const char *near = *action ? suggest(action, actions) : NULL;
+  if (near && strcmp(near, action))
+    return sluice_fail(err, SLUICE_USAGE, "\"%s\": did you mean `sluice data %s`?", action, near);
+  return sluice_fail(err, SLUICE_USAGE, "expected %s", help.usage);
+}
 
 int verb_data(int argc, char **argv) {
   const char *out = NULL;
@@ -130,11 +232,9 @@ int verb_data(int argc, char **argv) {
   bool helped = false;
   signal_catch_interrupts();
   sluice_status st = options_parse(&help, options, sizeof options / sizeof *options, argc, argv, &words, &helped, &err);
-  if (!st && !helped) {
-    if (words.n == 2 && strcmp(words.items[0], "make") == 0) st = make(words.items[1], n, out, &err);
-    else st = sluice_fail(&err, SLUICE_USAGE, "expected `data make SPEC`; see `sluice data -h`");
-  }
+  if (!st && !helped) st = dispatch(&words, out, n, &err);
   free(words.items);
+  if (!st && fflush(stdout)) st = sluice_fail(&err, SLUICE_IO, "stdout: %s", strerror(errno));
   if (st) log_line(LOG_ERROR, "data: %s", err.message);
   return st ? sluice_exit_code(st) : 0;
 }

@@ -9,6 +9,7 @@ void cast_begin(struct cast *c, struct arena *memory, uint64_t seed, const char 
   c->memory = memory;
   c->held_out = held_out;
   c->n_used = 0;
+  memset(c->used_numbers, 0, sizeof c->used_numbers);
 }
 
 static bool in_list(const char *word, const char *const *list) {
@@ -37,9 +38,9 @@ static const char *remember(struct cast *c, const char *word) {
 /* Two syllables, seldom three, pronounceable: "torvin", "melasto". A model that has to copy these learns to copy any
  * pieces, which is what the held-out words of a benchmark ask of it. At most 1 + 3 * 6 + 3 bytes. */
 static void invent_word(struct rng *r, bool capital, char out[24]) {
-  static const char *const onsets[] = {"b", "d", "f", "g", "h", "k", "l", "m",  "n",  "p",  "r",  "s",  "t",  "v",
-                                       "w", "z", "b", "d", "k", "l", "m", "br", "dr", "gr", "pl", "st", "tr", "sh",
-                                       "ch", "th", "qu", "j", "c"};
+  static const char *const onsets[] = {"b",  "d",  "f",  "g",  "h",  "k",  "l",  "m",  "n",  "p", "r",
+                                       "s",  "t",  "v",  "w",  "z",  "b",  "d",  "k",  "l",  "m", "br",
+                                       "dr", "gr", "pl", "st", "tr", "sh", "ch", "th", "qu", "j", "c"};
   static const char *const vowels[] = {"a", "e", "i", "o", "u", "a", "e", "o", "ai", "ea", "ou", "ee"};
   static const char *const codas[] = {"", "", "", "", "", "n", "r", "l", "s", "m", "t", "ck"};
   static const char *const ends[] = {"", "", "", "o", "a", "s", "es", "ing", "er", "ia", "y"};
@@ -80,12 +81,14 @@ bool number_is_held_out(int number) {
 const char *cast_number(struct cast *c) {
   for (int tries = 0;; tries++) { /* one in five or four in five pass: ends after a few draws */
     int number = 1000 + (int)rng_below(&c->rng, 9000);
+    unsigned char *used = &c->used_numbers[number / 8], bit = (unsigned char)(1 << (number % 8));
     if (number_is_held_out(number) != c->held_out) continue;
+    /* long streams hold more lines than there are numbers: repeat rather than search forever */
+    if (tries < 100 && (*used & bit)) continue;
+    *used |= bit;
     char digits[16];
     snprintf(digits, sizeof digits, "%d", number);
-    /* long streams hold more lines than there are numbers: repeat rather than search forever */
-    if (tries < 100 && is_used(c, digits)) continue;
-    return remember(c, arena_strndup(c->memory, digits, 4));
+    return arena_strndup(c->memory, digits, 4);
   }
 }
 
@@ -93,9 +96,13 @@ const char *cast_value(struct cast *c, enum word_kind kind) {
   return kind == WORD_KINDS ? cast_number(c) : cast_word(c, kind);
 }
 
-const char *pick_from(struct rng *r, struct phrases p) { return p.items[rng_below(r, (uint32_t)p.n)]; }
+const char *pick_from(struct rng *r, struct phrases p) {
+  return p.items[rng_below(r, (uint32_t)p.n)];
+}
 
-const char *pick_phrase(struct rng *r, enum phrase_kind kind) { return pick_from(r, phrases_of(kind)); }
+const char *pick_phrase(struct rng *r, enum phrase_kind kind) {
+  return pick_from(r, phrases_of(kind));
+}
 
 void shuffle_ints(struct rng *r, int *items, int n) {
   for (int i = n - 1; i > 0; i--) {

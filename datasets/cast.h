@@ -13,6 +13,7 @@ struct cast {
   bool held_out;        /* true: test words and numbers; false: training ones, half of the words invented */
   const char *used[CAST_MAX];
   int n_used;
+  unsigned char used_numbers[10000 / 8]; /* bit per number */
 };
 void cast_begin(struct cast *c, struct arena *memory, uint64_t seed, const char *stream, bool held_out);
 /* A word of this kind that the dialogue does not hold yet (any word of the kind when all are used). NULL: no memory. */

@@ -3,9 +3,7 @@
 #include <string.h>
 
 #define LIST(...)                                                                                                      \
-  {                                                                                                                    \
-    (const char *const[]){__VA_ARGS__}, (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))             \
-  }
+  { (const char *const[]){__VA_ARGS__}, (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)) }
 
 static const struct topic topics[] = {
     {"home", WORD_CITY,
@@ -66,8 +64,7 @@ static const struct topic topics[] = {
      "You said $1 plays the[ $2]."},
     {"language", WORD_LANGUAGE,
      LIST("$1 is learning $2.", "$1 speaks $2 at home.", "$1 has lessons in $2.", "$1 reads books in $2.",
-          "The language of $1 is $2.", "With friends $1 talks in $2.", "$1 sings songs in $2.",
-          "$1 dreams in $2."),
+          "The language of $1 is $2.", "With friends $1 talks in $2.", "$1 sings songs in $2.", "$1 dreams in $2."),
      LIST("What language does $1 speak?", "Which language does $1 speak?", "Which language is $1 learning?",
           "Do you remember the language of $1?", "What is the language of $1?", "In which language does $1 talk?",
           "I forgot the language of $1. What is it?", "Tell me the language of $1."),
@@ -95,11 +92,11 @@ static const struct phrases kinds[PHRASE_KINDS] = {
                         "I want you to buy the $1.", "Please buy the $1.", "Remember to buy $1 for me.",
                         "Could you buy some $1 today?", "When you are out, buy the $1.", "I need you to buy $1.",
                         "Do not forget to buy the $1.", "Please buy me some $1."),
-    [PHRASE_BUY_QUESTION] = LIST("Which grocery did I ask you to buy?", "What did I want you to buy?",
-                                 "What was it that you should buy?", "What do you have to buy for me?",
-                                 "Do you remember what to buy?", "Which GROCERY did I want you to buy earlier?",
-                                 "Tell me what I asked you to buy.", "What is the grocery that I want you to buy?",
-                                 "Which grocery should you buy?"),
+    [PHRASE_BUY_QUESTION] =
+        LIST("Which grocery did I ask you to buy?", "What did I want you to buy?", "What was it that you should buy?",
+             "What do you have to buy for me?", "Do you remember what to buy?",
+             "Which GROCERY did I want you to buy earlier?", "Tell me what I asked you to buy.",
+             "What is the grocery that I want you to buy?", "Which grocery should you buy?"),
     [PHRASE_BUY_LETTERED] =
         LIST("Which one is the GROCERY that I want you to buy earlier?",
              "Which one is the GROCERY that I want you to buy earlier?", "Which grocery did I ask you to buy?",
@@ -118,16 +115,15 @@ static const struct phrases kinds[PHRASE_KINDS] = {
     [PHRASE_LEAD_IN] = LIST("By the way,", "I heard that", "You know,", "They say that", "It is true that", "Listen,",
                             "I think that", "Did you know that", "As I said,", "Well,"),
     [PHRASE_ACK] = LIST("OK.", "OK.", "OK.", "I see.", "Thank you.", "Good to know.", "All right.", "Noted."),
-    [PHRASE_CHAT] =
-        LIST("The weather is nice today.", "I slept well last night.", "It is getting late.", "I am a bit tired.",
-             "What a lovely morning.", "The train was late again.", "I have a lot of work this week.",
-             "My phone is very slow.", "The neighbours are loud today.", "I watched a film last night.",
-             "The garden looks great.", "I hope it will not rain.", "Lunch was good today.",
-             "I am going for a walk soon.", "The street was full of people.", "My shoes are wet.",
-             "The bus came on time.", "I read a long book.", "The window is open.", "I would like a short break.",
-             "How are you today?", "Are you busy?", "Shall we go on?", "Did you sleep well?",
-             "It was cold in the morning.", "The shop opens at nine.", "There is a party on Friday.",
-             "The new road is finished.", "I have to call my mother.", "The meeting took two hours."),
+    [PHRASE_CHAT] = LIST(
+        "The weather is nice today.", "I slept well last night.", "It is getting late.", "I am a bit tired.",
+        "What a lovely morning.", "The train was late again.", "I have a lot of work this week.",
+        "My phone is very slow.", "The neighbours are loud today.", "I watched a film last night.",
+        "The garden looks great.", "I hope it will not rain.", "Lunch was good today.", "I am going for a walk soon.",
+        "The street was full of people.", "My shoes are wet.", "The bus came on time.", "I read a long book.",
+        "The window is open.", "I would like a short break.", "How are you today?", "Are you busy?", "Shall we go on?",
+        "Did you sleep well?", "It was cold in the morning.", "The shop opens at nine.", "There is a party on Friday.",
+        "The new road is finished.", "I have to call my mother.", "The meeting took two hours."),
     [PHRASE_CHAT_REPLY] =
         LIST("That is nice to hear.", "I understand.", "Let us go on.", "I hope all is well.", "Yes, of course.",
              "That sounds fine.", "Good.", "I am glad to help.", "Thank you for telling me.", "Sure."),
@@ -136,36 +132,34 @@ static const struct phrases kinds[PHRASE_KINDS] = {
     [PHRASE_LINE_QUESTION] =
         LIST("What is the register content in line $1?", "Tell me the register content in line $1.",
              "What is the register content of line $1?", "Which register content does line $1 have?"),
-    [PHRASE_ROUND] = LIST("I chose $1. Choices: (A) rock (B) paper (C) scissors. You choose:",
-                          "I chose $1. What do you choose now?", "I chose $1. Your turn again:",
-                          "Last time I chose $1. Choose rock, paper or scissors:", "My move was $1. Choose again:",
-                          "I showed $1. Next round, you choose:"),
-    [PHRASE_ROUND_FIRST] = LIST("Let us play rock, paper, scissors. Choices: (A) rock (B) paper (C) scissors. You choose:",
-                                "Please play a game of rock, paper, scissors. You choose:",
-                                "I want to play rock, paper, scissors. Your turn:"),
+    [PHRASE_ROUND] =
+        LIST("I chose $1. Choices: (A) rock (B) paper (C) scissors. You choose:", "I chose $1. What do you choose now?",
+             "I chose $1. Your turn again:", "Last time I chose $1. Choose rock, paper or scissors:",
+             "My move was $1. Choose again:", "I showed $1. Next round, you choose:"),
+    [PHRASE_ROUND_FIRST] = LIST(
+        "Let us play rock, paper, scissors. Choices: (A) rock (B) paper (C) scissors. You choose:",
+        "Please play a game of rock, paper, scissors. You choose:", "I want to play rock, paper, scissors. Your turn:"),
     [PHRASE_CODE] = LIST("The code of the $1 $2 is $3.", "To open the $1 $2 use the code $3.",
                          "Remember the code $3 for the $1 $2.", "On the $1 $2 there is the code $3.",
                          "The $1 $2 has the code $3.", "Please note the code $3 of the $1 $2."),
-    [PHRASE_CODE_QUESTION] = LIST("What is the code of the $1 $2?", "Which code has the $1 $2?",
-                                  "Tell me the code for the $1 $2.", "Do you remember the code of the $1 $2?",
-                                  "How do I open the $1 $2?", "I need the code of the $1 $2."),
-    [PHRASE_STORY] =
-        LIST("$1 walked to the market and met $2.", "In the evening $1 and $2 sat by the fire.",
-             "$1 asked $2 about the $3.", "The road to $4 was long and quiet.", "$1 looked at the $3 for a long time.",
-             "Then $2 told $1 a secret.", "They talked about $4 until the sun went down.", "$1 put the $3 on the table.",
-             "It rained all day, and $2 stayed at home.", "After breakfast $1 wrote a letter to $2.",
-             "$2 laughed and gave the $3 back to $1.", "Nobody in $4 knew what had happened.",
-             "The next morning $1 woke up early.", "$1 wanted to travel to $4 with $2.",
-             "At night $2 could hear the wind in the trees.", "$1 was not sure whether to trust $2.",
-             "The $3 was still where $1 had left it.", "A stranger from $4 came to see $1.",
-             "$2 took the train to $4.", "It was warm, and $1 opened the window.",
-             "$1 and $2 had been friends for years.", "Suddenly $1 remembered the $3.",
-             "When $2 came home, $1 was waiting.", "The people of $4 told many stories."),
-    [PHRASE_STORY_FACT] =
-        LIST("As everyone knew, $1 was a $4 from $3.", "$1, the $4 from $3, always carried the $2.",
-             "The $2 belonged to $1, the $4.", "$1 thought of $3 and of work as a $4.",
-             "Without the $2 $1 never left $3.", "Once more $1 took the $2 and went back to $3.",
-             "A $4 like $1 needs the $2.", "\"I am $1, the $4,\" said the traveller from $3."),
+    [PHRASE_CODE_QUESTION] =
+        LIST("What is the code of the $1 $2?", "Which code has the $1 $2?", "Tell me the code for the $1 $2.",
+             "Do you remember the code of the $1 $2?", "How do I open the $1 $2?", "I need the code of the $1 $2."),
+    [PHRASE_STORY] = LIST(
+        "$1 walked to the market and met $2.", "In the evening $1 and $2 sat by the fire.", "$1 asked $2 about the $3.",
+        "The road to $4 was long and quiet.", "$1 looked at the $3 for a long time.", "Then $2 told $1 a secret.",
+        "They talked about $4 until the sun went down.", "$1 put the $3 on the table.",
+        "It rained all day, and $2 stayed at home.", "After breakfast $1 wrote a letter to $2.",
+        "$2 laughed and gave the $3 back to $1.", "Nobody in $4 knew what had happened.",
+        "The next morning $1 woke up early.", "$1 wanted to travel to $4 with $2.",
+        "At night $2 could hear the wind in the trees.", "$1 was not sure whether to trust $2.",
+        "The $3 was still where $1 had left it.", "A stranger from $4 came to see $1.", "$2 took the train to $4.",
+        "It was warm, and $1 opened the window.", "$1 and $2 had been friends for years.",
+        "Suddenly $1 remembered the $3.", "When $2 came home, $1 was waiting.", "The people of $4 told many stories."),
+    [PHRASE_STORY_FACT] = LIST("As everyone knew, $1 was a $4 from $3.", "$1, the $4 from $3, always carried the $2.",
+                               "The $2 belonged to $1, the $4.", "$1 thought of $3 and of work as a $4.",
+                               "Without the $2 $1 never left $3.", "Once more $1 took the $2 and went back to $3.",
+                               "A $4 like $1 needs the $2.", "\"I am $1, the $4,\" said the traveller from $3."),
     [PHRASE_STORY_OPENING] =
         LIST("One day", "In those days", "Some time later", "On a cold morning", "A week later", "That summer",
              "Soon after that", "Before long", "Late in the year", "On the first day of spring"),
@@ -176,7 +170,9 @@ const struct topic *fact_topics(int *n) {
   return topics;
 }
 
-struct phrases phrases_of(enum phrase_kind kind) { return kinds[kind]; }
+struct phrases phrases_of(enum phrase_kind kind) {
+  return kinds[kind];
+}
 
 sluice_status phrase_fill(struct buffer *out, const char *phrase, const char *const args[4], size_t span[2],
                           struct sluice_error *err) {

@@ -1,5 +1,6 @@
-/* Sentences of the generated world, shared by training text and benchmarks. In a phrase, $1..$4 are words filled in, and
- * [ ] encloses the answer that a reader has to recall: its bytes, with the leading space, are what training weighs up.
+/* Sentences of the generated world, shared by training text and benchmarks. In a phrase, $1..$4 are words filled in,
+ * and [ ] encloses the answer that a reader has to recall: its bytes, with the leading space, are what training weighs
+ * up.
  *
  * A word that may have to be copied never begins a turn: byte-level BPE cuts " lentils" and "lentils" into different
  * pieces, and a small model copies pieces. Hence phrases begin with words of their own, or get a lead-in. */
@@ -23,15 +24,15 @@ struct topic {
 const struct topic *fact_topics(int *n);
 
 enum phrase_kind {
-  PHRASE_BUY,           /* $1: grocery that the user wants bought */
-  PHRASE_BUY_QUESTION,  /* open question for it */
-  PHRASE_BUY_LETTERED,  /* question that is followed by "Choices:" */
-  PHRASE_BUY_ANSWER,    /* open answer */
-  PHRASE_GROCERY,       /* $1: grocery in another relation */
-  PHRASE_GROCERY_LIST,  /* $1..$4: four groceries, nothing said of any */
-  PHRASE_LEAD_IN,       /* before a sentence that begins with a name */
-  PHRASE_ACK,           /* the bot has heard */
-  PHRASE_CHAT,          /* the user says something of no consequence */
+  PHRASE_BUY,          /* $1: grocery that the user wants bought */
+  PHRASE_BUY_QUESTION, /* open question for it */
+  PHRASE_BUY_LETTERED, /* question that is followed by "Choices:" */
+  PHRASE_BUY_ANSWER,   /* open answer */
+  PHRASE_GROCERY,      /* $1: grocery in another relation */
+  PHRASE_GROCERY_LIST, /* $1..$4: four groceries, nothing said of any */
+  PHRASE_LEAD_IN,      /* before a sentence that begins with a name */
+  PHRASE_ACK,          /* the bot has heard */
+  PHRASE_CHAT,         /* the user says something of no consequence */
   PHRASE_CHAT_REPLY,
   PHRASE_LINE,          /* $1: line number, $2: register content */
   PHRASE_LINE_QUESTION, /* $1: line number */

@@ -7,7 +7,9 @@ int move_draw(struct rng *r, const int shares[MOVES]) {
   return x < shares[0] ? 0 : x < shares[0] + shares[1] ? 1 : 2;
 }
 
-void moves_begin(struct move_counts *c) { *c = (struct move_counts){.last = -1}; }
+void moves_begin(struct move_counts *c) {
+  *c = (struct move_counts){.last = -1};
+}
 
 void moves_add(struct move_counts *c, int move) {
   c->times[move]++;

@@ -6,7 +6,9 @@
 
 enum { MOVES = 3 };
 extern const char *const move_names[MOVES]; /* rock, paper, scissors: each is beaten by the next, cyclically */
-static inline int move_that_beats(int move) { return (move + 1) % MOVES; }
+static inline int move_that_beats(int move) {
+  return (move + 1) % MOVES;
+}
 /* Draws a move from shares in per cent that sum to 100. */
 int move_draw(struct rng *r, const int shares[MOVES]);
 struct move_counts {

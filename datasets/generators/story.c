@@ -1,4 +1,6 @@
 #include "datasets/generators/story.h"
+#include "datasets/dataset.h"
+#include "datasets/script.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -54,3 +56,19 @@ sluice_status story_write(struct cast *cast, size_t words, struct buffer *out, s
   }
   return st;
 }
+
+static void write(const struct dataset *d, size_t i, struct script *s) {
+  struct cast cast;
+  (void)i;
+  cast_begin(&cast, s->memory, (uint64_t)dataset_value(d, "seed"), s->id, true);
+  if (!s->status) s->status = story_write(&cast, (size_t)dataset_value(d, "words"), &s->draft, s->err);
+  int turn = script_end_turn(s, TURN_USER);
+  if (s->status) return;
+  s->turns[turn].task = TASK_TEXT;
+  s->turns[turn].metric = "perplexity";
+}
+
+const struct dataset_kind dataset_story = {
+    .keys = {{"words", NULL, false, 600, 20, 10000000}, KEY_SEED, KEY_DIALOGUES},
+    .write = write,
+};

@@ -1,6 +1,6 @@
-/* Training text: dialogues made of facts that are told once and asked for later, at varied distances, in the phrases of the
- * benchmarks but with other words. A recipe says which kinds of turns a dialogue mixes; most dialogues mix them all, some
- * are shaped like one benchmark. Answers are marked by their byte spans. */
+/* Training text: dialogues made of facts that are told once and asked for later, at varied distances, in the phrases of
+ * the benchmarks but with other words. A recipe says which kinds of turns a dialogue mixes; most dialogues mix them
+ * all, some are shaped like one benchmark. Answers are marked by their byte spans. */
 #include "datasets/cast.h"
 #include "datasets/datasets.h"
 #include "datasets/generators/game.h"
@@ -20,7 +20,7 @@ struct fact { /* something that was said and can be asked for */
   const char *answer;  /* phrase with the answer in brackets */
   const char *args[4]; /* of questions and answer */
   const char *value;
-  int asked;           /* times */
+  int asked; /* times */
 };
 struct seen_value { /* candidates for lettered options */
   int group;
@@ -28,18 +28,15 @@ struct seen_value { /* candidates for lettered options */
 };
 struct recipe {
   const char *name;
-  int weight;               /* share of training lines, per cent */
-  int actions[ACTIONS];     /* relative weights */
-  int ask;                  /* per cent of turns that ask for a fact, before the stage's own addition */
+  int weight;           /* share of training lines, per cent */
+  int actions[ACTIONS]; /* relative weights */
+  int ask;              /* per cent of turns that ask for a fact, before the stage's own addition */
 };
 static const struct recipe recipes[] = {
     /*                   person grocery code lines round quiz chat */
-    {"mixed", 40, {30, 20, 10, 10, 12, 8, 10}, 34},
-    {"recall", 20, {45, 25, 15, 10, 0, 0, 5}, 40},
-    {"grocery", 10, {4, 40, 4, 0, 0, 45, 7}, 22},
-    {"lines", 10, {0, 0, 0, 100, 0, 0, 0}, 0},
-    {"rounds", 8, {0, 0, 0, 0, 100, 0, 0}, 0},
-    {"dialogue", 9, {80, 0, 0, 0, 0, 0, 20}, 34},
+    {"mixed", 40, {30, 20, 10, 10, 12, 8, 10}, 34}, {"recall", 20, {45, 25, 15, 10, 0, 0, 5}, 40},
+    {"grocery", 10, {4, 40, 4, 0, 0, 45, 7}, 22},   {"lines", 10, {0, 0, 0, 100, 0, 0, 0}, 0},
+    {"rounds", 8, {0, 0, 0, 0, 100, 0, 0}, 0},      {"dialogue", 9, {80, 0, 0, 0, 0, 0, 20}, 34},
     {"story", 3, {0, 0, 0, 0, 0, 0, 0}, 0},
 };
 
@@ -107,8 +104,12 @@ static void open_turn(struct writer *w, const char *marker) {
   w->turn_is_empty = true;
   w->words++; /* markers are tokens too */
 }
-static void user(struct writer *w) { open_turn(w, "<|user|>"); }
-static void bot(struct writer *w) { open_turn(w, "<|end|><|bot|>"); }
+static void user(struct writer *w) {
+  open_turn(w, "<|user|>");
+}
+static void bot(struct writer *w) {
+  open_turn(w, "<|end|><|bot|>");
+}
 static void end(struct writer *w) {
   if (!w->status) w->status = buffer_append_str(&w->text, "<|end|>", w->err);
 }
@@ -173,8 +174,9 @@ static void ask(struct writer *w, struct fact *f) {
   end(w);
 }
 
-/* A fact of a group drawn first, so that forty lines do not crowd out one grocery; one that was not asked for yet if a few
- * draws find it, since an answer given before is a shortcut round the first telling. NULL: all drawn were asked twice. */
+/* A fact of a group drawn first, so that forty lines do not crowd out one grocery; one that was not asked for yet if a
+ * few draws find it, since an answer given before is a shortcut round the first telling. NULL: all drawn were asked
+ * twice. */
 static struct fact *some_fact(struct writer *w) {
   int group = w->facts[rng_below(&w->rng, (uint32_t)w->n_facts)].group;
   if (rng_below(&w->rng, 2)) {
@@ -226,7 +228,8 @@ static void act_person(struct writer *w) {
   acknowledge(w);
 }
 
-/* As in the benchmark: each of four groceries is mentioned equally often, in random order; one mention is the request. */
+/* As in the benchmark: each of four groceries is mentioned equally often, in random order; one mention is the request.
+ */
 static void begin_groceries(struct writer *w) {
   w->groceries_begun = true;
   for (int i = 0; i < 4; i++) {
@@ -366,18 +369,33 @@ static void act(struct writer *w, const struct recipe *recipe) {
   int x = (int)rng_below(&w->rng, (uint32_t)total);
   while (x >= recipe->actions[a]) x -= recipe->actions[a++];
   switch (a) {
-  case ACT_PERSON: act_person(w); break;
-  case ACT_GROCERY: act_grocery(w); break;
-  case ACT_CODE: act_code(w); break;
-  case ACT_LINES: act_lines(w, recipe->actions[ACT_LINES] == 100); break;
-  case ACT_ROUND: act_round(w); break;
-  case ACT_QUIZ: act_quiz(w); break;
-  default: act_chat(w); break;
+  case ACT_PERSON:
+    act_person(w);
+    break;
+  case ACT_GROCERY:
+    act_grocery(w);
+    break;
+  case ACT_CODE:
+    act_code(w);
+    break;
+  case ACT_LINES:
+    act_lines(w, recipe->actions[ACT_LINES] == 100);
+    break;
+  case ACT_ROUND:
+    act_round(w);
+    break;
+  case ACT_QUIZ:
+    act_quiz(w);
+    break;
+  default:
+    act_chat(w);
+    break;
   }
 }
 
 static void draw_opponent(struct writer *w) {
-  static const int mixes[][MOVES] = {{50, 30, 20}, {50, 30, 20}, {60, 25, 15}, {40, 35, 25}, {45, 35, 20}, {70, 20, 10}};
+  static const int mixes[][MOVES] = {{50, 30, 20}, {50, 30, 20}, {60, 25, 15},
+                                     {40, 35, 25}, {45, 35, 20}, {70, 20, 10}};
   int order[MOVES] = {0, 1, 2};
   const int *mix = mixes[rng_below(&w->rng, sizeof mixes / sizeof *mixes)];
   shuffle_ints(&w->rng, order, MOVES);
@@ -454,8 +472,10 @@ sluice_status train_mix_line(uint64_t seed, const char *stage, uint64_t i, size_
   w->err = err;
   w->budget = words ? words : (size_t)tokens;
   const struct recipe *recipe = draw_recipe(&w->rng);
-  if (strcmp(recipe->name, "story") == 0) w->status = story_write(&w->cast, w->budget, &w->text, err);
-  else write_dialogue(w, recipe, tokens);
+  if (strcmp(recipe->name, "story") == 0)
+    w->status = story_write(&w->cast, w->budget, &w->text, err);
+  else
+    write_dialogue(w, recipe, tokens);
   st = w->status;
   if (st) {
     buffer_free(&w->text);
