@@ -4,15 +4,19 @@
 #   make demo       install what is missing, build, show the monitor, run the demo suite, write build/demo/report.html
 #   make test       install what is missing, build, run every test; ends with "N passed, N failed"
 #   make sanitize   the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make unit       build the test programs; tests/run.sh WORD... then runs some of them
 #   make deps       install the distribution's packages (Debian, Ubuntu); elsewhere print their list
 #   make model      train the embedded model again (see fixtures/model/README.md)
+#   make check-style   the rules of CONTRIBUTING.md that a script can check
 #   make format     clang-format over the tree
-#   make install    PREFIX=/usr/local: program, library, header, man page, model, suites
+#   make install    PREFIX=/usr/local, DESTDIR: program, library, headers, man page, model, suites; make uninstall
 #   make clean      remove build/
 #
-# V=1 shows commands; CC, CFLAGS, BUILD may be set.
+# V=1 shows commands. CC, CFLAGS, LDFLAGS, BUILD (the folder to build in), JOBS, NVCC may be set; CUDA=0 builds without
+# CUDA even where nvcc is found.
 
-MAKEFLAGS += -r
+MAKEFLAGS += -r --no-print-directory
+SHELL := /bin/sh
 BUILD ?= build
 CC ?= cc
 ifeq ($(origin CC),default)
@@ -27,10 +31,24 @@ CPPFLAGS_ALL = -I. -D_GNU_SOURCE -DSLUICE_PREFIX='"$(PREFIX)"' $(CPPFLAGS)
 CFLAGS_ALL = -std=c11 $(OPT) $(WARN) -fno-math-errno -ffp-contract=off -pthread $(PKG_CFLAGS) $(CFLAGS)
 Q := $(if $(V),,@)
 
-ifeq ($(filter deps clean help format,$(MAKECMDGOALS)),)
+# These goals build through a second make, after packages were installed: only that one asks pkg-config.
+STAGED := deps deps-build data test demo sanitize model
+ifneq ($(filter-out $(STAGED) uninstall clean help format check-style,$(or $(MAKECMDGOALS),all)),)
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
 endif
+
+# CUDA is optional: engine/cuda/*.cu are built where nvcc is found, and C code sees SLUICE_CUDA.
+NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+NVCC_FLAGS ?= -O3 -std=c++17 -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+CUDA_SOURCES := $(if $(filter 0,$(CUDA)),,$(if $(NVCC),$(sort $(wildcard engine/cuda/*.cu))))
+CUDA_OBJECTS := $(CUDA_SOURCES:%.cu=$(BUILD)/obj/%.cu.o)
+ifneq ($(CUDA_SOURCES),)
+CUDA_ROOT := $(patsubst %/bin/,%,$(dir $(realpath $(NVCC))))
+CPPFLAGS_ALL += -DSLUICE_CUDA=1 -isystem $(CUDA_ROOT)/include
+CUDA_LIBS := -L$(CUDA_ROOT)/lib64 -Wl,-rpath,$(CUDA_ROOT)/lib64 -lcublas -lcudart -lstdc++
+endif
+LIBS = $(PKG_LIBS) $(CUDA_LIBS) -lm
 
 ROOMS := base wire engine monitor judge datasets evaluators ledger runner reports
 LIB_SOURCES := $(sort $(foreach r,$(ROOMS),$(wildcard $(r)/*.c $(r)/*/*.c)))
@@ -44,37 +62,110 @@ UNIT_TESTS := $(UNIT_SOURCES:%.c=$(BUILD)/%)
 .PHONY: all
 all: $(BUILD)/sluice $(BUILD)/libsluice.a
 
+# Other flags than last time make everything anew. Expanded here, before any target changes OPT or ARCH for itself.
+FLAGS_NOW := $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS) $(CUDA_OBJECTS)
+FLAGS_NOW := $(subst ','\'',$(FLAGS_NOW))
+.PHONY: always
+$(BUILD)/flags: always
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(FLAGS_NOW)' | cmp -s - $@ || printf '%s\n' '$(FLAGS_NOW)' >$@
+
 # One kernel file an instruction set; the rest of the program stays portable and asks the CPU at run time.
 $(BUILD)/obj/%_avx2.o: ARCH := -mavx2 -mfma -mf16c
 $(BUILD)/obj/%_avx512.o: ARCH := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
 $(BUILD)/obj/%_avx512bf16.o: ARCH := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx2 -mfma
 $(BUILD)/obj/engine/%.o: OPT := -O3 -g
 
-$(BUILD)/obj/%.o: %.c
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC      $<")
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(ARCH) -MMD -MP -c -o $@ $<
 
-$(BUILD)/libsluice.a: $(LIB_OBJECTS)
+$(BUILD)/obj/%.cu.o: %.cu $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  NVCC    $<")
+	$(Q)$(NVCC) -ccbin $(CC) $(NVCC_FLAGS) -I. -MMD -MF $(@:.o=.d) -c -o $@ $<
+
+$(BUILD)/libsluice.a: $(LIB_OBJECTS) $(CUDA_OBJECTS)
 	$(if $(V),,@echo "  AR      $@")
 	$(Q)rm -f $@ && ar rcs $@ $^
 
 $(BUILD)/sluice: $(CLI_OBJECTS) $(BUILD)/libsluice.a
 	$(if $(V),,@echo "  LINK    $@")
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $(CLI_OBJECTS) $(BUILD)/libsluice.a $(PKG_LIBS) -lm
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $(CLI_OBJECTS) $(BUILD)/libsluice.a $(LIBS)
 
 $(BUILD)/tests/%: tests/%.c $(BUILD)/libsluice.a
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  TEST    $@")
-	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) -Wno-conversion -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libsluice.a $(PKG_LIBS) -lcmocka -lm
+	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) -Wno-conversion -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libsluice.a \
+	  $(LIBS) -lcmocka
 
 .PHONY: unit
 unit: $(UNIT_TESTS)
 
-.PHONY: clean format
+# ---- goals that install packages first ----
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+STAGE = $(MAKE) $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
+# Published data sets that some tests read. Where this folder is not there, those tests say so and are skipped.
+DATA_UNPACK ?= ../shared/data/unpack
+
+.PHONY: deps deps-build test demo sanitize model data
+deps:
+	@CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' .ci/deps.sh --test
+deps-build:
+	@CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' .ci/deps.sh
+
+data:
+	@if [ -z "$$SLUICE_DATA" ] && [ -x $(DATA_UNPACK) ]; then $(DATA_UNPACK) build/data; fi
+
+test: deps data
+	@$(STAGE) all unit
+	@BUILD='$(BUILD)' tests/run.sh
+
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+# Without warnings: the plain build has judged them, and the sanitizers' own code raises false ones.
+sanitize: deps data
+	@$(STAGE) BUILD=build/sanitize OPT='-O1 -g' CFLAGS='$(CFLAGS) $(SANITIZE) -w' all unit
+	@BUILD=build/sanitize tests/run.sh --unit
+
+demo: deps-build
+	@$(STAGE) all
+	@BUILD='$(BUILD)' sh fixtures/demo.sh
+
+model: deps-build
+	@$(STAGE) all
+	@BUILD='$(BUILD)' sh fixtures/model/make.sh
+
+# ---- install ----
+DESTDIR ?=
+.PHONY: install uninstall
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(BUILD)/sluice $(DESTDIR)$(PREFIX)/bin/sluice
+	install -m 644 $(BUILD)/libsluice.a $(DESTDIR)$(PREFIX)/lib/libsluice.a
+	for room in $(ROOMS); do if [ -f $$room/$$room.h ]; then \
+	  install -D -m 644 $$room/$$room.h $(DESTDIR)$(PREFIX)/include/sluice/$$room/$$room.h || exit 1; fi; done
+	for page in docs/*.1; do [ ! -f $$page ] || install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man1/ || exit 1; done
+	cd fixtures && find . -type f ! -name '*.sh' -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/share/sluice/{} \;
+	printf '%s\n' 'Name: sluice' 'Description: streaming monitor and cache-policy evaluation' \
+	  'Version: $(VERSION)' 'Requires.private: $(PACKAGES)' 'Cflags: -I$(PREFIX)/include/sluice' \
+	  'Libs: -L$(PREFIX)/lib -lsluice' 'Libs.private: $(CUDA_LIBS) -lm -pthread' \
+	  >$(DESTDIR)$(PREFIX)/lib/pkgconfig/sluice.pc
+VERSION = $(shell sed -n 's/^.define SLUICE_VERSION "\(.*\)"/\1/p' base/base.h)
+
+uninstall:
+	rm -rf $(DESTDIR)$(PREFIX)/bin/sluice $(DESTDIR)$(PREFIX)/lib/libsluice.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/sluice.pc \
+	  $(DESTDIR)$(PREFIX)/include/sluice $(DESTDIR)$(PREFIX)/share/sluice $(DESTDIR)$(PREFIX)/share/man/man1/sluice*.1
+
+# ---- the rest ----
+.PHONY: clean format check-style help
 clean:
 	rm -rf $(BUILD)
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu')
+check-style:
+	@tests/integration/style.sh
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -6,15 +6,21 @@
 
 #define DEFAULT_LIMIT ((size_t)1 << 30)
 
-struct slice slice_of(const char *cstr) { return (struct slice){cstr, cstr ? strlen(cstr) : 0}; }
+struct slice slice_of(const char *cstr) {
+  return (struct slice){cstr, cstr ? strlen(cstr) : 0};
+}
 
 bool slice_equal(struct slice a, struct slice b) {
   return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
-bool slice_is(struct slice a, const char *cstr) { return slice_equal(a, slice_of(cstr)); }
+bool slice_is(struct slice a, const char *cstr) {
+  return slice_equal(a, slice_of(cstr));
+}
 
-void buffer_init(struct buffer *b, size_t limit) { *b = (struct buffer){.limit = limit}; }
+void buffer_init(struct buffer *b, size_t limit) {
+  *b = (struct buffer){.limit = limit};
+}
 
 void buffer_free(struct buffer *b) {
   free(b->ptr);
@@ -94,7 +100,9 @@ char *buffer_take(struct buffer *b, size_t *len) {
   return bytes;
 }
 
-char *sluice_strdup(const char *s) { return s ? sluice_strndup(s, strlen(s)) : NULL; }
+char *sluice_strdup(const char *s) {
+  return s ? sluice_strndup(s, strlen(s)) : NULL;
+}
 
 /* Copies exactly n bytes, NULs included, and ends them with one more NUL. */
 char *sluice_strndup(const char *s, size_t n) {

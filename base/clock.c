@@ -13,8 +13,12 @@ static int64_t read_clock(clockid_t id) {
   return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
 }
 
-int64_t clock_mono_ns(void) { return read_clock(CLOCK_MONOTONIC); }
-int64_t clock_wall_ns(void) { return read_clock(CLOCK_REALTIME); }
+int64_t clock_mono_ns(void) {
+  return read_clock(CLOCK_MONOTONIC);
+}
+int64_t clock_wall_ns(void) {
+  return read_clock(CLOCK_REALTIME);
+}
 
 /* Ends early only when the process has been asked to stop. */
 void clock_sleep_ns(int64_t ns) {

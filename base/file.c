@@ -148,7 +148,9 @@ void file_unmap(const unsigned char *bytes, size_t len) {
   if (len) munmap((void *)(uintptr_t)bytes, len);
 }
 
-bool file_exists(const char *path) { return access(path, F_OK) == 0; }
+bool file_exists(const char *path) {
+  return access(path, F_OK) == 0;
+}
 
 static int make_dir(const char *path) {
   struct stat info;

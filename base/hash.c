@@ -28,7 +28,9 @@ struct sha256_stream *sha256_begin(void) {
   return s;
 }
 
-void sha256_add(struct sha256_stream *s, const void *bytes, size_t len) { SHA256_Update(&s->state, bytes, len); }
+void sha256_add(struct sha256_stream *s, const void *bytes, size_t len) {
+  SHA256_Update(&s->state, bytes, len);
+}
 
 void sha256_end(struct sha256_stream *s, unsigned char out[SHA256_BYTES]) {
   SHA256_Final(out, &s->state);

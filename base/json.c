@@ -1,5 +1,5 @@
-/* JSON for configuration: strict, with comments where allowed, errors with line and column. cJSON builds the tree; the scanner
- * judges the text first, because cJSON accepts more than JSON and says nothing about why it refuses. */
+/* JSON for configuration: strict, with comments where allowed, errors with line and column. cJSON builds the tree; the
+ * scanner judges the text first, because cJSON accepts more than JSON and says nothing about why it refuses. */
 #include "base/base.h"
 #include "base/json_scan.h"
 
@@ -11,7 +11,8 @@
 #define JSON_BYTES_MAX ((size_t)64 << 20)
 #define EXACT_MAX 9007199254740992.0 /* 2^53: cJSON keeps numbers as doubles */
 
-static sluice_status fail_at(struct sluice_error *err, const char *name, const char *text, size_t offset, const char *why) {
+static sluice_status fail_at(struct sluice_error *err, const char *name, const char *text, size_t offset,
+                             const char *why) {
   size_t line = 1, column = 1;
   for (size_t i = 0; i < offset; i++) {
     if (text[i] == '\n') {
@@ -153,7 +154,8 @@ static const char *kind_of(const cJSON *item) {
 
 sluice_status json_check_keys(const struct cJSON *obj, const char *where, const char *const *known,
                               struct sluice_error *err) {
-  if (!cJSON_IsObject(obj)) return sluice_fail(err, SLUICE_USAGE, "%s: expected an object, found %s", where, kind_of(obj));
+  if (!cJSON_IsObject(obj))
+    return sluice_fail(err, SLUICE_USAGE, "%s: expected an object, found %s", where, kind_of(obj));
   for (const cJSON *m = obj->child; m; m = m->next) {
     const char *const *k = known;
     while (*k && strcmp(*k, m->string) != 0) k++;
@@ -206,7 +208,8 @@ sluice_status json_int(const struct cJSON *obj, const char *where, const char *k
   if (!cJSON_IsNumber(item)) return wrong_kind(item, where, key, "a whole number", err);
   double value = item->valuedouble;
   if (fabs(value) > EXACT_MAX || value != floor(value))
-    return sluice_fail(err, SLUICE_USAGE, "%s.%s: expected a whole number of at most 2^53, found %.17g", where, key, value);
+    return sluice_fail(err, SLUICE_USAGE, "%s.%s: expected a whole number of at most 2^53, found %.17g", where, key,
+                       value);
   int64_t whole = (int64_t)value;
   if (whole < min || whole > max)
     return sluice_fail(err, SLUICE_USAGE, "%s.%s: expected %lld to %lld, found %lld", where, key, (long long)min,
@@ -236,7 +239,8 @@ sluice_status json_bool(const struct cJSON *obj, const char *where, const char *
   return SLUICE_OK;
 }
 
-/* How one character is written inside a JSON string that may also stand inside an HTML script. Returns 0 when it stands for itself. */
+/* How one character is written inside a JSON string that may also stand inside an HTML script. Returns 0 when it stands
+ * for itself. */
 static int escape_of(uint32_t c, char out[8]) {
   static const char letters[] = "\"\\\b\f\n\r\t", short_forms[] = "\"\\bfnrt";
   const char *found = c && c < 0x80 ? strchr(letters, (int)c) : NULL;
@@ -245,7 +249,8 @@ static int escape_of(uint32_t c, char out[8]) {
   return plain ? 0 : snprintf(out, 8, "\\u%04x", (unsigned)c);
 }
 
-/* Bytes of the ill-formed sequence at s: the longest beginning of a character, at least one (Unicode 15, "maximal subpart"). */
+/* Bytes of the ill-formed sequence at s: the longest beginning of a character, at least one (Unicode 15, "maximal
+ * subpart"). */
 static size_t ill_formed_length(const char *s, size_t len) {
   uint32_t ignored;
   for (size_t n = len < 3 ? len : 3; n > 1; n--)

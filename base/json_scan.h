@@ -6,8 +6,8 @@
 
 #define JSON_DEPTH_MAX 64
 
-/* Checks that text is exactly one value as RFC 8259 writes it, with at most JSON_DEPTH_MAX nested containers. Bytes from 0x80
- * inside strings are not judged. On failure *offset and *why say where and what. */
+/* Checks that text is exactly one value as RFC 8259 writes it, with at most JSON_DEPTH_MAX nested containers. Bytes
+ * from 0x80 inside strings are not judged. On failure *offset and *why say where and what. */
 bool json_scan(struct slice text, struct json_span *root, size_t *offset, const char **why);
 
 #endif

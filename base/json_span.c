@@ -1,5 +1,6 @@
-/* Byte ranges of values inside one JSON text (RFC 8259). Nothing is built and nothing recurses: what a range does not name stays as
- * it came. The member and element walks expect a text that json_span_root accepted; on any other they stay inside the range. */
+/* Byte ranges of values inside one JSON text (RFC 8259). Nothing is built and nothing recurses: what a range does not
+ * name stays as it came. The member and element walks expect a text that json_span_root accepted; on any other they
+ * stay inside the range. */
 #include "base/base.h"
 #include "base/json_scan.h"
 
@@ -11,7 +12,9 @@ struct scan {
   const char *why;
 };
 
-static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+static bool is_space(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
 
 static size_t skip_space(const char *s, size_t at, size_t end) {
   while (at < end && is_space(s[at])) at++;
@@ -90,12 +93,18 @@ static bool scan_word(struct scan *c, const char *word) {
 
 static bool scan_scalar(struct scan *c) {
   switch (c->s[c->at]) {
-  case '"': return scan_string(c);
-  case 't': return scan_word(c, "true");
-  case 'f': return scan_word(c, "false");
-  case 'n': return scan_word(c, "null");
-  case '-': return scan_number(c);
-  default: break;
+  case '"':
+    return scan_string(c);
+  case 't':
+    return scan_word(c, "true");
+  case 'f':
+    return scan_word(c, "false");
+  case 'n':
+    return scan_word(c, "null");
+  case '-':
+    return scan_number(c);
+  default:
+    break;
   }
   if (c->s[c->at] >= '0' && c->s[c->at] <= '9') return scan_number(c);
   return fail(c, "a value was expected");
@@ -162,13 +171,20 @@ static bool scan_value(struct scan *c) {
 
 static enum json_type type_at(char first) {
   switch (first) {
-  case '{': return JSON_OBJECT;
-  case '[': return JSON_ARRAY;
-  case '"': return JSON_STRING;
-  case 't': return JSON_TRUE;
-  case 'f': return JSON_FALSE;
-  case 'n': return JSON_NULL;
-  default: return JSON_NUMBER;
+  case '{':
+    return JSON_OBJECT;
+  case '[':
+    return JSON_ARRAY;
+  case '"':
+    return JSON_STRING;
+  case 't':
+    return JSON_TRUE;
+  case 'f':
+    return JSON_FALSE;
+  case 'n':
+    return JSON_NULL;
+  default:
+    return JSON_NUMBER;
   }
 }
 
@@ -234,7 +250,8 @@ struct walk {
 
 static bool walk_begin(struct walk *w, struct slice text, struct json_span container, enum json_type wanted) {
   if (container.type != wanted || container.end > text.len || container.end < container.start + 2) return false;
-  *w = (struct walk){.s = text.ptr, .at = container.start + 1, .end = container.end - 1, .object = wanted == JSON_OBJECT};
+  *w = (struct walk){
+      .s = text.ptr, .at = container.start + 1, .end = container.end - 1, .object = wanted == JSON_OBJECT};
   return true;
 }
 
@@ -370,7 +387,8 @@ bool json_span_path(struct slice text, struct json_span from, const char *path, 
   return true;
 }
 
-sluice_status json_span_decode(struct slice text, struct json_span string, struct buffer *out, struct sluice_error *err) {
+sluice_status json_span_decode(struct slice text, struct json_span string, struct buffer *out,
+                               struct sluice_error *err) {
   if (string.type != JSON_STRING || string.end > text.len || string.end < string.start + 2)
     return sluice_fail(err, SLUICE_INPUT, "JSON, byte %zu: expected a string", string.start);
   const char *s = text.ptr;

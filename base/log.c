@@ -27,7 +27,8 @@ static const char *level_name(enum log_level level) {
 }
 
 /* A progress bar may stand on the terminal's line: it is wiped first and drawn again at its next update. */
-static sluice_status text_line(struct buffer *line, enum log_level level, const char *message, struct sluice_error *err) {
+static sluice_status text_line(struct buffer *line, enum log_level level, const char *message,
+                               struct sluice_error *err) {
   static const char *const colours[] = {"\033[31m", "\033[33m", "", "\033[2m"};
   bool terminal = isatty(STDERR_FILENO) == 1, colour = term_colour(stderr);
   const char *on = colour ? colours[level] : "", *off = *on ? "\033[0m" : "";
@@ -36,7 +37,8 @@ static sluice_status text_line(struct buffer *line, enum log_level level, const 
   return buffer_printf(line, err, "%ssluice: %s%s:%s %s\n", wipe, on, level_name(level), off, message);
 }
 
-static sluice_status json_line(struct buffer *line, enum log_level level, const char *message, struct sluice_error *err) {
+static sluice_status json_line(struct buffer *line, enum log_level level, const char *message,
+                               struct sluice_error *err) {
   char now[32];
   clock_iso8601(clock_wall_ns(), now);
   sluice_status st = buffer_printf(line, err, "{\"time\":\"%s\",\"level\":\"%s\",\"message\":", now, level_name(level));

@@ -8,7 +8,9 @@
 
 #define WORD_MAX 64
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+static size_t smaller(size_t a, size_t b) {
+  return a < b ? a : b;
+}
 
 /* Damerau-Levenshtein distance in its optimal-string-alignment form: a swapped pair of letters counts one. */
 static size_t edit_distance(const char *a, size_t na, const char *b, size_t nb) {
@@ -105,21 +107,29 @@ static sluice_status append(struct string_list *list, char *item, struct sluice_
 
 static sluice_status store(struct parse *p, const struct option_spec *o, char *text) {
   switch (o->kind) {
-  case OPTION_FLAG: *(bool *)o->target = true; return SLUICE_OK;
-  case OPTION_STRING: *(const char **)o->target = text; return SLUICE_OK;
-  case OPTION_INT: return store_int(p, o, text);
-  case OPTION_DOUBLE: return store_double(p, o, text);
-  case OPTION_LIST: return append(o->target, text, p->err);
+  case OPTION_FLAG:
+    *(bool *)o->target = true;
+    return SLUICE_OK;
+  case OPTION_STRING:
+    *(const char **)o->target = text;
+    return SLUICE_OK;
+  case OPTION_INT:
+    return store_int(p, o, text);
+  case OPTION_DOUBLE:
+    return store_double(p, o, text);
+  case OPTION_LIST:
+    return append(o->target, text, p->err);
   }
   return sluice_fail(p->err, SLUICE_INTERNAL, "%s: option --%s has no kind", p->help->verb, o->name);
 }
 
-/* The value stands behind "=" or is the next word; a next word may begin with a dash (a negative number, "-" for stdin), but
- * one that begins with two dashes is taken for a forgotten value. */
+/* The value stands behind "=" or is the next word; a next word may begin with a dash (a negative number, "-" for
+ * stdin), but one that begins with two dashes is taken for a forgotten value. */
 static sluice_status store_with_value(struct parse *p, const struct option_spec *o, char *attached) {
   if (o->kind == OPTION_FLAG) {
     if (attached)
-      return sluice_fail(p->err, SLUICE_USAGE, "%s: --%s takes no value (got \"%s\")", p->help->verb, o->name, attached);
+      return sluice_fail(p->err, SLUICE_USAGE, "%s: --%s takes no value (got \"%s\")", p->help->verb, o->name,
+                         attached);
     return store(p, o, NULL);
   }
   if (!attached && p->at + 1 < p->argc && strncmp(p->argv[p->at + 1], "--", 2) != 0) attached = p->argv[++p->at];
@@ -155,8 +165,8 @@ static sluice_status parse_letters(struct parse *p, char *word, bool *helped) {
       return SLUICE_OK;
     }
     if (!found)
-      return sluice_fail(p->err, SLUICE_USAGE, "%s: no option -%c (in \"%s\"); `sluice %s -h` lists them", p->help->verb,
-                         *at, word, p->help->verb);
+      return sluice_fail(p->err, SLUICE_USAGE, "%s: no option -%c (in \"%s\"); `sluice %s -h` lists them",
+                         p->help->verb, *at, word, p->help->verb);
     if (found->kind != OPTION_FLAG) return store_with_value(p, found, at[1] ? at + 1 : NULL);
     sluice_status st = store(p, found, NULL);
     if (st) return st;

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #define MS 1000000LL
-#define QUIET_NS (2000 * MS)      /* shorter work shows nothing */
-#define BAR_EVERY_NS (100 * MS)   /* redraw of the bar */
+#define QUIET_NS (2000 * MS)       /* shorter work shows nothing */
+#define BAR_EVERY_NS (100 * MS)    /* redraw of the bar */
 #define LINE_EVERY_NS (10000 * MS) /* lines where there is no terminal */
 #define BAR_CELLS 24
 #define LINE_BYTES 512
@@ -63,7 +63,8 @@ static void format_state(const struct progress *p, int64_t now, bool bar, char *
              close, done, total, speed, rate > 0 ? left : "?");
 }
 
-/* Cuts the line to the terminal's width at a character boundary, one cell a character: good enough for our own labels. */
+/* Cuts the line to the terminal's width at a character boundary, one cell a character: good enough for our own labels.
+ */
 static void cut_to_width(char *line, int columns) {
   int cells = 0;
   for (char *at = line; *at; at++) {

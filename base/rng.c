@@ -5,7 +5,8 @@
  *   below(n)    Lemire 2019, "Fast Random Integer Generation in an Interval", on the high 32 bits x of one u64:
  *               m = x * n; drawn again while (m mod 2^32) < (2^32 mod n); the result is m >> 32.
  *   double      (u64 >> 11) * 2^-53.
- *   normal      Marsaglia's polar method, first value of each accepted pair, the second one dropped (no hidden state). */
+ *   normal      Marsaglia's polar method, first value of each accepted pair, the second one dropped (no hidden state).
+ */
 #include "base/base.h"
 
 #include <math.h>
@@ -27,7 +28,9 @@ void rng_seed_named(struct rng *r, uint64_t seed, const char *name) {
   rng_seed(r, mixed ^ hash64(name, strlen(name)));
 }
 
-static uint64_t rotate_left(uint64_t x, int k) { return x << k | x >> (64 - k); }
+static uint64_t rotate_left(uint64_t x, int k) {
+  return x << k | x >> (64 - k);
+}
 
 uint64_t rng_u64(struct rng *r) {
   uint64_t *s = r->s;
@@ -51,7 +54,9 @@ uint32_t rng_below(struct rng *r, uint32_t n) {
   return (uint32_t)(m >> 32);
 }
 
-double rng_double(struct rng *r) { return (double)(rng_u64(r) >> 11) * 0x1.0p-53; }
+double rng_double(struct rng *r) {
+  return (double)(rng_u64(r) >> 11) * 0x1.0p-53;
+}
 
 double rng_normal(struct rng *r) {
   double u, v, q;

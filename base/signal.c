@@ -25,4 +25,6 @@ void signal_catch_interrupts(void) {
   sigaction(SIGPIPE, &action, NULL);
 }
 
-int signal_interrupted(void) { return (int)caught; }
+int signal_interrupted(void) {
+  return (int)caught;
+}

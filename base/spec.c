@@ -1,5 +1,5 @@
-/* Spec strings, "name:key=value,key=value": how policies and datasets are named on command lines and in suites. A value may hold
- * a comma or a backslash behind a backslash. */
+/* Spec strings, "name:key=value,key=value": how policies and datasets are named on command lines and in suites. A value
+ * may hold a comma or a backslash behind a backslash. */
 #include "base/base.h"
 
 #include <errno.h>
@@ -39,7 +39,8 @@ static sluice_status add_pair(const char *text, const char **at, struct spec *ou
   size_t len = strcspn(*at, "=,");
   if ((*at)[len] != '=' || len == 0)
     return sluice_fail(err, SLUICE_USAGE, "\"%s\": expected key=value at \"%.40s\"", text, *at);
-  if (out->n == SPEC_KEYS_MAX) return sluice_fail(err, SLUICE_LIMIT, "\"%.80s...\": more than %d keys", text, SPEC_KEYS_MAX);
+  if (out->n == SPEC_KEYS_MAX)
+    return sluice_fail(err, SLUICE_LIMIT, "\"%.80s...\": more than %d keys", text, SPEC_KEYS_MAX);
   char *key = sluice_strndup(*at, len);
   *at += len + 1;
   char *value = key ? cut_value(at) : NULL;
@@ -81,13 +82,15 @@ sluice_status spec_check_keys(const struct spec *s, const char *const *known, st
     for (const char *const *k = known; *k && !found; k++) found = strcmp(s->keys[i], *k) == 0;
     if (found) continue;
     const char *near = suggest(s->keys[i], known);
-    if (near) return sluice_fail(err, SLUICE_USAGE, "%s: no key \"%s\"; did you mean \"%s\"?", s->name, s->keys[i], near);
+    if (near)
+      return sluice_fail(err, SLUICE_USAGE, "%s: no key \"%s\"; did you mean \"%s\"?", s->name, s->keys[i], near);
     char list[256] = "";
     for (const char *const *k = known; *k; k++) {
       size_t used = strlen(list);
       snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", *k);
     }
-    return sluice_fail(err, SLUICE_USAGE, "%s: no key \"%s\"; its keys: %s", s->name, s->keys[i], *list ? list : "none");
+    return sluice_fail(err, SLUICE_USAGE, "%s: no key \"%s\"; its keys: %s", s->name, s->keys[i],
+                       *list ? list : "none");
   }
   return SLUICE_OK;
 }

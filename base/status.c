@@ -43,37 +43,52 @@ sluice_status sluice_fail_in(struct sluice_error *err, const char *fmt, ...) {
 
 const char *sluice_status_name(sluice_status code) {
   switch (code) {
-  case SLUICE_OK: return "ok";
-  case SLUICE_NOMEM: return "out of memory";
-  case SLUICE_IO: return "input/output";
-  case SLUICE_FULL: return "disk full";
-  case SLUICE_INPUT: return "malformed input";
-  case SLUICE_USAGE: return "usage";
-  case SLUICE_LIMIT: return "limit";
-  case SLUICE_UNSUPPORTED: return "unsupported";
-  case SLUICE_NETWORK: return "network";
-  case SLUICE_INTERRUPTED: return "interrupted";
-  case SLUICE_INTERNAL: return "internal";
+  case SLUICE_OK:
+    return "ok";
+  case SLUICE_NOMEM:
+    return "out of memory";
+  case SLUICE_IO:
+    return "input/output";
+  case SLUICE_FULL:
+    return "disk full";
+  case SLUICE_INPUT:
+    return "malformed input";
+  case SLUICE_USAGE:
+    return "usage";
+  case SLUICE_LIMIT:
+    return "limit";
+  case SLUICE_UNSUPPORTED:
+    return "unsupported";
+  case SLUICE_NETWORK:
+    return "network";
+  case SLUICE_INTERRUPTED:
+    return "interrupted";
+  case SLUICE_INTERNAL:
+    return "internal";
   }
   return "unknown";
 }
 
 int sluice_exit_code(sluice_status code) {
   switch (code) {
-  case SLUICE_OK: return 0;
+  case SLUICE_OK:
+    return 0;
   case SLUICE_USAGE:
   case SLUICE_INPUT: /* what the caller handed over is at fault, as with a wrong option */
   case SLUICE_LIMIT:
-  case SLUICE_UNSUPPORTED: return 2;
+  case SLUICE_UNSUPPORTED:
+    return 2;
   case SLUICE_FULL:
-  case SLUICE_NETWORK: return 4; /* the same command later continues */
+  case SLUICE_NETWORK:
+    return 4; /* the same command later continues */
   case SLUICE_INTERRUPTED: {
     int number = signal_interrupted();
     return 128 + (number ? number : 2);
   }
   case SLUICE_NOMEM:
   case SLUICE_IO:
-  case SLUICE_INTERNAL: return 1;
+  case SLUICE_INTERNAL:
+    return 1;
   }
   return 1;
 }

@@ -1,6 +1,6 @@
-/* A team of lanes for many tiny jobs. The engine dispatches several thousand jobs a second, each a few microseconds to a
- * few milliseconds long: a waiting lane first spins shortly (a wake-up through the kernel costs as much as a small job),
- * then sleeps on a futex, so that an idle team costs nothing. */
+/* A team of lanes for many tiny jobs. The engine dispatches several thousand jobs a second, each a few microseconds to
+ * a few milliseconds long: a waiting lane first spins shortly (a wake-up through the kernel costs as much as a small
+ * job), then sleeps on a futex, so that an idle team costs nothing. */
 #include "base/base.h"
 
 #include <errno.h>
@@ -66,8 +66,8 @@ static bool spin_until(_Atomic uint32_t *word, uint32_t value, bool same) {
   return false;
 }
 
-/* Blocks until there is a job newer than `seen`; returns its generation. No wake-up is lost: a lane counts itself as a sleeper
- * before the kernel compares `generation`, and the caller raises `generation` before it looks for sleepers. */
+/* Blocks until there is a job newer than `seen`; returns its generation. No wake-up is lost: a lane counts itself as a
+ * sleeper before the kernel compares `generation`, and the caller raises `generation` before it looks for sleepers. */
 static uint32_t await_job(struct team *t, uint32_t seen) {
   if (t->spin && spin_until(&t->generation, seen, false)) return atomic_load(&t->generation);
   uint32_t now;
@@ -127,8 +127,7 @@ static int start_lane(struct lane *lane) {
 }
 
 sluice_status team_start(int n, struct team **team, struct sluice_error *err) {
-  if (n < 1 || n > MAX_LANES)
-    return sluice_fail(err, SLUICE_USAGE, "%d threads: expected 1 to %d", n, MAX_LANES);
+  if (n < 1 || n > MAX_LANES) return sluice_fail(err, SLUICE_USAGE, "%d threads: expected 1 to %d", n, MAX_LANES);
   struct team *t = sluice_alloc_aligned(sizeof *t);
   struct lane *lanes = calloc((size_t)n, sizeof *lanes);
   if (!t || !lanes) {
@@ -153,7 +152,9 @@ sluice_status team_start(int n, struct team **team, struct sluice_error *err) {
   return SLUICE_OK;
 }
 
-int team_size(const struct team *t) { return t->n; }
+int team_size(const struct team *t) {
+  return t->n;
+}
 
 void team_stop(struct team *t) {
   if (!t) return;

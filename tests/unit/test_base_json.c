@@ -27,7 +27,8 @@ static void refused(const char *text, size_t len, bool comments, const char *wan
 
 static void comments_are_blank(void **state) {
   (void)state;
-  cJSON *t = accepted("// first\n{ /* one */ \"url\": \"http://a/*b*/\", // two\n \"q\": \"\\\"//\" /**/ }\n// end", true);
+  cJSON *t =
+      accepted("// first\n{ /* one */ \"url\": \"http://a/*b*/\", // two\n \"q\": \"\\\"//\" /**/ }\n// end", true);
   assert_string_equal(cJSON_GetObjectItem(t, "url")->valuestring, "http://a/*b*/");
   assert_string_equal(cJSON_GetObjectItem(t, "q")->valuestring, "\"//");
   cJSON_Delete(t);
@@ -222,11 +223,16 @@ static void files_that_are_absent_are_named(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(comments_are_blank),        cmocka_unit_test(places_are_right),
-      cmocka_unit_test(keys_occur_once),           cmocka_unit_test(sizes_are_bounded),
-      cmocka_unit_test(a_large_vocabulary_is_fast), cmocka_unit_test(typed_members),
-      cmocka_unit_test(unknown_keys_are_named),    cmocka_unit_test(quoting_is_safe_in_html_too),
-      cmocka_unit_test(quoting_round_trips),       cmocka_unit_test(files_that_are_absent_are_named),
+      cmocka_unit_test(comments_are_blank),
+      cmocka_unit_test(places_are_right),
+      cmocka_unit_test(keys_occur_once),
+      cmocka_unit_test(sizes_are_bounded),
+      cmocka_unit_test(a_large_vocabulary_is_fast),
+      cmocka_unit_test(typed_members),
+      cmocka_unit_test(unknown_keys_are_named),
+      cmocka_unit_test(quoting_is_safe_in_html_too),
+      cmocka_unit_test(quoting_round_trips),
+      cmocka_unit_test(files_that_are_absent_are_named),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,8 +24,9 @@ static void same(struct slice text, struct json_span span, enum json_type type, 
 
 static void values_are_found_by_path(void **state) {
   (void)state;
-  struct slice t = slice_of(" { \"id\" : \"x\" , \"choices\":[ {\"index\":0,\"delta\":{\"content\":\"hi, \\\"you\\\"]\"},"
-                            "\"n\":-1.5e3},[[],{}],true ,null], \"big\":12345678901234567890,\"e\":{} } ");
+  struct slice t =
+      slice_of(" { \"id\" : \"x\" , \"choices\":[ {\"index\":0,\"delta\":{\"content\":\"hi, \\\"you\\\"]\"},"
+               "\"n\":-1.5e3},[[],{}],true ,null], \"big\":12345678901234567890,\"e\":{} } ");
   struct json_span root = root_of(t), s;
   assert_int_equal(root.start, 1);
   assert_int_equal(root.end, t.len - 1);
@@ -52,8 +53,8 @@ static void what_is_absent_is_not_found(void **state) {
   (void)state;
   struct slice t = slice_of("{\"a\":[1,2],\"b\":{\"c\":null}}");
   struct json_span root = root_of(t), s;
-  static const char *const paths[] = {"x", "a.2", "a.x", "a.0.b", "b.d", "b.c.d", ".", "a..b", "A",
-                                      "a.99999999999999999999", "a.-1", "a.1x"};
+  static const char *const paths[] = {
+      "x", "a.2", "a.x", "a.0.b", "b.d", "b.c.d", ".", "a..b", "A", "a.99999999999999999999", "a.-1", "a.1x"};
   for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
     if (json_span_path(t, root, paths[i], &s)) fail_msg("%s was found", paths[i]);
   }
@@ -65,8 +66,9 @@ static void what_is_absent_is_not_found(void **state) {
 
 static void keys_are_compared_decoded_and_the_last_wins(void **state) {
   (void)state;
-  struct slice t = slice_of("{\"content\":1,\"c\\u006fntent\":2,\"contents\":3,\"conten\":4,\"\\ud83d\\ude00\":5,\"a\\u0000b\":6,"
-                            "\"\":7}");
+  struct slice t =
+      slice_of("{\"content\":1,\"c\\u006fntent\":2,\"contents\":3,\"conten\":4,\"\\ud83d\\ude00\":5,\"a\\u0000b\":6,"
+               "\"\":7}");
   struct json_span root = root_of(t), s;
   assert_true(json_span_member(t, root, "content", &s));
   same(t, s, JSON_NUMBER, "2");
@@ -266,8 +268,8 @@ static bool slow_accepts(const char *s, size_t len) {
 /* Also walks every damaged text as if it had been accepted: nothing may read outside (the sanitizers watch). */
 static void damaged_text_is_judged_as_the_slow_recognizer_does(void **state) {
   (void)state;
-  static const char seed_text[] =
-      "{\"a\":[1,-2.5e+3,{\"b\":\"x\\u00e9\\n\",\"c\":[]},null],\"d\":{\"e\":true,\"f\":false},\"g\":\"\\ud83d\\ude00\"}";
+  static const char seed_text[] = "{\"a\":[1,-2.5e+3,{\"b\":\"x\\u00e9\\n\",\"c\":[]},null],\"d\":{\"e\":true,\"f\":"
+                                  "false},\"g\":\"\\ud83d\\ude00\"}";
   static const char alphabet[] = "{}[]\",:\\u0e1-+.tfn \n";
   struct rng r;
   int accepted = 0, refused = 0;
@@ -277,7 +279,8 @@ static void damaged_text_is_judged_as_the_slow_recognizer_does(void **state) {
     char *text = malloc(len + 1); /* on the heap, exactly as long as it says, so that overreads are caught */
     memcpy(text, seed_text, len + 1);
     for (uint32_t k = rng_below(&r, 4); k > 0; k--)
-      text[rng_below(&r, (uint32_t)len)] = rng_below(&r, 8) ? alphabet[rng_below(&r, sizeof alphabet - 1)] : (char)rng_u64(&r);
+      text[rng_below(&r, (uint32_t)len)] =
+          rng_below(&r, 8) ? alphabet[rng_below(&r, sizeof alphabet - 1)] : (char)rng_u64(&r);
     if (rng_below(&r, 4) == 0) len = rng_below(&r, (uint32_t)len + 1);
     char *exact = malloc(len ? len : 1);
     memcpy(exact, text, len);

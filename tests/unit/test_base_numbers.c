@@ -23,7 +23,8 @@ static void every_codepoint_survives_a_round_trip(void **state) {
     if (utf8_decode(bytes, (size_t)n, &back) != n || back != c) fail_msg("U+%04X does not come back", c);
     if (utf8_valid_prefix(bytes, (size_t)n, &bad) != (size_t)n) fail_msg("U+%04X is called invalid", c);
     for (int cut = 1; cut < n; cut++)
-      if (utf8_decode(bytes, (size_t)cut, &back) != 0) fail_msg("U+%04X cut to %d bytes is not called truncated", c, cut);
+      if (utf8_decode(bytes, (size_t)cut, &back) != 0)
+        fail_msg("U+%04X cut to %d bytes is not called truncated", c, cut);
   }
 }
 
@@ -45,7 +46,8 @@ static int slow_decode(const unsigned char *s) {
   };
   for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
     int matched = 0;
-    while (matched < rows[r].n && matched < 3 && s[matched] >= rows[r].low[matched] && s[matched] <= rows[r].high[matched])
+    while (matched < rows[r].n && matched < 3 && s[matched] >= rows[r].low[matched] &&
+           s[matched] <= rows[r].high[matched])
       matched++;
     if (matched == rows[r].n) return matched;
     if (matched == 3) return 0;
@@ -78,7 +80,8 @@ static void valid_prefix_tells_bad_from_truncated(void **state) {
   assert_int_equal(bad, 0);
 }
 
-/* First outputs of xoshiro256** 1.0 with its state filled by splitmix64 from the seed, as the authors' C code gives them. */
+/* First outputs of xoshiro256** 1.0 with its state filled by splitmix64 from the seed, as the authors' C code gives
+ * them. */
 static void the_random_sequence_is_fixed(void **state) {
   (void)state;
   static const uint64_t from_zero[] = {0x99EC5F36CB75F2B4u, 0xBF6E1F784956452Au, 0x1A5F849D4933E6E0u};

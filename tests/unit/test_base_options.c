@@ -60,9 +60,9 @@ static void release(struct values *v) {
 static void all_forms_are_understood(void **state) {
   (void)state;
   struct values v;
-  assert_int_equal(PARSE(&v, "--policy", "a.json", "--limit=12", "-jq", "--rule", "x", "-ry", "in.txt", "-", "--",
-                         "--json"),
-                   SLUICE_OK);
+  assert_int_equal(
+      PARSE(&v, "--policy", "a.json", "--limit=12", "-jq", "--rule", "x", "-ry", "in.txt", "-", "--", "--json"),
+      SLUICE_OK);
   assert_true(v.json && v.quiet && !helped);
   assert_string_equal(v.policy, "a.json");
   assert_int_equal(v.limit, 12);
@@ -204,7 +204,12 @@ static void bad_specs_are_refused(void **state) {
 static void spec_values_are_checked(void **state) {
   (void)state;
   static const char *const known[] = {"sinks", "recent", NULL}, *const none[] = {NULL};
-  static const char *const not_int[] = {"p:sinks=4x", "p:sinks=", "p:sinks=+4", "p:sinks= 4", "p:sinks=101", "p:sinks=-1",
+  static const char *const not_int[] = {"p:sinks=4x",
+                                        "p:sinks=",
+                                        "p:sinks=+4",
+                                        "p:sinks= 4",
+                                        "p:sinks=101",
+                                        "p:sinks=-1",
                                         "p:sinks=99999999999999999999"};
   struct spec s;
   int64_t n;
@@ -231,9 +236,12 @@ static void spec_values_are_checked(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(all_forms_are_understood), cmocka_unit_test(mistakes_are_named),
-      cmocka_unit_test(help_starts_with_examples), cmocka_unit_test(suggestions),
-      cmocka_unit_test(specs_are_cut),            cmocka_unit_test(bad_specs_are_refused),
+      cmocka_unit_test(all_forms_are_understood),
+      cmocka_unit_test(mistakes_are_named),
+      cmocka_unit_test(help_starts_with_examples),
+      cmocka_unit_test(suggestions),
+      cmocka_unit_test(specs_are_cut),
+      cmocka_unit_test(bad_specs_are_refused),
       cmocka_unit_test(spec_values_are_checked),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -102,8 +102,10 @@ static void sizes_are_checked(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_lane_runs_every_job_once), cmocka_unit_test(a_slow_lane_is_waited_for),
-      cmocka_unit_test(an_idle_team_burns_nothing),     cmocka_unit_test(a_team_can_stop_before_it_worked),
+      cmocka_unit_test(every_lane_runs_every_job_once),
+      cmocka_unit_test(a_slow_lane_is_waited_for),
+      cmocka_unit_test(an_idle_team_burns_nothing),
+      cmocka_unit_test(a_team_can_stop_before_it_worked),
       cmocka_unit_test(sizes_are_checked),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
