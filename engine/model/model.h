@@ -53,7 +53,4 @@ struct model {
   char hash[2 * SHA256_BYTES + 1];
 };
 
-/* config.json alone, checked as model_open checks it (engine/model/config.c). */
-sluice_status model_config_read(const char *path, struct model_config *out, struct sluice_error *err);
-
 #endif

@@ -70,7 +70,7 @@ static sluice_status cpu_open(const struct train_options *o, const struct net_sh
   if (!d->adamw.m || !d->adamw.v || !d->params || !d->work)
     st = sluice_fail(err, SLUICE_NOMEM, "out of memory for %zu parameters and their moments", s->size);
   if (!st) memcpy(d->params, params, s->size * sizeof *params);
-  if (!st) st = network_kernels(NULL, &d->kernels, err);
+  if (!st) st = network_kernels(NULL, d->bf16, &d->kernels, err);
   if (!st) st = team_start(d->lanes, &d->team, err);
   for (int i = 0; !st && i < d->lanes; i++) {
     st = d->kernels->lane_open(s, rows_at_once(max_length, max_batch, d->lanes), max_length, &d->work[i].lane, err);

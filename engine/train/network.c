@@ -15,7 +15,7 @@ static bool cpu_runs(const char *name) {
   return strcmp(name, "portable") == 0;
 }
 
-sluice_status network_kernels(const char *name, const struct net_kernels **out, struct sluice_error *err) {
+sluice_status network_kernels(const char *name, bool bf16, const struct net_kernels **out, struct sluice_error *err) {
   static const struct net_kernels *const best_first[] = {
 #if defined(__x86_64__)
       &net_avx512bf16, &net_avx512, &net_avx2,
@@ -23,6 +23,7 @@ sluice_status network_kernels(const char *name, const struct net_kernels **out, 
       &net_portable};
   for (size_t i = 0; i < sizeof best_first / sizeof *best_first; i++) {
     if (name && strcmp(name, best_first[i]->name) != 0) continue;
+    if (!name && !bf16 && strcmp(best_first[i]->name, "avx512bf16") == 0) continue; /* it rounds every operand */
     if (!cpu_runs(best_first[i]->name)) {
       if (!name) continue;
       return sluice_fail(err, SLUICE_USAGE, "kernel '%s': this CPU lacks its instructions", name);

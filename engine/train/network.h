@@ -56,7 +56,7 @@ struct net_kernels {
                const struct net_batch *batch, bool bf16, struct net_result *out);
 };
 extern const struct net_kernels net_portable, net_avx2, net_avx512, net_avx512bf16;
-/* The best of this CPU, or the one named; SLUICE_USAGE for a name that is unknown or that the CPU lacks. */
-sluice_status network_kernels(const char *name, const struct net_kernels **out, struct sluice_error *err);
+/* The best of this CPU for the precision, or the one named; SLUICE_USAGE for a name that is unknown or that the CPU lacks. */
+sluice_status network_kernels(const char *name, bool bf16, const struct net_kernels **out, struct sluice_error *err);
 
 #endif

@@ -1,6 +1,6 @@
 /* `sluice train lm`: the loop. One step = one batch of a stage, gradient, clip, AdamW. Deterministic from the seed for one
  * kernel and number of lanes; a checkpoint holds all that the next step depends on, so that a resumed run is the same run. */
-#include "engine/model/model.h"
+#include "engine/model/config.h"
 #include "engine/train/batch.h"
 
 #include <math.h>
