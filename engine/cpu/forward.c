@@ -1,0 +1,275 @@
+#include "engine/cpu/forward.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/cpu/rope.h"
+#include "engine/cpu/workspace.h"
+
+/* ---- dealing work to lanes ---------------------------------------------------------------------------------------- */
+
+enum { ROWS_STEP = 16 };                /* lanes get whole steps of rows */
+static const double SPREAD_FROM = 4e5;  /* multiplications below which one lane is faster than waking others */
+
+struct spread_job {
+  void (*fn)(void *ctx, int lane, int lanes);
+  void *ctx;
+  int lanes;
+};
+
+static void spread_lane(void *ctx, int lane) {
+  const struct spread_job *job = ctx;
+  job->fn(job->ctx, lane, job->lanes);
+}
+
+void forward_spread(struct forward *f, double multiplications, void (*fn)(void *ctx, int lane, int lanes), void *ctx) {
+  if (f->lanes == 1 || multiplications < SPREAD_FROM) {
+    fn(ctx, 0, 1);
+    return;
+  }
+  struct spread_job job = {fn, ctx, f->lanes};
+  team_run(f->team, spread_lane, &job);
+}
+
+struct product { /* y (+)= x W^T for tokens [from, n) */
+  const struct weight *w;
+  const float *x;
+  float *y;
+  size_t ldx, ldy;
+};
+
+struct product_job {
+  struct forward *f;
+  struct product p[3];
+  int n_products, from, n;
+  bool add;
+  int swiglu_width; /* > 0: p[0] is the gate and p[1] the up projection, and the gate takes their SwiGLU */
+};
+
+static void product_lane(void *ctx, int lane, int lanes) {
+  const struct product_job *job = ctx;
+  const struct kernels *k = job->f->kernels;
+  int begin = 0, end = 0;
+  for (int i = 0; i < job->n_products; i++) {
+    const struct product *p = &job->p[i];
+    const int steps = (p->w->rows + ROWS_STEP - 1) / ROWS_STEP;
+    begin = (int)((int64_t)steps * lane / lanes) * ROWS_STEP;
+    end = (int)((int64_t)steps * (lane + 1) / lanes) * ROWS_STEP;
+    const int last = end < p->w->rows ? end : p->w->rows;
+    k->matmul(p->w, begin, last, p->x + (size_t)job->from * p->ldx, p->ldx, job->n - job->from,
+              p->y + (size_t)job->from * p->ldy, p->ldy, job->add);
+  }
+  for (int t = job->from; job->swiglu_width && t < job->n; t++) /* begin and end are the same for gate and up */
+    k->swiglu(job->p[0].y + (size_t)t * job->p[0].ldy + begin, job->p[1].y + (size_t)t * job->p[1].ldy + begin, end - begin);
+}
+
+static void run_products(struct product_job *job) {
+  double work = 0;
+  for (int i = 0; i < job->n_products; i++) work += (double)job->p[i].w->rows * job->p[i].w->cols;
+  forward_spread(job->f, work * (job->n - job->from), product_lane, job);
+}
+
+/* ---- one layer ---------------------------------------------------------------------------------------------------- */
+
+static void normalise(struct forward *f, const float *gain, int from, int n) {
+  const struct model_config *c = &f->model->config;
+  for (int t = from; t < n; t++)
+    f->kernels->rms_norm(f->x + (size_t)t * f->d_width, gain, c->norm_eps, c->d_model, f->normed + (size_t)t * f->d_width);
+}
+
+/* Keys go transposed into their block, rotated when they keep their true position. */
+static void store_keys_values(struct forward *f, struct kv_store *s, const struct forward_plan *plan, int layer) {
+  const int head_dim = s->head_dim;
+  float *turned = f->lane[0].scores; /* free until attention starts */
+  for (int t = 0; t < plan->n; t++) {
+    const size_t block = plan->slot[t] / SLOT_BLOCK * s->block_floats, lane = plan->slot[t] % SLOT_BLOCK;
+    for (int h = 0; h < s->n_kv_heads; h++) {
+      const float *k = f->k + (size_t)t * f->kv_width + h * head_dim, *v = f->v + (size_t)t * f->kv_width + h * head_dim;
+      if (plan->form == KEYS_AT_TRUE_POSITION) {
+        f->kernels->rotate(k, f->k_cosine + t * f->half, f->k_sine + t * f->half, f->half, turned);
+        k = turned;
+      }
+      float *to = kv_keys(s, layer, h) + block + lane;
+      for (int d = 0; d < head_dim; d++) to[d * SLOT_BLOCK] = k[d];
+      memcpy(kv_values(s, layer, h) + block + lane * s->v_width, v, (size_t)head_dim * sizeof *v);
+    }
+  }
+}
+
+/* Tokens before `from` only leave their keys and values here: in the last layer nobody asks for more of them. */
+static void run_layer(struct forward *f, struct kv_store *s, const struct forward_plan *plan, int layer, int from) {
+  const struct layer_weights *w = &f->model->layers[layer];
+  const int n = plan->n;
+  normalise(f, w->attn_norm, 0, n);
+  struct product_job qkv = {.f = f, .n = n, .n_products = 2};
+  qkv.p[0] = (struct product){&w->wk, f->normed, f->k, f->d_width, f->kv_width};
+  qkv.p[1] = (struct product){&w->wv, f->normed, f->v, f->d_width, f->kv_width};
+  if (from == 0) qkv.p[qkv.n_products++] = (struct product){&w->wq, f->normed, f->q, f->d_width, f->q_width};
+  run_products(&qkv);
+  store_keys_values(f, s, plan, layer);
+  if (from == n) return;
+  if (from > 0) {
+    struct product_job q = {.f = f, .from = from, .n = n, .n_products = 1};
+    q.p[0] = (struct product){&w->wq, f->normed, f->q, f->d_width, f->q_width};
+    run_products(&q);
+  }
+  forward_attend(f, s, plan, layer, from);
+  struct product_job o = {.f = f, .from = from, .n = n, .n_products = 1, .add = true};
+  o.p[0] = (struct product){&w->wo, f->mixed, f->x, f->q_width, f->d_width};
+  run_products(&o);
+  normalise(f, w->ffn_norm, from, n);
+  struct product_job ff = {.f = f, .from = from, .n = n, .n_products = 2, .swiglu_width = f->model->config.d_ff};
+  ff.p[0] = (struct product){&w->w_gate, f->normed, f->gate, f->d_width, f->ff_width};
+  ff.p[1] = (struct product){&w->w_up, f->normed, f->up, f->d_width, f->ff_width};
+  run_products(&ff);
+  struct product_job down = {.f = f, .from = from, .n = n, .n_products = 1, .add = true};
+  down.p[0] = (struct product){&w->w_down, f->gate, f->x, f->ff_width, f->d_width};
+  run_products(&down);
+}
+
+/* ---- one chunk ---------------------------------------------------------------------------------------------------- */
+
+static void prepare_angles(struct forward *f, const struct forward_plan *plan) {
+  const float scale = 1.0f / sqrtf((float)(2 * f->half));
+  for (int t = 0; t < plan->n; t++) {
+    if (plan->form == KEYS_AT_TRUE_POSITION)
+      rope_angles(f->frequency, f->half, plan->position[t], 1, f->k_cosine + t * f->half, f->k_sine + t * f->half);
+    for (int part = 0; part < plan->n_segments; part++) {
+      const int at = (part * KV_CHUNK + t) * f->half;
+      rope_angles(f->frequency, f->half, plan->segments[t][part].query_position, scale, f->q_cosine + at, f->q_sine + at);
+    }
+  }
+  for (int l = 0; l < f->lanes; l++) f->lane[l].epoch = -1;
+}
+
+void forward_run(struct forward *f, struct kv_store *s, const struct forward_plan *plan, const int32_t *ids, int n_rows,
+                 float *logits) {
+  const struct model *m = f->model;
+  const int n = plan->n, from = n - n_rows;
+  prepare_angles(f, plan);
+  for (int t = 0; t < n; t++) weight_row(&m->embedding, ids[t], f->x + (size_t)t * f->d_width);
+  for (int layer = 0; layer < m->config.n_layers; layer++)
+    run_layer(f, s, plan, layer, layer + 1 < m->config.n_layers ? 0 : from);
+  if (n_rows == 0) return;
+  normalise(f, m->final_norm, from, n);
+  struct product_job head = {.f = f, .n = n_rows, .n_products = 1};
+  head.p[0] = (struct product){&m->lm_head, f->normed + (size_t)from * f->d_width, logits, f->d_width, (size_t)m->config.vocab};
+  run_products(&head);
+}
+
+/* ---- working memory ----------------------------------------------------------------------------------------------- */
+
+static float *rows_of(size_t width) { return sluice_alloc_aligned(KV_CHUNK * width * sizeof(float)); }
+
+static bool alloc_rows(struct forward *f) {
+  const size_t angles = (size_t)f->half * KV_CHUNK * sizeof(float);
+  f->x = rows_of(f->d_width), f->normed = rows_of(f->d_width);
+  f->q = rows_of(f->q_width), f->mixed = rows_of(f->q_width), f->q_rotated = rows_of(f->q_width * SEGMENTS_MAX);
+  f->k = rows_of(f->kv_width), f->v = rows_of(f->kv_width);
+  f->gate = rows_of(f->ff_width), f->up = rows_of(f->ff_width);
+  f->q_cosine = sluice_alloc_aligned(angles * SEGMENTS_MAX), f->q_sine = sluice_alloc_aligned(angles * SEGMENTS_MAX);
+  f->k_cosine = sluice_alloc_aligned(angles), f->k_sine = sluice_alloc_aligned(angles);
+  f->frequency = calloc((size_t)f->half, sizeof *f->frequency);
+  return f->x && f->normed && f->q && f->mixed && f->q_rotated && f->k && f->v && f->gate && f->up && f->q_cosine &&
+         f->q_sine && f->k_cosine && f->k_sine && f->frequency;
+}
+
+static bool alloc_lane(const struct forward *f, struct lane_space *l) {
+  const size_t queries = (size_t)TILE_TOKENS_MAX * (size_t)f->group;
+  bool ok = true;
+  for (int p = 0; p < SEGMENTS_MAX; p++) {
+    l->part[p] = malloc(queries * 2 * (size_t)f->half * sizeof(float));
+    ok = ok && l->part[p];
+  }
+  l->lse = malloc(SEGMENTS_MAX * queries * sizeof *l->lse);
+  l->q = malloc(queries * sizeof *l->q);
+  l->out = malloc(queries * sizeof *l->out);
+  l->part_out = malloc(queries * sizeof *l->part_out);
+  l->time = malloc(queries * sizeof *l->time);
+  return ok && l->lse && l->q && l->out && l->part_out && l->time;
+}
+
+sluice_status forward_open(const struct model *m, const struct kernels *k, int threads, struct forward **out,
+                           struct sluice_error *err) {
+  const struct model_config *c = &m->config;
+  struct forward *f = calloc(1, sizeof *f);
+  if (!f) return sluice_fail(err, SLUICE_NOMEM, "out of memory");
+  f->shares = 1;
+  f->model = m;
+  f->kernels = k;
+  f->half = c->head_dim / 2;
+  f->group = c->n_heads / c->n_kv_heads;
+  f->d_width = kernel_padded((size_t)c->d_model);
+  f->q_width = kernel_padded((size_t)c->n_heads * (size_t)c->head_dim);
+  f->kv_width = kernel_padded((size_t)c->n_kv_heads * (size_t)c->head_dim);
+  f->ff_width = kernel_padded((size_t)c->d_ff);
+  sluice_status st = team_start(threads < 1 ? 1 : threads, &f->team, err);
+  f->lanes = st ? 0 : team_size(f->team);
+  f->lane = calloc((size_t)(f->lanes ? f->lanes : 1), sizeof *f->lane);
+  bool ok = f->lane && alloc_rows(f);
+  for (int l = 0; ok && l < f->lanes; l++) ok = alloc_lane(f, &f->lane[l]);
+  if (!st && !ok) st = sluice_fail(err, SLUICE_NOMEM, "out of memory: no working memory for the model");
+  if (st) {
+    forward_close(f);
+    return st;
+  }
+  rope_frequencies(c, f->frequency);
+  *out = f;
+  return SLUICE_OK;
+}
+
+struct forward *forward_share(struct forward *f) {
+  f->shares++;
+  return f;
+}
+
+void forward_close(struct forward *f) {
+  if (!f || --f->shares > 0) return;
+  float *rows[] = {f->x,    f->normed, f->q,        f->mixed,  f->q_rotated, f->k,      f->v,          f->gate,
+                   f->up,   f->q_cosine, f->q_sine, f->k_cosine, f->k_sine,  f->row_cosine, f->row_sine};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) free(rows[i]);
+  for (int i = 0; f->lane && i < f->lanes; i++) {
+    struct lane_space *l = &f->lane[i];
+    for (int p = 0; p < SEGMENTS_MAX; p++) free(l->part[p]);
+    free(l->scores), free(l->cosine), free(l->sine), free(l->keys);
+    free(l->lse), free(l->q), free(l->out), free(l->part_out), free(l->time);
+  }
+  free(f->lane);
+  free(f->frequency);
+  if (f->team) team_stop(f->team);
+  free(f);
+}
+
+const struct kernels *forward_kernels(const struct forward *f) { return f->kernels; }
+const struct model *forward_model(const struct forward *f) { return f->model; }
+
+static bool replace(float **p, size_t floats) {
+  free(*p);
+  return (*p = sluice_alloc_aligned(floats * sizeof(float))) != NULL;
+}
+
+sluice_status forward_reserve(struct forward *f, uint32_t slots, enum key_form form, struct sluice_error *err) {
+  const bool keys = form == KEYS_AT_CACHE_POSITION;
+  if (slots <= f->slots && (!keys || f->keys_reserved)) return SLUICE_OK;
+  if (slots < f->slots) slots = f->slots;
+  const size_t plane = (size_t)slots * (size_t)f->half;
+  const size_t scores = (size_t)slots * ATTENTION_TILE + 2 * (size_t)f->half;
+  bool ok = true;
+  f->slots = 0; /* what is half replaced serves nobody */
+  for (int i = 0; i < f->lanes; i++) {
+    struct lane_space *l = &f->lane[i];
+    ok = ok && replace(&l->scores, scores);
+    if (keys) ok = ok && replace(&l->cosine, plane) && replace(&l->sine, plane) && replace(&l->keys, 2 * plane);
+  }
+  if (keys) {
+    ok = ok && replace(&f->row_cosine, plane) && replace(&f->row_sine, plane);
+    for (uint32_t i = 0; ok && i < slots; i++)
+      rope_angles(f->frequency, f->half, i, 1, f->row_cosine + (size_t)i * (size_t)f->half,
+                  f->row_sine + (size_t)i * (size_t)f->half);
+  }
+  f->keys_reserved = ok && keys;
+  if (!ok) return sluice_fail(err, SLUICE_NOMEM, "out of memory: no room to attend %u tokens", slots);
+  f->slots = slots;
+  return SLUICE_OK;
+}

@@ -1,0 +1,176 @@
+/* One float vector of the instruction set that this file is compiled for: 16 lanes under AVX-512, 8 under AVX2, 4 elsewhere.
+ * Kernels are written once over it (kernels.inc). The order of every sum is a property of the lane count alone, so that
+ * a result depends on the kernel's name and on nothing else. */
+#ifndef SLUICE_ENGINE_CPU_VECTOR_H
+#define SLUICE_ENGINE_CPU_VECTOR_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "engine/model/model.h"
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define VF_LANES 16
+#elif defined(__AVX2__)
+#define VF_LANES 8
+#else
+#define VF_LANES 4
+#endif
+
+typedef float vf __attribute__((vector_size(VF_LANES * 4)));
+typedef int32_t vi __attribute__((vector_size(VF_LANES * 4)));
+
+#define VF_INLINE static inline __attribute__((always_inline))
+
+VF_INLINE vf vf_load(const float *p) {
+  vf v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+VF_INLINE vi vi_load(const int32_t *p) {
+  vi v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+VF_INLINE void vf_store(float *p, vf v) { memcpy(p, &v, sizeof v); }
+
+VF_INLINE vf vf_set1(float x) {
+#if VF_LANES == 16
+  return (vf)_mm512_set1_ps(x);
+#elif VF_LANES == 8
+  return (vf)_mm256_set1_ps(x);
+#else
+  return (vf){x, x, x, x};
+#endif
+}
+
+VF_INLINE vi vi_set1(int32_t x) {
+  vi v = {0};
+  return v + x;
+}
+
+/* a*b + c; fused where the instruction set fuses. */
+VF_INLINE vf vf_fma(vf a, vf b, vf c) {
+#if VF_LANES == 16
+  return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif VF_LANES == 8
+  return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return a * b + c;
+#endif
+}
+
+/* Lanes of a where mask is all ones, of b where it is zero. */
+VF_INLINE vf vf_select(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
+
+VF_INLINE vf vf_max(vf a, vf b) {
+#if VF_LANES == 16
+  return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif VF_LANES == 8
+  return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  return vf_select(a > b, a, b);
+#endif
+}
+
+VF_INLINE float vf_largest(vf v) {
+  float lanes[VF_LANES], m;
+  vf_store(lanes, v);
+  m = lanes[0];
+  for (int i = 1; i < VF_LANES; i++) m = lanes[i] > m ? lanes[i] : m;
+  return m;
+}
+
+/* Four sums at once: out[j] is the sum of the lanes of the j-th vector, halves first: i + (i + lanes/2), and so on down. */
+VF_INLINE void vf_sum4(vf a, vf b, vf c, vf d, float out[4]) {
+#if VF_LANES == 16
+#define VF_SHUFFLE __builtin_shufflevector
+  const vf ab = VF_SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+                VF_SHUFFLE(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+  const vf cd = VF_SHUFFLE(c, d, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+                VF_SHUFFLE(c, d, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+  const vf q = VF_SHUFFLE(ab, cd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+               VF_SHUFFLE(ab, cd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  const vf u = q + VF_SHUFFLE(q, q, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+  const vf s = u + VF_SHUFFLE(u, u, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+  out[0] = s[0], out[1] = s[4], out[2] = s[8], out[3] = s[12];
+#undef VF_SHUFFLE
+#elif VF_LANES == 8
+  const vf ab = __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
+  const vf cd = __builtin_shufflevector(c, d, 0, 1, 2, 3, 8, 9, 10, 11) + __builtin_shufflevector(c, d, 4, 5, 6, 7, 12, 13, 14, 15);
+  const vf q = __builtin_shufflevector(ab, cd, 0, 1, 8, 9, 4, 5, 12, 13) + __builtin_shufflevector(ab, cd, 2, 3, 10, 11, 6, 7, 14, 15);
+  const vf s = q + __builtin_shufflevector(q, q, 1, 0, 3, 2, 5, 4, 7, 6);
+  out[0] = s[0], out[1] = s[4], out[2] = s[2], out[3] = s[6];
+#else
+  const vf ab = __builtin_shufflevector(a, b, 0, 1, 4, 5) + __builtin_shufflevector(a, b, 2, 3, 6, 7);
+  const vf cd = __builtin_shufflevector(c, d, 0, 1, 4, 5) + __builtin_shufflevector(c, d, 2, 3, 6, 7);
+  const vf s = __builtin_shufflevector(ab, cd, 0, 2, 4, 6) + __builtin_shufflevector(ab, cd, 1, 3, 5, 7);
+  vf_store(out, s);
+#endif
+}
+
+VF_INLINE float vf_sum(vf v) {
+  float out[4];
+  vf_sum4(v, v, v, v, out);
+  return out[0];
+}
+
+/* VF_LANES stored elements as floats; every F16 and BF16 value is a float, so nothing is rounded. */
+VF_INLINE vf vf_load_as(const void *p, const enum dtype dtype) {
+  if (dtype == DTYPE_F32) return vf_load(p);
+#if VF_LANES == 16
+  const __m256i half = _mm256_loadu_si256((const __m256i *)p);
+  if (dtype == DTYPE_F16) return (vf)_mm512_cvtph_ps(half);
+  return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
+#elif VF_LANES == 8
+  const __m128i half = _mm_loadu_si128((const __m128i *)p);
+  if (dtype == DTYPE_F16) return (vf)_mm256_cvtph_ps(half);
+  return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16);
+#else
+  if (dtype == DTYPE_F16) {
+    vf v;
+    for (int i = 0; i < VF_LANES; i++) v[i] = dtype_to_float(p, DTYPE_F16, (size_t)i);
+    return v;
+  }
+  uint16_t half[VF_LANES];
+  memcpy(half, p, sizeof half);
+  vi bits;
+  for (int i = 0; i < VF_LANES; i++) bits[i] = (int32_t)((uint32_t)half[i] << 16);
+  return (vf)bits;
+#endif
+}
+
+/* The first n < VF_LANES elements, zeros after; reads nothing behind them. */
+VF_INLINE vf vf_load_tail(const void *p, const enum dtype dtype, int n) {
+  float full[VF_LANES] = {0};
+  memcpy(full, p, (size_t)n * (dtype == DTYPE_F32 ? 4 : 2));
+  return vf_load_as(full, dtype);
+}
+
+/* e^x to 1 unit in the last place or two; x <= -87.3 (and -infinity) gives 0. Cody-Waite reduction, degree-6 polynomial. */
+VF_INLINE vf vf_exp(vf x) {
+  const vi tiny = x < vf_set1(-87.3f);
+  x = vf_select(x > vf_set1(88.3f), vf_set1(88.3f), vf_select(tiny, vf_set1(0), x));
+  const vf shifted = vf_fma(x, vf_set1(1.44269504f), vf_set1(12582912.0f)); /* 1.5 * 2^23: rounds to the nearest integer */
+  const vf n = shifted - vf_set1(12582912.0f);
+  vf r = vf_fma(n, vf_set1(-0.693359375f), x);
+  r = vf_fma(n, vf_set1(2.12194440e-4f), r);
+  vf p = vf_set1(1.3981999507e-3f);
+  p = vf_fma(vf_set1(1.9875691500e-4f), r, p);
+  p = vf_fma(p, r, vf_set1(8.3334519073e-3f));
+  p = vf_fma(p, r, vf_set1(4.1665795894e-2f));
+  p = vf_fma(p, r, vf_set1(1.6666665459e-1f));
+  p = vf_fma(p, r, vf_set1(5.0000001201e-1f));
+  p = vf_fma(p, r * r, r) + vf_set1(1.0f);
+  const vi scale = ((vi)shifted << 23) + vi_set1(0x3f800000);
+  return (vf)((vi)(p * (vf)scale) & ~tiny);
+}
+
+#endif

@@ -1,0 +1,265 @@
+/* session: ids through the network under one cache policy. Private parts in session.h, snapshots in session_state.c. */
+#include "engine/session.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- opening and closing ------------------------------------------------------------------------------------------ */
+
+static sluice_status open_policy(struct session *s, const struct policy_family *family, const struct policy_settings *settings,
+                                 struct sluice_error *err) {
+  s->policy = calloc(1, family->size);
+  if (!s->policy) return sluice_fail(err, SLUICE_NOMEM, "out of memory");
+  s->policy->family = family;
+  s->policy->settings = *settings;
+  return family->open ? family->open(s->policy, s->seed, err) : SLUICE_OK;
+}
+
+static sluice_status open_logits(struct session *s, struct sluice_error *err) {
+  if (!s->policy->family->wants_surprisal) return SLUICE_OK;
+  const size_t vocab = (size_t)forward_model(s->forward)->config.vocab;
+  s->last_logits = malloc(vocab * sizeof *s->last_logits);
+  s->rows = malloc(KV_CHUNK * vocab * sizeof *s->rows);
+  return s->last_logits && s->rows ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "out of memory");
+}
+
+/* An empty session; takes `forward` over, also when it fails. */
+static sluice_status build(struct forward *forward, const struct policy_family *family, const struct policy_settings *settings,
+                           uint64_t seed, struct session **out, struct sluice_error *err) {
+  struct session *s = calloc(1, sizeof *s);
+  if (!s) {
+    forward_close(forward);
+    return sluice_fail(err, SLUICE_NOMEM, "out of memory");
+  }
+  s->forward = forward;
+  s->seed = seed;
+  s->last_id = -1;
+  const struct model_config *c = &forward_model(forward)->config;
+  sluice_status st = policy_canonical(family, settings, &s->canonical, err);
+  if (!st) st = kv_open(&s->store, c, settings->budget, family->pins_sinks ? settings->sinks : 0, err);
+  if (!st) st = open_policy(s, family, settings, err);
+  if (!st) st = open_logits(s, err);
+  if (st) {
+    session_close(s);
+    return st;
+  }
+  *out = s;
+  return SLUICE_OK;
+}
+
+sluice_status session_open(const struct model *m, const struct session_options *o, struct session **out,
+                           struct sluice_error *err) {
+  static const struct session_options defaults;
+  const struct policy_family *family;
+  struct policy_settings settings;
+  const struct kernels *kernels;
+  struct forward *forward;
+  if (!o) o = &defaults;
+  sluice_status st = policy_parse(o->policy ? o->policy : "full", &family, &settings, err);
+  if (!st) st = kernels_find(o->kernel, &kernels, err);
+  if (!st) st = forward_open(m, kernels, o->threads, &forward, err);
+  return st ? st : build(forward, family, &settings, o->seed, out, err);
+}
+
+sluice_status session_twin(const struct session *s, struct session **out, struct sluice_error *err) {
+  return build(forward_share(s->forward), s->policy->family, &s->policy->settings, s->seed, out, err);
+}
+
+void session_close(struct session *s) {
+  if (!s) return;
+  if (s->policy && s->policy->family->close) s->policy->family->close(s->policy);
+  free(s->policy);
+  kv_close(&s->store);
+  forward_close(s->forward);
+  free(s->canonical);
+  free(s->last_logits);
+  free(s->rows);
+  free(s);
+}
+
+sluice_status session_fork(const struct session *s, struct session **out, struct sluice_error *err) {
+  struct session *copy;
+  sluice_status st = session_twin(s, &copy, err);
+  if (st) return st;
+  kv_close(&copy->store);
+  st = kv_copy(&s->store, &copy->store, err);
+  if (!st && s->policy->family->fork) st = s->policy->family->fork(s->policy, copy->policy, err);
+  if (st) {
+    session_close(copy);
+    return st;
+  }
+  copy->seen = s->seen, copy->position = s->position, copy->peak_bytes = s->peak_bytes;
+  copy->last_id = s->last_id, copy->last_lse = s->last_lse;
+  if (s->last_logits) memcpy(copy->last_logits, s->last_logits, (size_t)forward_model(s->forward)->config.vocab * sizeof(float));
+  *out = copy;
+  return SLUICE_OK;
+}
+
+/* ---- one chunk ---------------------------------------------------------------------------------------------------- */
+
+/* Kept slots as the tokens of each epoch see them; one array for a chunk, epoch after epoch. */
+static sluice_status reserve_epochs(const struct session *s, size_t n, uint32_t **kept, struct sluice_error *err) {
+  *kept = NULL;
+  if (s->policy->family->form != KEYS_AT_CACHE_POSITION) return SLUICE_OK;
+  *kept = malloc(((size_t)s->store.n_kept + n) * n * sizeof **kept);
+  return *kept ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "out of memory");
+}
+
+static void note_epoch(struct forward_plan *plan, int epoch, const struct kv_store *s, uint32_t *kept) {
+  memcpy(kept, s->kept, s->n_kept * sizeof *kept);
+  plan->kept[epoch] = kept;
+  plan->n_kept[epoch] = s->n_kept;
+}
+
+/* Lets the policy decide, token by token, before anything is computed. */
+static void plan_chunk(struct session *s, struct forward_plan *plan, int n, uint32_t *kept) {
+  const struct policy_family *family = s->policy->family;
+  struct kv_store *store = &s->store;
+  const size_t row = kept ? (size_t)store->n_kept + (size_t)n : 0;
+  int epoch = 0;
+  plan->form = family->form;
+  plan->n = n;
+  plan->n_segments = family->n_segments;
+  for (int t = 0; t < n; t++) {
+    const uint32_t before = store->n_kept;
+    if (family->append) family->append(s->policy, store);
+    if (kept && t > 0 && store->n_kept != before) epoch++;
+    plan->slot[t] = kv_admit(store, s->position, family->pins_sinks && store->tokens < s->policy->settings.sinks);
+    plan->position[t] = s->position;
+    plan->epoch[t] = epoch;
+    if (kept) note_epoch(plan, epoch, store, kept + (size_t)epoch * row);
+    family->attend(s->policy, store, s->position, plan->segments[t]);
+    s->position++;
+  }
+}
+
+/* -log p of each token of the chunk under the logits before it, and keeps the last logits for the next chunk. mode=repo asks
+ * for the probability of the previous token instead, as upstream's off-by-one does. */
+static void measure_surprisal(struct session *s, const int32_t *ids, int n, const float *rows, float *surprisal) {
+  const int vocab = forward_model(s->forward)->config.vocab;
+  const struct kernels *k = forward_kernels(s->forward);
+  const float *before = s->last_logits;
+  float lse = s->last_lse;
+  int32_t last = s->last_id;
+  for (int t = 0; t < n; t++) {
+    const int32_t target = s->policy->settings.repo ? last : ids[t];
+    surprisal[t] = last < 0 ? NAN : lse - before[target];
+    before = rows + (size_t)t * (size_t)vocab;
+    lse = k->log_sum_exp(before, vocab);
+    last = ids[t];
+  }
+  memcpy(s->last_logits, before, (size_t)vocab * sizeof *before);
+  s->last_lse = lse;
+  s->last_id = last;
+}
+
+static void count_bytes(struct session *s) {
+  const size_t bytes = session_bytes(s);
+  if (bytes > s->peak_bytes) s->peak_bytes = bytes;
+}
+
+/* At most KV_CHUNK tokens; n_rows logits of the last ones. Changes nothing when it fails. */
+static sluice_status run_chunk(struct session *s, const int32_t *ids, int n, float *logits, int n_rows, struct sluice_error *err) {
+  const struct policy_family *family = s->policy->family;
+  const size_t vocab = (size_t)forward_model(s->forward)->config.vocab;
+  uint32_t *kept;
+  struct forward_plan plan;
+  float surprisal[KV_CHUNK];
+  sluice_status st = kv_begin_chunk(&s->store, (uint32_t)n, err);
+  if (!st) st = forward_reserve(s->forward, s->store.capacity, family->form, err);
+  if (!st) st = reserve_epochs(s, (size_t)n, &kept, err);
+  if (st) return st;
+  plan_chunk(s, &plan, n, kept);
+  if (family->wants_surprisal) {
+    forward_run(s->forward, &s->store, &plan, ids, n, s->rows);
+    measure_surprisal(s, ids, n, s->rows, surprisal);
+    if (n_rows) memcpy(logits, s->rows + (size_t)(n - n_rows) * vocab, (size_t)n_rows * vocab * sizeof *logits);
+  } else {
+    forward_run(s->forward, &s->store, &plan, ids, n_rows, logits);
+  }
+  if (family->observe) family->observe(s->policy, &s->store, plan.slot, surprisal, (size_t)n);
+  kv_settle(&s->store);
+  s->seen += (uint64_t)n;
+  count_bytes(s);
+  free(kept);
+  return SLUICE_OK;
+}
+
+/* The logits of the last n_rows tokens, chunk after chunk. */
+static sluice_status run_text(struct session *s, const int32_t *ids, size_t n, float *logits, size_t n_rows,
+                              struct sluice_error *err) {
+  const size_t vocab = (size_t)forward_model(s->forward)->config.vocab;
+  const struct policy_family *family = s->policy->family;
+  for (size_t done = 0; done < n;) {
+    size_t step = n - done < KV_CHUNK ? n - done : KV_CHUNK;
+    const size_t reach = family->reach ? family->reach(s->policy) : step;
+    if (step > reach) step = reach;
+    const size_t from = n - n_rows, rows = done + step <= from ? 0 : done >= from ? step : done + step - from;
+    float *to = rows ? logits + (done + step - rows - from) * vocab : NULL;
+    sluice_status st = run_chunk(s, ids + done, (int)step, to, (int)rows, err);
+    if (st) return st;
+    done += step;
+  }
+  return SLUICE_OK;
+}
+
+static sluice_status feed(void *ctx, const int32_t *ids, size_t n, float *logits, size_t n_rows, struct sluice_error *err) {
+  struct session *s = ctx;
+  const uint64_t seen = s->seen, position = s->position;
+  s->position = s->store.tokens; /* a policy that computes text again does so from position 0 */
+  sluice_status st = run_text(s, ids, n, logits, n_rows, err);
+  s->seen = seen, s->position = position;
+  return st;
+}
+
+sluice_status session_append(struct session *s, const int32_t *ids, size_t n, float *logits, size_t rows,
+                             struct sluice_error *err) {
+  const int vocab = forward_model(s->forward)->config.vocab;
+  const size_t n_rows = logits ? rows : 0;
+  if (n == 0) return SLUICE_OK;
+  if (logits && rows != 1 && rows != n)
+    return sluice_fail(err, SLUICE_INTERNAL, "session_append: logits for %zu of %zu tokens; 1 or all can be had", rows, n);
+  for (size_t i = 0; i < n; i++)
+    if (ids[i] < 0 || ids[i] >= vocab)
+      return sluice_fail(err, SLUICE_INPUT, "token %zu has id %d; the model knows 0 to %d", i, ids[i], vocab - 1);
+  if (!s->policy->family->run) return run_text(s, ids, n, logits, n_rows, err);
+  struct policy_runner runner = {.store = &s->store, .ctx = s, .feed = feed, .vocab = vocab};
+  sluice_status st = s->policy->family->run(s->policy, &runner, ids, n, logits, n_rows, err);
+  if (st) return st;
+  s->seen += n;
+  s->position += n;
+  count_bytes(s);
+  return SLUICE_OK;
+}
+
+sluice_status session_end_turn(struct session *s, struct sluice_error *err) {
+  (void)err;
+  if (s->policy->family->end_turn) s->policy->family->end_turn(s->policy, &s->store);
+  return SLUICE_OK;
+}
+
+/* ---- questions ---------------------------------------------------------------------------------------------------- */
+
+void session_skip(struct session *s, uint64_t n) { s->position += n; }
+
+uint64_t session_position(const struct session *s) { return s->seen; }
+
+size_t session_bytes(const struct session *s) {
+  const struct policy_family *family = s->policy->family;
+  return family->bytes ? family->bytes(s->policy, &s->store) : s->store.n_kept * kv_token_bytes(&s->store);
+}
+
+size_t session_peak_bytes(const struct session *s) { return s->peak_bytes; }
+
+size_t session_allocated(const struct session *s) { return kv_allocated_bytes(&s->store); }
+
+size_t session_trace(const struct session *s, uint64_t *positions, size_t cap) {
+  const struct policy_family *family = s->policy->family;
+  if (family->trace) return family->trace(s->policy, &s->store, positions, cap);
+  for (size_t i = 0; i < cap && i < s->store.n_kept; i++) positions[i] = s->store.position[s->store.kept[i]];
+  return s->store.n_kept;
+}
+
+const char *session_policy(const struct session *s) { return s->canonical; }
+const char *session_kernel(const struct session *s) { return forward_kernels(s->forward)->name; }
