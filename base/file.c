@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -78,6 +79,10 @@ sluice_status fd_write_all(int fd, const void *bytes, size_t len, struct sluice_
   while (len) {
     ssize_t n = write(fd, at, len);
     if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) { /* whoever opened the pipe or terminal before us may have made it non-blocking */
+      poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1);
+      continue;
+    }
     if (n < 0) return fail_errno(err, errno, fd == STDOUT_FILENO ? "standard output" : "output", "write");
     at += n;
     len -= (size_t)n;

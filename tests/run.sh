@@ -51,10 +51,12 @@ list() {
 count() {
   awk -v exit_status="$1" '
     /^\[=+\] .*Running [0-9]+ test\(s\)/ { for (i = 1; i < NF; i++) if ($i == "Running") planned += $(i + 1) }
+    /^\[ RUN / { said = "" }
+    /^[^[]/ { said = $0 } # a test says why before it skips
     /^\[ +OK \] /      { passed++; ended++ }
     /^\[  (FAILED|SKIPPED)  ?\] [0-9]+ test\(s\)/ { next }
     /^\[  FAILED  \] / { if (!seen["f" $0]++) { failed++; ended++ } }
-    /^\[  SKIPPED \] / { if (!seen["s" $0]++) { skipped++; ended++; why[skipped] = $4 } }
+    /^\[  SKIPPED \] / { if (!seen["s" $0]++) { skipped++; ended++; why[skipped] = $4 (said == "" ? "" : ": " said) } }
     /^ok - /           { passed++ }
     /^not ok - /       { failed++ }
     /^skip - /         { skipped++; why[skipped] = substr($0, 8) }

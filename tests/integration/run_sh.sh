@@ -90,7 +90,9 @@ seconds=1 expect "a script may ask for more time" 0 "1 passed, 0 failed"
 
 fresh
 program good "$good"
-program cmocka 'echo "[==========] Running 2 test(s)."; echo "[ RUN      ] a"; echo "[  SKIPPED ] a"; echo "[       OK ] b"
+program cmocka 'echo "[==========] Running 2 test(s)."; echo "[ RUN      ] a"; echo "no data"
+echo "[  SKIPPED ] a"; echo "[       OK ] b"
 echo "[==========] 2 test(s) run."; echo "[  SKIPPED ] 1 test(s), listed below:"; echo "[  SKIPPED ] a"'
 expect "a skipped cmocka test is counted once" 0 "3 passed, 0 failed, 1 skipped"
+shown "with what it said" "skipped a: no data"
 exit $bad

@@ -143,11 +143,11 @@ static void a_full_disk_is_resumable(void **state) {
 }
 
 /* A pipe takes 64 KiB at a time, so a long write needs several calls while the child reads. */
-static void long_writes_to_a_pipe_are_complete(void **state) {
-  (void)state;
+static void write_long(int flags) {
   struct sluice_error err = {0};
   int ends[2];
   assert_int_equal(pipe(ends), 0);
+  assert_int_equal(fcntl(ends[1], F_SETFL, flags), 0);
   pid_t child = fork();
   if (child == 0) {
     char chunk[999];
@@ -165,6 +165,12 @@ static void long_writes_to_a_pipe_are_complete(void **state) {
   int status;
   assert_int_equal(waitpid(child, &status, 0), child);
   assert_int_equal(status, 0);
+}
+
+static void long_writes_to_a_pipe_are_complete(void **state) {
+  (void)state;
+  write_long(0);
+  write_long(O_NONBLOCK);
 }
 
 static void maps(void **state) {
