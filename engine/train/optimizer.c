@@ -3,8 +3,8 @@
 
 #include <math.h>
 
-/* The arrays of norms are not decayed: they scale, they do not mix. Returns the end of the run of like parameters at i. */
-static size_t run_end(const struct net_shape *s, size_t i, bool *decays) {
+/* The arrays of norms are not decayed: they scale, they do not mix. */
+size_t adamw_run(const struct net_shape *s, size_t i, bool *decays) {
   for (int l = 0; l < s->L; l++) {
     const struct net_layer *y = &s->layer[l];
     const size_t d = (size_t)s->D;
@@ -24,7 +24,7 @@ void adamw_step(const struct adamw *o, float *params, const float *grad, float g
   const float eps = (float)o->eps;
   for (size_t i = from; i < to;) {
     bool decays;
-    size_t end = run_end(s, i, &decays);
+    size_t end = adamw_run(s, i, &decays);
     if (end > to) end = to;
     const float keep = decays ? (float)(1.0 - lr * o->weight_decay) : 1.0f;
     for (; i < end; i++) {

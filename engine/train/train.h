@@ -26,6 +26,8 @@ struct adamw {
 /* One step over parameters [from, to): t counts from 1; decay only where `decays` says (matrices, not norms). */
 void adamw_step(const struct adamw *o, float *params, const float *grad, float grad_scale, double lr, int64_t t, size_t from,
                 size_t to, const struct net_shape *s);
+/* The end of the run of parameters at i that are alike in decaying or not. */
+size_t adamw_run(const struct net_shape *s, size_t i, bool *decays);
 /* Linear warm-up, then half a cosine from lr to lr_end at `total` steps. step counts from 0. */
 double learning_rate(const struct train_options *o, int64_t step, int64_t total);
 
