@@ -34,15 +34,28 @@ static sluice_status refuse_unknown_work(const char *path, const cJSON *root, co
                      path, cJSON_IsString(type) ? type->valuestring : "?");
 }
 
-static sluice_status read_id(const char *path, const char *where, const cJSON *item, int32_t *id,
+/* `list` and `name` say which id it is in messages. */
+static sluice_status read_id(const char *path, const char *list, const char *name, const cJSON *item, int32_t *id,
                              struct sluice_error *err) {
-  if (!cJSON_IsNumber(item) || item->valuedouble < 0 || item->valuedouble != (double)(int64_t)item->valuedouble)
-    return sluice_fail(err, SLUICE_INPUT, "%s: %.80s: the id is not a whole number of at least 0", path, where);
-  if (item->valuedouble >= TOKENIZER_MAX_IDS)
-    return sluice_fail(err, SLUICE_LIMIT, "%s: %.80s: id %.0f is past the bound of %d", path, where, item->valuedouble,
-                       (int)TOKENIZER_MAX_IDS);
-  *id = (int32_t)item->valuedouble;
+  if (!cJSON_IsNumber(item) || item->valuedouble < 0 || item->valuedouble != (double)item->valueint)
+    return sluice_fail(err, cJSON_IsNumber(item) && item->valuedouble > INT_MAX ? SLUICE_LIMIT : SLUICE_INPUT,
+                       "%s: %s \"%.80s\": the id is not a whole number from 0 to %d", path, list, name,
+                       (int)TOKENIZER_MAX_IDS - 1);
+  if (item->valueint >= TOKENIZER_MAX_IDS)
+    return sluice_fail(err, SLUICE_LIMIT, "%s: %s \"%.80s\": id %d is past the bound of %d", path, list, name,
+                       item->valueint, (int)TOKENIZER_MAX_IDS);
+  *id = item->valueint;
   return SLUICE_OK;
+}
+
+/* An added token's text, for messages too: "" when there is none. */
+static const char *content_of(const cJSON *item) {
+  const cJSON *content = cJSON_GetObjectItemCaseSensitive(item, "content");
+  return cJSON_IsString(content) ? content->valuestring : "";
+}
+
+static sluice_status read_added_id(const char *path, const cJSON *item, int32_t *id, struct sluice_error *err) {
+  return read_id(path, "added_tokens", content_of(item), cJSON_GetObjectItemCaseSensitive(item, "id"), id, err);
 }
 
 /* First pass: how many ids there are. */
@@ -52,12 +65,11 @@ static sluice_status find_size(struct tokenizer *t, const char *path, const cJSO
   int32_t id = 0, largest = -1;
   sluice_status st;
   cJSON_ArrayForEach(item, vocab) {
-    if ((st = read_id(path, item->string, item, &id, err))) return sluice_fail_in(err, "model.vocab");
+    if ((st = read_id(path, "model.vocab", item->string, item, &id, err))) return st;
     if (id > largest) largest = id;
   }
   cJSON_ArrayForEach(item, added) {
-    if ((st = read_id(path, "id", cJSON_GetObjectItemCaseSensitive(item, "id"), &id, err)))
-      return sluice_fail_in(err, "added_tokens");
+    if ((st = read_added_id(path, item, &id, err))) return st;
     if (id > largest) largest = id;
   }
   if (largest < 0) return sluice_fail(err, SLUICE_INPUT, "%s: model.vocab is empty", path);
@@ -79,7 +91,7 @@ static bool same_token(const struct tokenizer *t, int32_t id, const char *spelli
 
 static sluice_status load_token(struct tokenizer *t, const char *path, const cJSON *item, struct sluice_error *err) {
   int32_t id = 0;
-  sluice_status st = read_id(path, item->string, item, &id, err);
+  sluice_status st = read_id(path, "model.vocab", item->string, item, &id, err);
   if (st) return st;
   size_t start = t->pool.len, len = strlen(item->string);
   bool mapped;
@@ -196,14 +208,13 @@ static sluice_status read_added(struct tokenizer *t, const char *path, const cJS
     if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, stripping[i])))
       return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: added_tokens[%zu].%s: true is not done here", path, index,
                          stripping[i]);
-  const cJSON *content = cJSON_GetObjectItemCaseSensitive(item, "content");
-  if (!cJSON_IsString(content) || !content->valuestring[0])
+  const char *text = content_of(item);
+  if (!text[0])
     return sluice_fail(err, SLUICE_INPUT, "%s: added_tokens[%zu].content is not a text of at least one byte", path,
                        index);
-  const char *text = content->valuestring;
   size_t len = strlen(text);
   int32_t id = 0;
-  sluice_status st = read_id(path, "id", cJSON_GetObjectItemCaseSensitive(item, "id"), &id, err);
+  sluice_status st = read_added_id(path, item, &id, err);
   if (st) return st;
   int32_t other = bytes_map_get(t, &t->added_by_bytes, text, len);
   if (other >= 0 && other != id)
@@ -223,7 +234,7 @@ static sluice_status read_added(struct tokenizer *t, const char *path, const cJS
   return SLUICE_OK;
 }
 
-/* qsort has no context: sort by what added_order copies out. */
+/* qsort hands no context to the comparison, so what it compares is copied out. */
 struct added_order {
   struct added_token token;
   unsigned char first;
