@@ -1,5 +1,5 @@
-/* Sampling one token from logits. Deterministic: the draw depends on the seed and the logits alone, ties go to the lower
- * id, and sums are taken in float64 in a fixed order. */
+/* Sampling one token from logits. Deterministic: the draw depends on the seed and the logits alone, ties go to the
+ * lower id, and sums are taken in float64 in a fixed order. */
 #include "engine/talk.h"
 
 #include <math.h>

@@ -6,7 +6,7 @@
 
 struct talk {
   struct engine *engine;
-  struct local_talk *local;   /* one of the two */
+  struct local_talk *local; /* one of the two */
   struct remote_talk *remote;
 };
 
@@ -45,7 +45,8 @@ static sluice_status open_local(const struct engine_local_options *o, struct eng
   if (o->template_name == NULL) {
     st = template_recognise(model_directory(e->model), t, &e->chat, err);
   } else if (t == NULL) {
-    st = sluice_fail(err, SLUICE_INPUT, "%s: no tokenizer.json, so no chat template applies", model_directory(e->model));
+    st =
+        sluice_fail(err, SLUICE_INPUT, "%s: no tokenizer.json, so no chat template applies", model_directory(e->model));
   } else {
     st = template_by_name(o->template_name, t, &e->chat, err);
   }
@@ -96,9 +97,13 @@ void engine_close(struct engine *e) {
   free(e);
 }
 
-bool engine_is_local(const struct engine *e) { return e->model != NULL; }
+bool engine_is_local(const struct engine *e) {
+  return e->model != NULL;
+}
 
-const struct model *engine_model(const struct engine *e) { return e->model; }
+const struct model *engine_model(const struct engine *e) {
+  return e->model;
+}
 
 sluice_status engine_identity(const struct engine *e, char **json, struct sluice_error *err) {
   *json = sluice_strdup(e->identity);
@@ -106,17 +111,18 @@ sluice_status engine_identity(const struct engine *e, char **json, struct sluice
 }
 
 /* ---- talks ---------------------------------------------------------------------------------------------------- */
-sluice_status talk_open(struct engine *e, const char *policy, uint64_t seed, struct talk **out, struct sluice_error *err) {
+sluice_status talk_open(struct engine *e, const char *policy, uint64_t seed, struct talk **out,
+                        struct sluice_error *err) {
   if (e->remote != NULL && policy != NULL && strcmp(policy, "server") != 0) {
-    return sluice_fail(err, SLUICE_UNSUPPORTED,
-                       "cache policy \"%s\": a remote engine keeps its own cache; leave the policy out or write \"server\"",
-                       policy);
+    return sluice_fail(
+        err, SLUICE_UNSUPPORTED,
+        "cache policy \"%s\": a remote engine keeps its own cache; leave the policy out or write \"server\"", policy);
   }
   struct talk *t = calloc(1, sizeof *t);
   if (t == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for a dialogue");
   t->engine = e;
-  sluice_status st = e->remote != NULL ? remote_open(e->remote, seed, &t->remote, err)
-                                       : local_open(e, policy, seed, &t->local, err);
+  sluice_status st =
+      e->remote != NULL ? remote_open(e->remote, seed, &t->remote, err) : local_open(e, policy, seed, &t->local, err);
   if (st != SLUICE_OK) {
     talk_close(t);
     return st;
@@ -140,16 +146,18 @@ sluice_status talk_feed(struct talk *t, enum role role, struct slice text, struc
 }
 
 sluice_status talk_choose(struct talk *t, struct slice prefix, const struct slice *choices, size_t n,
-                          struct choice_scores *scores, size_t (*commit)(void *ctx, const struct choice_scores *, size_t n),
-                          void *ctx, struct sluice_error *err) {
+                          struct choice_scores *scores,
+                          size_t (*commit)(void *ctx, const struct choice_scores *, size_t n), void *ctx,
+                          struct sluice_error *err) {
   if (t->remote != NULL) {
-    return sluice_fail(err, SLUICE_UNSUPPORTED, "a remote engine cannot score choices: generate an answer and parse it");
+    return sluice_fail(err, SLUICE_UNSUPPORTED,
+                       "a remote engine cannot score choices: generate an answer and parse it");
   }
   return local_choose(t->local, prefix, choices, n, scores, commit, ctx, err);
 }
 
-sluice_status talk_generate(struct talk *t, struct slice prefix, const struct generate_options *o, piece_fn tap, void *ctx,
-                            const struct slice *commit_text, char **text, size_t *len, enum outcome *outcome,
+sluice_status talk_generate(struct talk *t, struct slice prefix, const struct generate_options *o, piece_fn tap,
+                            void *ctx, const struct slice *commit_text, char **text, size_t *len, enum outcome *outcome,
                             struct talk_timing *timing, struct sluice_error *err) {
   struct buffer b;
   struct talk_timing unused;
@@ -160,9 +168,8 @@ sluice_status talk_generate(struct talk *t, struct slice prefix, const struct ge
   if (timing == NULL) timing = &unused;
   sluice_status st = buffer_append(&b, "", 0, err);
   if (st == SLUICE_OK) {
-    st = t->remote != NULL
-             ? remote_generate(t->remote, prefix, o, tap, ctx, commit_text, &b, outcome, timing, err)
-             : local_generate(t->local, prefix, o, tap, ctx, commit_text, &b, outcome, timing, err);
+    st = t->remote != NULL ? remote_generate(t->remote, prefix, o, tap, ctx, commit_text, &b, outcome, timing, err)
+                           : local_generate(t->local, prefix, o, tap, ctx, commit_text, &b, outcome, timing, err);
   }
   if (st == SLUICE_OK && b.ptr == NULL) {
     *text = sluice_strdup("");
@@ -175,8 +182,9 @@ sluice_status talk_generate(struct talk *t, struct slice prefix, const struct ge
   return st;
 }
 
-sluice_status talk_perplexity(struct talk *t, struct slice text, void (*per_token)(void *ctx, uint64_t position, double nats),
-                              void *ctx, double *nats, size_t *tokens, struct sluice_error *err) {
+sluice_status talk_perplexity(struct talk *t, struct slice text,
+                              void (*per_token)(void *ctx, uint64_t position, double nats), void *ctx, double *nats,
+                              size_t *tokens, struct sluice_error *err) {
   if (t->remote != NULL) {
     return sluice_fail(err, SLUICE_UNSUPPORTED, "a remote engine does not give the log-probabilities of a text");
   }
@@ -187,7 +195,9 @@ const struct talk_failure *talk_last_failure(const struct talk *t) {
   return t->remote != NULL ? remote_last_failure(t->remote) : NULL;
 }
 
-size_t talk_kv_bytes(const struct talk *t) { return t->local != NULL ? session_bytes(local_session(t->local)) : 0; }
+size_t talk_kv_bytes(const struct talk *t) {
+  return t->local != NULL ? session_bytes(local_session(t->local)) : 0;
+}
 
 size_t talk_peak_kv_bytes(const struct talk *t) {
   return t->local != NULL ? session_peak_bytes(local_session(t->local)) : 0;

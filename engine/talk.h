@@ -22,11 +22,11 @@ struct turn_opening {
 };
 struct chat_template {
   const char *name, *summary;
-  const char *begin;                /* control text once at the start of a dialogue; NULL: the model's BOS, if it has one */
-  struct turn_opening open[3];      /* by enum role */
-  const char *close;                /* after each turn, control text */
-  const char *stop_text;            /* ends a generated turn when no special token does; NULL: none */
-  const char *needs[4];             /* special tokens that the vocabulary must hold; NULL-terminated */
+  const char *begin;           /* control text once at the start of a dialogue; NULL: the model's BOS, if it has one */
+  struct turn_opening open[3]; /* by enum role */
+  const char *close;           /* after each turn, control text */
+  const char *stop_text;       /* ends a generated turn when no special token does; NULL: none */
+  const char *needs[6];        /* special tokens that the vocabulary must hold; NULL after the last */
 };
 const struct chat_template *template_table(void); /* ends with a NULL name */
 /* By name; SLUICE_USAGE with a suggestion and the choices. */
@@ -62,10 +62,10 @@ struct local_talk;
 struct engine {
   struct model *model; /* local */
   int threads;
-  char *kernel; /* resolved name */
+  char *kernel;                     /* resolved name */
   const struct chat_template *chat; /* NULL: not recognised */
-  struct remote_engine *remote; /* remote */
-  char *identity;               /* canonical JSON */
+  struct remote_engine *remote;     /* remote */
+  char *identity;                   /* canonical JSON */
 };
 
 /* local (engine/talk_local.c): engine.h's talk_* describe them */
@@ -96,9 +96,9 @@ sluice_status remote_open(const struct remote_engine *r, uint64_t seed, struct r
                           struct sluice_error *err);
 void remote_close(struct remote_talk *t);
 sluice_status remote_feed(struct remote_talk *t, enum role role, struct slice text, struct sluice_error *err);
-sluice_status remote_generate(struct remote_talk *t, struct slice prefix, const struct generate_options *o, piece_fn tap,
-                              void *ctx, const struct slice *commit_text, struct buffer *text, enum outcome *outcome,
-                              struct talk_timing *timing, struct sluice_error *err);
+sluice_status remote_generate(struct remote_talk *t, struct slice prefix, const struct generate_options *o,
+                              piece_fn tap, void *ctx, const struct slice *commit_text, struct buffer *text,
+                              enum outcome *outcome, struct talk_timing *timing, struct sluice_error *err);
 const struct talk_failure *remote_last_failure(const struct remote_talk *t);
 uint64_t remote_tokens(const struct remote_talk *t);
 

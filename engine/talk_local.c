@@ -2,7 +2,8 @@
  *
  * Text of a turn is encoded as plain text: a user who writes "<|end|>" sends seven characters, never the control token.
  * Every token enters the session once; what is only scored runs in a fork that is dropped, so that a cache policy never
- * sees it. A round ends (session_end_turn) after each bot turn: one user turn and one bot turn are a round in SirLLM's sense. */
+ * sees it. A round ends (session_end_turn) after each bot turn: one user turn and one bot turn are a round in SirLLM's
+ * sense. */
 #include "engine/talk.h"
 
 #include <math.h>
@@ -16,9 +17,9 @@ struct local_talk {
   const struct engine *engine;
   struct session *session;
   int vocab;
-  float *logits;      /* [vocab] after the last token */
-  bool logits_known;  /* false before the first token */
-  bool broken;        /* a call failed half-way: the session holds part of a turn */
+  float *logits;     /* [vocab] after the last token */
+  bool logits_known; /* false before the first token */
+  bool broken;       /* a call failed half-way: the session holds part of a turn */
 };
 
 void ids_free(struct ids *l) {
@@ -63,7 +64,9 @@ void local_close(struct local_talk *t) {
   free(t);
 }
 
-const struct session *local_session(const struct local_talk *t) { return t->session; }
+const struct session *local_session(const struct local_talk *t) {
+  return t->session;
+}
 
 /* ---- encoding ------------------------------------------------------------------------------------------------- */
 static sluice_status encode(const struct local_talk *t, const char *text, size_t len, unsigned flags, struct ids *out,
@@ -109,7 +112,8 @@ static sluice_status append(struct local_talk *t, struct session *s, const int32
 
 static sluice_status check_usable(const struct local_talk *t, bool needs_template, struct sluice_error *err) {
   if (t->broken) {
-    return sluice_fail(err, SLUICE_INTERNAL, "an earlier call failed inside a turn: restore a snapshot or open a new talk");
+    return sluice_fail(err, SLUICE_INTERNAL,
+                       "an earlier call failed inside a turn: restore a snapshot or open a new talk");
   }
   if (needs_template && t->engine->chat == NULL) {
     char choices[256];
@@ -151,10 +155,10 @@ sluice_status local_feed(struct local_talk *t, enum role role, struct slice text
 }
 
 /* ---- choosing ------------------------------------------------------------------------------------------------- */
-/* The tokens of prefix + choice. BPE may merge across the border ("ro" + "ck"), so a choice is encoded together with its
- * prefix. `shared` tokens are common to the prefix's own encoding and to every choice's; scores count what comes after
- * them. Normally that is the choice exactly. Where a border merges, the scored tokens of all choices begin at the same
- * earlier token, so that their sums stay comparable. */
+/* The tokens of prefix + choice. BPE may merge across the border ("ro" + "ck"), so a choice is encoded together with
+ * its prefix. `shared` tokens are common to the prefix's own encoding and to every choice's; scores count what comes
+ * after them. Normally that is the choice exactly. Where a border merges, the scored tokens of all choices begin at the
+ * same earlier token, so that their sums stay comparable. */
 struct choice_tokens {
   struct ids prefix; /* begin, opening and prefix */
   struct ids *each;  /* [n] prefix + choice, without begin and opening */
@@ -278,7 +282,8 @@ struct generation {
 };
 
 static bool ends_turn(const struct local_talk *t, int32_t id) {
-  return id == model_configuration(t->engine->model)->eos || tokenizer_is_special(model_tokenizer(t->engine->model), id);
+  return id == model_configuration(t->engine->model)->eos ||
+         tokenizer_is_special(model_tokenizer(t->engine->model), id);
 }
 
 /* Cuts bytes at the template's stop text. The stop text is one byte in every template of the table, so that it cannot
@@ -291,7 +296,8 @@ static bool cut_at_stop(const struct local_talk *t, struct slice *bytes) {
   return true;
 }
 
-/* Delivers one token. *done is set with *outcome when it was the last; *fed tells whether the token belongs in the context. */
+/* Delivers one token. *done is set with *outcome when it was the last; *fed tells whether the token belongs in the
+ * context. */
 static sluice_status deliver(struct generation *g, int32_t id, bool *done, bool *fed, enum outcome *outcome,
                              struct sluice_error *err) {
   const struct local_talk *t = g->talk;
@@ -307,7 +313,8 @@ static sluice_status deliver(struct generation *g, int32_t id, bool *done, bool 
   if (stop) g->tail = bytes;
   sluice_status st = buffer_append(g->text, bytes.ptr, bytes.len, err);
   if (st != SLUICE_OK) return st;
-  struct piece piece = {.channel = CHANNEL_CONTENT, .bytes = bytes, .token = id, .logprob = (float)lp, .surprisal = (float)-lp};
+  struct piece piece = {
+      .channel = CHANNEL_CONTENT, .bytes = bytes, .token = id, .logprob = (float)lp, .surprisal = (float)-lp};
   bool on = g->tap == NULL || (stop && bytes.len == 0) || g->tap(g->ctx, &piece);
   if (!on) *outcome = OUTCOME_STOPPED;
   *done = stop || !on;
@@ -375,8 +382,12 @@ static sluice_status generate_here(struct generation *g, const struct ids *befor
 sluice_status local_generate(struct local_talk *t, struct slice prefix, const struct generate_options *o, piece_fn tap,
                              void *ctx, const struct slice *commit_text, struct buffer *text, enum outcome *outcome,
                              struct talk_timing *timing, struct sluice_error *err) {
-  struct generation g = {.talk = t, .max_tokens = o->max_tokens > 0 ? o->max_tokens : 256, .tap = tap, .ctx = ctx,
-                         .text = text, .timing = timing};
+  struct generation g = {.talk = t,
+                         .max_tokens = o->max_tokens > 0 ? o->max_tokens : 256,
+                         .tap = tap,
+                         .ctx = ctx,
+                         .text = text,
+                         .timing = timing};
   *timing = (struct talk_timing){.started_ns = clock_mono_ns(), .attempts = 1};
   sluice_status st = check_usable(t, true, err);
   if (st == SLUICE_OK) st = sampler_open(&g.sampler, o, t->vocab, err);
@@ -454,7 +465,8 @@ sluice_status local_perplexity(struct local_talk *t, struct slice text,
   return st;
 }
 
-/* ---- snapshots: magic, SHA-256 of the engine's identity, last logits, the session's own bytes ---------------------- */
+/* ---- snapshots: magic, SHA-256 of the engine's identity, last logits, the session's own bytes ----------------------
+ */
 #define SNAPSHOT_MAGIC "SLTALK1\n"
 #define SNAPSHOT_HEAD (8 + SHA256_BYTES + 1)
 
@@ -489,12 +501,14 @@ sluice_status local_restore(struct local_talk *t, const unsigned char *bytes, si
     return sluice_fail(err, SLUICE_INPUT, "not a snapshot of a talk (%zu bytes)", len);
   }
   if (memcmp(bytes + 8, identity, SHA256_BYTES) != 0) {
-    return sluice_fail(err, SLUICE_INPUT, "the snapshot was taken with other weights, tokenizer, template, kernel or threads");
+    return sluice_fail(err, SLUICE_INPUT,
+                       "the snapshot was taken with other weights, tokenizer, template, kernel or threads");
   }
   if (len < SNAPSHOT_HEAD + logits_len || bytes[8 + SHA256_BYTES] > 1) {
     return sluice_fail(err, SLUICE_INPUT, "the snapshot is cut short (%zu bytes)", len);
   }
-  sluice_status st = session_restore(t->session, bytes + SNAPSHOT_HEAD + logits_len, len - SNAPSHOT_HEAD - logits_len, err);
+  sluice_status st =
+      session_restore(t->session, bytes + SNAPSHOT_HEAD + logits_len, len - SNAPSHOT_HEAD - logits_len, err);
   t->broken = st != SLUICE_OK;
   if (st != SLUICE_OK) return st;
   t->logits_known = bytes[8 + SHA256_BYTES] == 1;

@@ -12,7 +12,7 @@ static const struct chat_template table[] = {
      .begin = "<s>",
      .open = {[ROLE_SYSTEM] = {"<|system|>", ""}, [ROLE_USER] = {"<|user|>", ""}, [ROLE_BOT] = {"<|bot|>", ""}},
      .close = "<|end|>",
-     .needs = {"<s>", "<|user|>", "<|bot|>", "<|end|>"}},
+     .needs = {"<s>", "<|user|>", "<|bot|>", "<|system|>", "<|end|>"}},
     {.name = "chatml",
      .summary = "<|im_start|>user\\nTEXT<|im_end|>\\n (Qwen and others; no system turn is invented)",
      .begin = "",
@@ -41,7 +41,9 @@ static const struct chat_template table[] = {
     {.name = NULL},
 };
 
-const struct chat_template *template_table(void) { return table; }
+const struct chat_template *template_table(void) {
+  return table;
+}
 
 void template_choices(char *out, size_t cap) {
   size_t at = 0;
@@ -69,8 +71,8 @@ sluice_status template_by_name(const char *name, const struct tokenizer *t, cons
     if (table[i].name == NULL || strcmp(table[i].name, name) != 0) continue;
     const char *missing = missing_token(&table[i], t);
     if (missing != NULL) {
-      return sluice_fail(err, SLUICE_USAGE, "chat template %s needs the special token %s, which this tokenizer lacks", name,
-                         missing);
+      return sluice_fail(err, SLUICE_USAGE, "chat template %s needs the special token %s, which this tokenizer lacks",
+                         name, missing);
     }
     *out = &table[i];
     return SLUICE_OK;
@@ -134,7 +136,7 @@ void template_hash(const struct chat_template *t, char hex[2 * SHA256_BYTES + 1]
   struct sha256_stream *s = sha256_begin();
   hex[0] = '\0';
   if (s == NULL) return;
-  const char *parts[] = {t->name,          t->begin,        t->open[0].control, t->open[0].label, t->open[1].control,
+  const char *parts[] = {t->name,          t->begin,           t->open[0].control, t->open[0].label, t->open[1].control,
                          t->open[1].label, t->open[2].control, t->open[2].label,   t->close,         t->stop_text};
   for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
     const char *part = parts[i] != NULL ? parts[i] : "\x01"; /* "none" hashes apart from "empty" */
