@@ -45,7 +45,8 @@ static int by_cluster(const void *x, const void *y) {
 
 /* Draws whole clusters with replacement. starts: [clusters+1] into items. draws: [BOOTSTRAP_DRAWS]. */
 static void bootstrap_kappa(const int *a, const int *b, const struct keyed_item *items, const size_t *starts,
-                            size_t clusters, int k, uint64_t seed, double *counts, double *draws, struct agreement *out) {
+                            size_t clusters, int k, uint64_t seed, double *counts, double *draws,
+                            struct agreement *out) {
   struct rng r;
   size_t kept = 0;
   rng_seed_named(&r, seed, "kappa");
@@ -68,7 +69,8 @@ static void bootstrap_kappa(const int *a, const int *b, const struct keyed_item 
 sluice_status agreement_of_two(const int *a, const int *b, const uint64_t *cluster, size_t n, int k, uint64_t seed,
                                struct agreement *out, struct sluice_error *err) {
   *out = (struct agreement){.raw = NAN, .by_chance = NAN, .kappa = NAN, .lo = NAN, .hi = NAN};
-  if (k < 1 || k > 1000 || n > UINT32_MAX) return sluice_fail(err, SLUICE_USAGE, "agreement needs 1 to 1000 labels, not %d", k);
+  if (k < 1 || k > 1000 || n > UINT32_MAX)
+    return sluice_fail(err, SLUICE_USAGE, "agreement needs 1 to 1000 labels, not %d", k);
   double *counts = calloc((size_t)k * (size_t)k, sizeof *counts);
   double *draws = calloc(BOOTSTRAP_DRAWS, sizeof *draws);
   struct keyed_item *items = calloc(n + 1, sizeof *items);
@@ -113,8 +115,10 @@ static size_t rank_of(const double *values, size_t n, double v) {
   size_t low = 0, high = n;
   while (high - low > 1) {
     size_t middle = low + (high - low) / 2;
-    if (values[middle] <= v) low = middle;
-    else high = middle;
+    if (values[middle] <= v)
+      low = middle;
+    else
+      high = middle;
   }
   return low;
 }
