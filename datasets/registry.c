@@ -9,7 +9,7 @@
 /* A new dataset is one file and one line here: kind, name, summary, keys with their defaults, baselines, licence. */
 #define DATASETS(X)                                                                                                    \
   X(grocery, "grocery", "a grocery to buy, asked for after other talk; all four options are mentioned equally often",  \
-    "depth=start|random (random), turns=0..1000 (20), mentions=1..8 (2), form=lettered|letter|open (lettered), "       \
+    "depth=start|random (random), turns=0..1000 (18), mentions=1..8 (2), form=lettered|letter|open (lettered), "       \
     "answer=own|gold (own), seed (1), dialogues (500)",                                                                \
     "chance,recency,first,frequency,longest", "Apache-2.0")                                                            \
   X(rps, "rps", "rock, paper, scissors against a player with a 50/30/20 bias",                                         \
@@ -23,7 +23,7 @@
     "topics=1..10 (8), people=4..8 (4), chat=0..1000 (6), answer=own|gold (own), seed (1), dialogues (500)",           \
     "chance,longest,overlap", "Apache-2.0")                                                                            \
   X(story, "story", "running text about a few people, for perplexity",                                                 \
-    "words=20..10000000 (600), seed (1), dialogues (500)", "", "Apache-2.0")                                           \
+    "words=20..10000000 (380), seed (1), dialogues (500)", "", "Apache-2.0")                                           \
   X(sirllm_grocery, "sirllm_grocery", "SirLLM's Grocery: a key, 20 CommonsenseQA questions, the recall question",      \
     "file=PATH of keys.jsonl, score=letter|text (letter)", "chance,longest", "none stated upstream")                   \
   X(sirllm_rps, "sirllm_rps", "SirLLM's Rock-Paper-Scissors players",                                                  \

@@ -14,8 +14,7 @@ static inline void text_before(const struct dialogue *d, size_t turn, bool answe
   for (size_t i = 0; i < turn; i++) {
     const struct turn *t = &d->turns[i];
     buffer_append_str(out, t->text, &err);
-    if (answers && t->task == TASK_CHOOSE && t->answer >= 0)
-      buffer_append_str(out, t->choices[t->answer].text, &err);
+    if (answers && t->task == TASK_CHOOSE && t->answer >= 0) buffer_append_str(out, t->choices[t->answer].text, &err);
     if (answers && t->task == TASK_GENERATE) buffer_append_str(out, t->expected, &err);
     buffer_append_str(out, "\n", &err);
   }

@@ -69,6 +69,6 @@ static void write(const struct dataset *d, size_t i, struct script *s) {
 }
 
 const struct dataset_kind dataset_story = {
-    .keys = {{"words", NULL, false, 600, 20, 10000000}, KEY_SEED, KEY_DIALOGUES},
+    .keys = {{"words", NULL, false, 380, 20, 10000000}, KEY_SEED, KEY_DIALOGUES},
     .write = write,
 };

@@ -167,9 +167,9 @@ static void open_form_expects_the_word(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(no_giveaway_at_random_depth),        cmocka_unit_test(no_giveaway_at_start),
-      cmocka_unit_test(evidence_is_where_it_says),          cmocka_unit_test(depth_start_puts_the_request_second),
-      cmocka_unit_test(quizzes_have_one_right_answer),      cmocka_unit_test(open_form_expects_the_word),
+      cmocka_unit_test(no_giveaway_at_random_depth),   cmocka_unit_test(no_giveaway_at_start),
+      cmocka_unit_test(evidence_is_where_it_says),     cmocka_unit_test(depth_start_puts_the_request_second),
+      cmocka_unit_test(quizzes_have_one_right_answer), cmocka_unit_test(open_form_expects_the_word),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
