@@ -38,5 +38,5 @@ check "a program builds against the library" ${CC:-cc} -std=c11 -Wall -Werror $f
 check "and runs" "$tree/user"
 check "the model is there" test -f "$root/share/sluice/model/config.json"
 check "uninstall" install_with uninstall
-check "nothing is left" test -z "$(find "$root" -type f)"
+check "nothing is left" test -d "$root" -a -z "$(find "$root" -type f)"
 exit $bad
