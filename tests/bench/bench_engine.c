@@ -1,0 +1,81 @@
+/* Tokens per second of the CPU engine on one model folder: `bench_engine DIR [TOKENS] [THREADS] [KERNEL] [POLICY]...`.
+ * Prefill is text fed without logits, decode one token at a time with them. Tokens are drawn at random: the engine's speed
+ * does not depend on which they are. With TOKENS above 100,000 the cost per token is printed at powers of ten on the way, which
+ * shows whether a policy's cost is flat. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/session.h"
+
+struct bench {
+  struct model *model;
+  struct session *s;
+  struct rng rng;
+  float *logits;
+};
+
+static int32_t draw(struct bench *b) { return (int32_t)rng_below(&b->rng, (uint32_t)model_configuration(b->model)->vocab); }
+
+static double prefill(struct bench *b, uint64_t tokens, struct sluice_error *err) {
+  const int64_t start = clock_mono_ns();
+  int32_t ids[512];
+  for (uint64_t done = 0; done < tokens;) {
+    const size_t n = tokens - done < 512 ? (size_t)(tokens - done) : 512;
+    for (size_t i = 0; i < n; i++) ids[i] = draw(b);
+    if (session_append(b->s, ids, n, NULL, 0, err) || session_end_turn(b->s, err)) return -1;
+    done += n;
+  }
+  return (double)(clock_mono_ns() - start) * 1e-9;
+}
+
+static double decode(struct bench *b, int tokens, struct sluice_error *err) {
+  const int64_t start = clock_mono_ns();
+  for (int i = 0; i < tokens; i++) {
+    const int32_t id = draw(b);
+    if (session_append(b->s, &id, 1, b->logits, 1, err)) return -1;
+  }
+  return (double)(clock_mono_ns() - start) * 1e-9;
+}
+
+static int run(struct bench *b, const char *policy, uint64_t tokens, int threads, const char *kernel) {
+  struct sluice_error err = {0};
+  const struct session_options o = {.policy = policy, .threads = threads, .kernel = kernel};
+  if (session_open(b->model, &o, &b->s, &err)) return fprintf(stderr, "%s\n", err.message), 1;
+  const bool far = tokens > 100000;
+  double pre = 0;
+  for (uint64_t done = 0, next = far ? 1000 : tokens; done < tokens && pre >= 0; next = next * 10 < tokens ? next * 10 : tokens) {
+    pre = prefill(b, next - done, &err);
+    const double one = pre < 0 ? -1 : decode(b, far ? 200 : 500, &err);
+    if (pre < 0 || one < 0) break;
+    printf("%-52s %9llu tokens: prefill %8.0f tok/s, decode %7.0f tok/s (%.1f us), %zu KV bytes, %zu allocated\n",
+           session_policy(b->s), (unsigned long long)next, (double)(next - done) / pre, (far ? 200 : 500) / one,
+           one / (far ? 200 : 500) * 1e6, session_bytes(b->s), session_allocated(b->s));
+    fflush(stdout);
+    done = next;
+  }
+  session_close(b->s);
+  return err.code ? fprintf(stderr, "%s\n", err.message), 1 : 0;
+}
+
+int main(int argc, char **argv) {
+  static const char *const defaults[] = {"full", "window:budget=256", "streaming:budget=256", "sirllm:budget=256",
+                                         "random:budget=256", "interval:budget=256", "streaming", "sirllm"};
+  struct sluice_error err = {0};
+  struct bench b = {0};
+  if (argc < 2) return fprintf(stderr, "usage: bench_engine DIR [TOKENS] [THREADS] [KERNEL] [POLICY]...\n"), 2;
+  if (model_open(argv[1], &b.model, &err)) return fprintf(stderr, "%s\n", err.message), 1;
+  const uint64_t tokens = argc > 2 ? strtoull(argv[2], NULL, 10) : 4000;
+  const int threads = argc > 3 ? atoi(argv[3]) : 1;
+  const char *kernel = argc > 4 && strcmp(argv[4], "best") != 0 ? argv[4] : NULL;
+  b.logits = malloc(sizeof *b.logits * (size_t)model_configuration(b.model)->vocab);
+  rng_seed(&b.rng, 1);
+  int rc = b.logits ? 0 : 1;
+  if (argc > 5)
+    for (int i = 5; i < argc && !rc; i++) rc = run(&b, argv[i], tokens, threads, kernel);
+  else
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults && !rc; i++) rc = run(&b, defaults[i], tokens, threads, kernel);
+  free(b.logits);
+  model_close(b.model);
+  return rc;
+}

@@ -1,0 +1,92 @@
+/* One small random network twice: as the engine's struct model, and as the reference's. Every value is a small multiple of
+ * 1/256, so that F32, F16 and BF16 hold it exactly and the two networks are the same to the last bit. */
+#ifndef SLUICE_TESTS_RANDOM_MODEL_H
+#define SLUICE_TESTS_RANDOM_MODEL_H
+
+#include "engine/model/model.h"
+#include "tests/reference_llama.h"
+
+struct random_shape {
+  int n_layers, d, heads, kv_heads, head_dim, ff, vocab;
+  enum dtype dtype;
+  bool tied;
+};
+
+struct random_model {
+  struct model model;
+  struct ref_model ref;
+  struct arena memory;
+};
+
+static void random_value(struct rng *r, enum dtype dtype, double *value, void *stored) {
+  const int k = (int)rng_below(r, 255) - 127;
+  const float f = (float)k / 256;
+  *value = (double)k / 256;
+  if (dtype == DTYPE_F32) {
+    memcpy(stored, &f, 4);
+  } else if (dtype == DTYPE_BF16) {
+    uint32_t bits;
+    memcpy(&bits, &f, 4);
+    const uint16_t half = (uint16_t)(bits >> 16);
+    memcpy(stored, &half, 2);
+  } else {
+    const _Float16 half = (_Float16)f;
+    memcpy(stored, &half, 2);
+  }
+}
+
+static double *random_matrix(struct random_model *m, struct rng *r, enum dtype dtype, int rows, int cols, struct weight *w) {
+  const size_t n = (size_t)rows * (size_t)cols, size = dtype == DTYPE_F32 ? 4 : 2;
+  double *values = arena_alloc(&m->memory, n * sizeof *values);
+  char *stored = (char *)arena_alloc(&m->memory, n * size + 16) + (dtype == DTYPE_F32 ? 4 : 2); /* aligned to the element only */
+  for (size_t i = 0; i < n; i++) random_value(r, dtype, &values[i], stored + i * size);
+  *w = (struct weight){.data = stored, .dtype = dtype, .rows = rows, .cols = cols};
+  return values;
+}
+
+static double *random_gain(struct random_model *m, struct rng *r, int n, const float **gain) {
+  double *values = arena_alloc(&m->memory, (size_t)n * sizeof *values);
+  float *floats = arena_alloc(&m->memory, (size_t)n * sizeof *floats);
+  for (int i = 0; i < n; i++) {
+    values[i] = 0.5 + (double)rng_below(r, 256) / 256;
+    floats[i] = (float)values[i];
+  }
+  *gain = floats;
+  return values;
+}
+
+static void random_layer(struct random_model *m, struct rng *r, const struct random_shape *s, int l) {
+  struct layer_weights *w = &m->model.layers[l];
+  struct ref_layer *t = &m->ref.layer[l];
+  const int q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
+  t->attn_norm = random_gain(m, r, s->d, &w->attn_norm);
+  t->ffn_norm = random_gain(m, r, s->d, &w->ffn_norm);
+  t->wq = random_matrix(m, r, s->dtype, q, s->d, &w->wq);
+  t->wk = random_matrix(m, r, s->dtype, kv, s->d, &w->wk);
+  t->wv = random_matrix(m, r, s->dtype, kv, s->d, &w->wv);
+  t->wo = random_matrix(m, r, s->dtype, s->d, q, &w->wo);
+  t->gate = random_matrix(m, r, s->dtype, s->ff, s->d, &w->w_gate);
+  t->up = random_matrix(m, r, s->dtype, s->ff, s->d, &w->w_up);
+  t->down = random_matrix(m, r, s->dtype, s->d, s->ff, &w->w_down);
+}
+
+static void random_model_make(struct random_model *m, const struct random_shape *s, uint64_t seed) {
+  struct rng r;
+  rng_seed(&r, seed);
+  memset(m, 0, sizeof *m);
+  m->model.config = (struct model_config){.n_layers = s->n_layers, .d_model = s->d, .n_heads = s->heads, .n_kv_heads = s->kv_heads,
+                                          .head_dim = s->head_dim, .d_ff = s->ff, .vocab = s->vocab, .max_context = 1024,
+                                          .norm_eps = 1e-5f, .rope_theta = 10000, .tied = s->tied, .bos = -1, .eos = -1};
+  m->ref = (struct ref_model){.n_layers = s->n_layers, .d = s->d, .heads = s->heads, .kv_heads = s->kv_heads,
+                              .head_dim = s->head_dim, .ff = s->ff, .vocab = s->vocab, .eps = (double)1e-5f, .theta = 10000};
+  m->model.layers = arena_alloc(&m->memory, sizeof *m->model.layers * (size_t)s->n_layers);
+  m->ref.embedding = random_matrix(m, &r, s->dtype, s->vocab, s->d, &m->model.embedding);
+  m->model.lm_head = m->model.embedding;
+  m->ref.head = s->tied ? m->ref.embedding : random_matrix(m, &r, s->dtype, s->vocab, s->d, &m->model.lm_head);
+  m->ref.final_norm = random_gain(m, &r, s->d, &m->model.final_norm);
+  for (int l = 0; l < s->n_layers; l++) random_layer(m, &r, s, l);
+}
+
+static void random_model_free(struct random_model *m) { arena_free(&m->memory); }
+
+#endif

@@ -1,0 +1,235 @@
+/* A Llama forward pass in float64, and the cache policies, as plain loops over lists of kept tokens: slow and obvious. The
+ * engine is tested against it, so it includes nothing of the engine. Sources: RMSNorm (Zhang 2019), SwiGLU (Shazeer
+ * 2020), RoPE half-split (Su 2021, as in Hugging Face), GQA (Ainslie 2023), StreamingLLM (Xiao 2023), SirLLM (Yao 2024). */
+#ifndef SLUICE_TESTS_REFERENCE_LLAMA_H
+#define SLUICE_TESTS_REFERENCE_LLAMA_H
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+
+enum { REF_LAYERS = 4, REF_KV = 64 /* n_kv_heads * head_dim at most */, REF_KEPT = 512 };
+
+struct ref_layer {
+  double *attn_norm, *ffn_norm, *wq, *wk, *wv, *wo, *gate, *up, *down;
+};
+
+struct ref_model {
+  int n_layers, d, heads, kv_heads, head_dim, ff, vocab;
+  double eps, theta;
+  double *embedding, *head, *final_norm; /* [vocab][d], [vocab][d], [d] */
+  struct ref_layer layer[REF_LAYERS];
+};
+
+/* A kept token. Keys are as the projection gave them, before any rotation. */
+struct ref_token {
+  int64_t position; /* in the text */
+  double k[REF_LAYERS][REF_KV], v[REF_LAYERS][REF_KV];
+  double weight;    /* SirLLM */
+  int turn;         /* SirLLM: number of its dialogue round */
+};
+
+enum ref_rule { REF_FULL, REF_WINDOW, REF_STREAMING, REF_SIRLLM, REF_RANDOM, REF_INTERVAL };
+
+struct ref_policy {
+  enum ref_rule rule;
+  int budget, sinks, recent, entropy;
+  double decay;
+  bool repo;
+  /* running state */
+  struct ref_token *kept; /* [REF_KEPT] */
+  int n, text;            /* kept tokens, tokens seen */
+  int segment;            /* tokens of the running segment: the last ones of kept */
+  int turn;
+  int last_id;
+  double *last_logits;    /* [vocab] */
+  struct rng rng;
+  int sweep;
+};
+
+static void ref_rotate(const struct ref_model *m, double *x, int n_heads, int64_t position) {
+  const int half = m->head_dim / 2;
+  for (int h = 0; h < n_heads; h++)
+    for (int i = 0; i < half; i++) {
+      const double angle = (double)position * pow(m->theta, -2.0 * i / m->head_dim);
+      double *a = &x[h * m->head_dim + i], *b = &x[h * m->head_dim + half + i];
+      const double u = *a, v = *b;
+      *a = u * cos(angle) - v * sin(angle);
+      *b = v * cos(angle) + u * sin(angle);
+    }
+}
+
+static void ref_matmul(const double *w, int rows, int cols, const double *x, double *y) {
+  for (int r = 0; r < rows; r++) {
+    y[r] = 0;
+    for (int c = 0; c < cols; c++) y[r] += w[(size_t)r * (size_t)cols + (size_t)c] * x[c];
+  }
+}
+
+static void ref_norm(const struct ref_model *m, const double *x, const double *gain, double *y) {
+  double squares = 0;
+  for (int i = 0; i < m->d; i++) squares += x[i] * x[i];
+  for (int i = 0; i < m->d; i++) y[i] = x[i] / sqrt(squares / m->d + m->eps) * gain[i];
+}
+
+/* mixed = softmax(q K^T / sqrt(head_dim)) V over kept[0..n); the newest is the one that asks. */
+static void ref_attend(const struct ref_model *m, const struct ref_token *kept, int n, int layer, bool cache_positions,
+                       const double *q_in, double *mixed) {
+  double q[512], k[REF_KV], score[REF_KEPT];
+  const int group = m->heads / m->kv_heads, hd = m->head_dim;
+  memcpy(q, q_in, sizeof(double) * (size_t)(m->heads * hd));
+  ref_rotate(m, q, m->heads, cache_positions ? n - 1 : kept[n - 1].position);
+  for (int h = 0; h < m->heads; h++) {
+    double largest = -INFINITY, total = 0;
+    for (int j = 0; j < n; j++) {
+      memcpy(k, kept[j].k[layer], sizeof k);
+      ref_rotate(m, k, m->kv_heads, cache_positions ? j : kept[j].position);
+      score[j] = 0;
+      for (int i = 0; i < hd; i++) score[j] += q[h * hd + i] * k[h / group * hd + i];
+      score[j] /= sqrt(hd);
+      largest = fmax(largest, score[j]);
+    }
+    for (int j = 0; j < n; j++) total += score[j] = exp(score[j] - largest);
+    for (int i = 0; i < hd; i++) {
+      mixed[h * hd + i] = 0;
+      for (int j = 0; j < n; j++) mixed[h * hd + i] += score[j] / total * kept[j].v[layer][h / group * hd + i];
+    }
+  }
+}
+
+/* Runs one token, the last of kept[0..n): fills its keys and values, gives its logits. */
+static void ref_forward(const struct ref_model *m, struct ref_token *kept, int n, bool cache_positions, int id, double *logits) {
+  double x[256], h[256], q[512], mixed[512], out[1024], gate[1024], up[1024];
+  struct ref_token *self = &kept[n - 1];
+  memcpy(x, m->embedding + (size_t)id * (size_t)m->d, sizeof(double) * (size_t)m->d);
+  for (int l = 0; l < m->n_layers; l++) {
+    const struct ref_layer *w = &m->layer[l];
+    ref_norm(m, x, w->attn_norm, h);
+    ref_matmul(w->wq, m->heads * m->head_dim, m->d, h, q);
+    ref_matmul(w->wk, m->kv_heads * m->head_dim, m->d, h, self->k[l]);
+    ref_matmul(w->wv, m->kv_heads * m->head_dim, m->d, h, self->v[l]);
+    ref_attend(m, kept, n, l, cache_positions, q, mixed);
+    ref_matmul(w->wo, m->d, m->heads * m->head_dim, mixed, out);
+    for (int i = 0; i < m->d; i++) x[i] += out[i];
+    ref_norm(m, x, w->ffn_norm, h);
+    ref_matmul(w->gate, m->ff, m->d, h, gate);
+    ref_matmul(w->up, m->ff, m->d, h, up);
+    for (int i = 0; i < m->ff; i++) gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i];
+    ref_matmul(w->down, m->d, m->ff, gate, out);
+    for (int i = 0; i < m->d; i++) x[i] += out[i];
+  }
+  ref_norm(m, x, m->final_norm, h);
+  ref_matmul(m->head, m->vocab, m->d, h, logits);
+}
+
+static double ref_surprisal(const double *logits, int vocab, int id) {
+  double largest = -INFINITY, total = 0;
+  for (int i = 0; i < vocab; i++) largest = fmax(largest, logits[i]);
+  for (int i = 0; i < vocab; i++) total += exp(logits[i] - largest);
+  return largest + log(total) - logits[id];
+}
+
+/* ---- policies ---- */
+
+static void ref_drop(struct ref_policy *p, int index) {
+  memmove(&p->kept[index], &p->kept[index + 1], sizeof *p->kept * (size_t)(p->n - index - 1));
+  p->n--;
+}
+
+/* SirLLM's published rule over the first `past` kept tokens, for `coming` tokens; save[i] tells who stays. Ties: the newer. */
+static void ref_sirllm_rule(const struct ref_policy *p, int past, int coming, bool *save) {
+  const int cache = p->sinks + p->recent + p->entropy, keep = cache - coming;
+  int top = p->entropy - coming, saved = 0;
+  if (top < 0) top = 0;
+  for (int i = 0; i < past; i++) save[i] = past + coming <= cache;
+  if (past + coming <= cache) return;
+  for (int round = 0; round < top; round++) { /* the heaviest not yet taken */
+    int best = -1;
+    for (int i = 0; i < past; i++)
+      if (!save[i] && (best < 0 || p->kept[i].weight >= p->kept[best].weight)) best = i;
+    save[best] = true;
+  }
+  for (int i = 0; i < p->sinks; i++) save[i] = true;
+  for (int i = 0; i < past; i++) saved += save[i];
+  for (int i = past - 1; i >= 0 && saved < keep; i--)
+    if (!save[i]) save[i] = true, saved++;
+}
+
+static int ref_segment_max(const struct ref_policy *p) {
+  const int half = (p->budget - p->sinks) / 2;
+  return half ? half : 1;
+}
+
+static void ref_end_segment(struct ref_policy *p) {
+  double largest = 0;
+  for (int i = p->n - p->segment + 1; i < p->n; i++) largest = fmax(largest, p->kept[i].weight);
+  if (p->segment) p->kept[p->n - p->segment].weight = largest;
+  p->segment = 0;
+}
+
+static void ref_make_room(struct ref_policy *p) {
+  if (p->rule >= REF_SIRLLM && p->segment == ref_segment_max(p)) ref_end_segment(p);
+  const int past = p->n - p->segment;
+  if (p->rule != REF_FULL && p->n == p->budget) {
+    bool save[REF_KEPT];
+    switch (p->rule) {
+    case REF_FULL: break;
+    case REF_WINDOW: ref_drop(p, 0); break;
+    case REF_STREAMING: ref_drop(p, p->sinks); break;
+    case REF_SIRLLM:
+      ref_sirllm_rule(p, past, p->segment + 1, save);
+      for (int i = past - 1; i >= 0; i--)
+        if (!save[i]) ref_drop(p, i);
+      break;
+    case REF_RANDOM: ref_drop(p, p->sinks + (int)rng_below(&p->rng, (uint32_t)(past - p->sinks))); break;
+    case REF_INTERVAL: { /* keep one, drop the next, start over behind the newest of the past */
+      int victim = p->sinks + p->sweep + 1;
+      if (victim >= past) victim = past > p->sinks + 1 ? p->sinks + 1 : p->sinks;
+      ref_drop(p, victim);
+      p->sweep = victim - p->sinks;
+      break;
+    }
+    }
+  }
+  p->segment++;
+}
+
+/* One token of text; logits[vocab]. */
+static void ref_append(const struct ref_model *m, struct ref_policy *p, int id, double *logits) {
+  ref_make_room(p);
+  struct ref_token *t = &p->kept[p->n++];
+  memset(t, 0, sizeof *t);
+  t->position = p->text++;
+  t->turn = p->turn;
+  if (p->last_logits && t->position > 0) t->weight = ref_surprisal(p->last_logits, m->vocab, p->repo ? p->last_id : id);
+  ref_forward(m, p->kept, p->n, p->rule >= REF_STREAMING, id, logits);
+  if (!p->last_logits) p->last_logits = malloc(sizeof(double) * (size_t)m->vocab);
+  memcpy(p->last_logits, logits, sizeof(double) * (size_t)m->vocab);
+  p->last_id = id;
+}
+
+/* The end of a dialogue round: the weights of all earlier rounds fade. */
+static void ref_end_turn(struct ref_policy *p) {
+  ref_end_segment(p);
+  for (int i = 0; i < p->n; i++)
+    if (p->kept[i].turn < p->turn) p->kept[i].weight *= p->decay;
+  p->turn++;
+}
+
+static void ref_close(struct ref_policy *p) {
+  free(p->kept);
+  free(p->last_logits);
+}
+
+/* Sliding window with re-computation: the last `budget` ids from scratch. */
+static void ref_recompute(const struct ref_model *m, const int *ids, int n, int budget, double *logits) {
+  struct ref_policy p = {.rule = REF_FULL, .kept = calloc(REF_KEPT, sizeof *p.kept)};
+  for (int i = n > budget ? n - budget : 0; i < n; i++) ref_append(m, &p, ids[i], logits);
+  ref_close(&p);
+}
+
+#endif
