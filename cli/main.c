@@ -17,6 +17,9 @@ static const struct {
   const char *summary;
 } verbs[] = {
     {"data", verb_data, "list, make and show benchmark dialogues and training text"},
+    {"plan", verb_plan, "print a suite's cells, dialogues, tokens and an estimate, without running"},
+    {"run", verb_run, "play a suite into a ledger; the same command continues after any stop"},
+    {"score", verb_score, "score a ledger's recorded outputs; may be repeated"},
     {"version", verb_version, "print the version"},
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };
