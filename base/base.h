@@ -142,6 +142,8 @@ struct progress {
   uint64_t total, done;
   int64_t started_ns, shown_ns;
   bool tty, shown;
+  uint64_t first; /* done at the first update: what an earlier run did is no part of the rate */
+  int64_t first_ns;
 };
 void progress_begin(struct progress *p, const char *label, uint64_t total);
 void progress_update(struct progress *p, uint64_t done, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -10,6 +10,7 @@
 #define QUIET_NS (2000 * MS)       /* shorter work shows nothing */
 #define BAR_EVERY_NS (100 * MS)    /* redraw of the bar */
 #define LINE_EVERY_NS (10000 * MS) /* lines where there is no terminal */
+#define RATE_AFTER_NS (1000 * MS)
 #define BAR_CELLS 24
 #define LINE_BYTES 512
 
@@ -38,10 +39,17 @@ static void format_rate(double per_second, char *out, size_t room) {
     snprintf(out, room, per_second >= 100 ? "%.0f/s" : "%.1f/s", per_second);
 }
 
-/* "  45 % [=====>    ] 450/1000  12.3/s, 45s left" */
+/* Work a second: since the first update, once that is long enough ago to tell; else since the beginning. */
+static double rate_of(const struct progress *p, int64_t now) {
+  bool since_first = p->first_ns && now - p->first_ns >= RATE_AFTER_NS && p->done > p->first;
+  int64_t span = now - (since_first ? p->first_ns : p->started_ns);
+  return span > 0 ? (double)(p->done - (since_first ? p->first : 0)) / ((double)span / 1e9) : 0;
+}
+
+/* "samples:  45% [=====>    ] 450/1000  12.3/s, 45s left" */
 static void format_state(const struct progress *p, int64_t now, bool bar, char *out, size_t room) {
   double elapsed = (double)(now - p->started_ns) / 1e9;
-  double rate = elapsed > 0 ? (double)p->done / elapsed : 0;
+  double rate = rate_of(p, now);
   char took[32], left[32], speed[32], cells[BAR_CELLS + 1] = "";
   format_duration(elapsed, took, sizeof took);
   format_rate(rate, speed, sizeof speed);
@@ -102,6 +110,10 @@ void progress_begin(struct progress *p, const char *label, uint64_t total) {
 void progress_update(struct progress *p, uint64_t done, const char *fmt, ...) {
   p->done = done;
   int64_t now = clock_mono_ns();
+  if (!p->first_ns) {
+    p->first_ns = now;
+    p->first = done;
+  }
   if (now - p->started_ns < QUIET_NS) return;
   if (now - p->shown_ns < (p->tty ? BAR_EVERY_NS : LINE_EVERY_NS)) return;
   char detail[256] = "";

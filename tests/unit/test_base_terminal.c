@@ -171,6 +171,21 @@ static void odd_totals(void **state) {
   says("samples:   0% 100/1000000  0.0/s, 1000h00m left\n");
 }
 
+static void resumed_work(void) {
+  struct progress p;
+  begin_earlier(&p, 1000, 20);
+  progress_update(&p, 500, NULL); /* an earlier run's */
+  p.first_ns -= 10 * 1000000000LL;
+  p.shown_ns = p.started_ns;
+  progress_update(&p, 600, NULL);
+}
+
+static void an_earlier_run_does_not_count_in_the_rate(void **state) {
+  (void)state;
+  in_child(resumed_work, 0);
+  says("samples:  60% 600/1000  10.0/s, 40s left\n");
+}
+
 static void first_interrupt(void) {
   signal_catch_interrupts();
   if (signal_interrupted()) _exit(9);
@@ -210,6 +225,7 @@ int main(void) {
       cmocka_unit_test(a_bar_on_a_terminal),
       cmocka_unit_test(a_narrow_terminal_cuts_the_line),
       cmocka_unit_test(odd_totals),
+      cmocka_unit_test(an_earlier_run_does_not_count_in_the_rate),
       cmocka_unit_test(the_first_interrupt_asks_the_second_ends),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
