@@ -1,0 +1,377 @@
+/* Model folders: what opens, and what is refused with the file, the key or the tensor named. */
+#include "tests/sample_data.h"
+
+#include <math.h>
+
+#include "engine/model/safetensors.h"
+
+/* Two layers of the smallest shape that has grouped heads. */
+enum { D = 8, FF = 12, HEADS = 4, KV = 2, HEAD = 2, VOCAB = 20, LAYERS = 2, TENSORS = 3 + 9 * LAYERS };
+
+#define SHAPE                                                                                                          \
+  "\"architectures\":[\"LlamaForCausalLM\"],\"hidden_size\":8,\"intermediate_size\":12,\"num_hidden_layers\":2,"       \
+  "\"num_attention_heads\":4,\"vocab_size\":20"
+#define WHOLE SHAPE ",\"num_key_value_heads\":2,\"tie_word_embeddings\":true"
+
+static char *dir;
+static float numbers[VOCAB * D * 2];
+
+struct parts {
+  struct tensor_source tensors[TENSORS];
+  char names[TENSORS][64];
+  size_t n;
+};
+
+static void add(struct parts *p, const char *name, int rows, int cols) {
+  snprintf(p->names[p->n], sizeof p->names[0], "%s.weight", name);
+  p->tensors[p->n] = (struct tensor_source){p->names[p->n], DTYPE_F32, cols ? 2 : 1, {rows, cols}, numbers};
+  p->n++;
+}
+
+static struct parts *all_parts(bool head) {
+  static struct parts p;
+  char name[64];
+  static const struct {
+    const char *name;
+    int rows, cols;
+  } layer[] = {{"input_layernorm", D, 0},
+               {"self_attn.q_proj", HEADS * HEAD, D},
+               {"self_attn.k_proj", KV * HEAD, D},
+               {"self_attn.v_proj", KV * HEAD, D},
+               {"self_attn.o_proj", D, HEADS * HEAD},
+               {"post_attention_layernorm", D, 0},
+               {"mlp.gate_proj", FF, D},
+               {"mlp.up_proj", FF, D},
+               {"mlp.down_proj", D, FF}};
+  p.n = 0;
+  add(&p, "model.embed_tokens", VOCAB, D);
+  for (int l = 0; l < LAYERS; l++)
+    for (size_t i = 0; i < sizeof layer / sizeof *layer; i++) {
+      snprintf(name, sizeof name, "model.layers.%d.%s", l, layer[i].name);
+      add(&p, name, layer[i].rows, layer[i].cols);
+    }
+  add(&p, "model.norm", D, 0);
+  if (head) add(&p, "lm_head", VOCAB, D);
+  return &p;
+}
+
+static size_t index_of(const struct parts *p, const char *name) {
+  for (size_t i = 0; i < p->n; i++)
+    if (strcmp(p->tensors[i].name, name) == 0) return i;
+  fail_msg("no %s", name);
+  return 0;
+}
+
+static void write_file(const char *name, const void *bytes, size_t len) {
+  struct sluice_error err;
+  char *path = sluice_format("%s/%s", dir, name);
+  if (file_write_atomic(path, bytes, len, &err)) fail_msg("%s", err.message);
+  free(path);
+}
+
+static void write_config(const char *members) {
+  char *text = sluice_format("{%s}", members);
+  write_file("config.json", text, strlen(text));
+  free(text);
+}
+
+static void write_weights(const char *name, const struct parts *p) {
+  struct sluice_error err;
+  char *path = sluice_format("%s/%s", dir, name);
+  if (safetensors_write(path, p->tensors, p->n, &err)) fail_msg("%s", err.message);
+  free(path);
+}
+
+static void remove_file(const char *name) {
+  char *path = sluice_format("%s/%s", dir, name);
+  unlink(path);
+  free(path);
+}
+
+static int clean(void **state) {
+  (void)state;
+  static const char *const files[] = {"config.json",     "model.safetensors",
+                                      "tokenizer.json",  "model.safetensors.index.json",
+                                      "one.safetensors", "two.safetensors"};
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) remove_file(files[i]);
+  return 0;
+}
+
+static int begin(void **state) {
+  (void)state;
+  struct sluice_error err;
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) numbers[i] = (float)i * 0.25f;
+  dir = scratch_path("model");
+  return dir && file_make_dirs(dir, &err) == SLUICE_OK ? 0 : -1;
+}
+
+static int end(void **state) {
+  clean(state);
+  rmdir(dir);
+  free(dir);
+  return 0;
+}
+
+static struct model *opened(void) {
+  struct sluice_error err;
+  struct model *m = NULL;
+  if (model_open(dir, &m, &err)) fail_msg("%s", err.message);
+  return m;
+}
+
+static void refused(const char *part) {
+  struct sluice_error err = {0};
+  struct model *m = NULL;
+  if (model_open(dir, &m, &err) == SLUICE_OK) fail_msg("accepted, in spite of %s", part);
+  assert_null(m);
+  if (!strstr(err.message, part) || !strstr(err.message, dir))
+    fail_msg("\"%s\" does not say \"%s\" and name the folder", err.message, part);
+}
+
+static void a_folder_opens(void **state) {
+  (void)state;
+  write_config(WHOLE
+               ",\"bos_token_id\":0,\"eos_token_id\":[1,2],\"rope_theta\":5e5,\"rms_norm_eps\":1e-5,"
+               "\"max_position_embeddings\":4096,\"head_dim\":null,\"rope_scaling\":null,\"attention_bias\":false,"
+               "\"torch_dtype\":\"float32\",\"transformers_version\":\"4.40\"");
+  write_weights("model.safetensors", all_parts(false));
+  struct model *m = opened();
+  const struct model_config *c = model_configuration(m);
+  assert_int_equal(c->head_dim, HEAD);
+  assert_int_equal(c->n_kv_heads, KV);
+  assert_int_equal(c->max_context, 4096);
+  assert_true(c->rope_theta == 5e5);
+  assert_true(c->norm_eps == 1e-5f);
+  assert_int_equal(c->bos, 0);
+  assert_int_equal(c->eos, 1);
+  assert_int_equal(model_parameters(m), VOCAB * D + LAYERS * (2 * D + 2 * D * D + 2 * KV * HEAD * D + 3 * FF * D) + D);
+  assert_ptr_equal(m->lm_head.data, m->embedding.data);
+  assert_int_equal(m->layers[1].wk.rows, KV * HEAD);
+  assert_int_equal(m->layers[1].wk.cols, D);
+  assert_int_equal((uintptr_t)m->layers[1].ffn_norm % 64, 0);
+  assert_true(m->layers[1].ffn_norm[3] == numbers[3]);
+  assert_string_equal(model_directory(m), dir);
+  assert_null(model_tokenizer(m));
+  char want[2 * SHA256_BYTES + 1], *path = sluice_format("%s/model.safetensors", dir);
+  struct sluice_error err;
+  assert_int_equal(sha256_file_hex(path, want, &err), 0);
+  assert_string_equal(model_hash(m), want);
+  assert_string_equal(model_hash(m), want);
+  float row[D], *whole = weight_to_float(&m->embedding);
+  weight_row(&m->embedding, 2, row);
+  assert_memory_equal(row, whole + 2 * D, sizeof row);
+  assert_memory_equal(whole, numbers, VOCAB * D * sizeof *whole);
+  free(whole);
+  free(path);
+  model_close(m);
+}
+
+static void half_precision_opens(void **state) {
+  (void)state;
+  struct parts *p = all_parts(true);
+  uint16_t halves[VOCAB * D], bfloats[VOCAB * D];
+  for (size_t i = 0; i < VOCAB * D; i++) {
+    dtype_from_float(halves, DTYPE_F16, i, numbers[i]);
+    dtype_from_float(bfloats, DTYPE_BF16, i, numbers[i]);
+  }
+  for (size_t i = 0; i < p->n; i++) {
+    p->tensors[i].dtype = i % 2 ? DTYPE_F16 : DTYPE_BF16;
+    p->tensors[i].data = i % 2 ? halves : bfloats;
+  }
+  write_config(SHAPE ",\"num_key_value_heads\":2,\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":20000}");
+  write_weights("model.safetensors", p);
+  struct model *m = opened();
+  assert_false(model_configuration(m)->tied);
+  assert_true(model_configuration(m)->rope_theta == 20000);
+  assert_int_equal(model_configuration(m)->bos, -1);
+  assert_ptr_not_equal(m->lm_head.data, m->embedding.data);
+  assert_true(m->layers[0].attn_norm[5] == 1.25f); /* exact in both */
+  assert_true(m->final_norm[7] == 1.75f);
+  float row[D];
+  weight_row(&m->layers[0].wv, 1, row);
+  assert_true(row[0] == 2.0f);
+  model_close(m);
+}
+
+static void shards_open_as_one(void **state) {
+  (void)state;
+  struct parts *p = all_parts(false), half = *p;
+  static const char index[] =
+      "{\"weight_map\":{\"model.embed_tokens.weight\":\"one.safetensors\",\"model.norm.weight\":"
+      "\"two.safetensors\",\"x\":\"one.safetensors\"}}";
+  write_config(WHOLE);
+  write_file("model.safetensors.index.json", index, strlen(index));
+  half.n = 7;
+  write_weights("one.safetensors", &half);
+  memmove(p->tensors, p->tensors + 7, (p->n - 7) * sizeof *p->tensors);
+  p->n -= 7;
+  write_weights("two.safetensors", p);
+  struct model *m = opened();
+  assert_int_equal(strlen(model_hash(m)), 64);
+  model_close(m);
+  p->n--; /* without the norm */
+  write_weights("two.safetensors", p);
+  refused("no tensor \"model.norm.weight\"");
+  p->tensors[p->n++] = half.tensors[0];
+  write_weights("two.safetensors", p);
+  refused("is in");
+  static const char *const bad[] = {"{}",
+                                    "{\"weight_map\":{}}",
+                                    "{\"weight_map\":{\"x\":\"../one.safetensors\"}}",
+                                    "{\"weight_map\":{\"x\":\"..\"}}",
+                                    "{\"weight_map\":{\"x\":1}}",
+                                    "{\"weight_map\":{\"x\":\"\"}}"};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    write_file("model.safetensors.index.json", bad[i], strlen(bad[i]));
+    refused("weight_map");
+  }
+}
+
+static void wrong_configurations_are_refused_by_key(void **state) {
+  (void)state;
+  static const char *const cases[][2] = {
+      {"", "architectures"},
+      {"\"architectures\":[]", "architectures"},
+      {"\"architectures\":[\"GPT2LMHeadModel\"]", "GPT2LMHeadModel"},
+      {"\"architectures\":[\"LlamaForCausalLM\"]", "hidden_size"},
+      {WHOLE ",\"attention_bias\":true", "attention_bias"},
+      {WHOLE ",\"mlp_bias\":true", "mlp_bias"},
+      {WHOLE ",\"mlp_bias\":1", "mlp_bias"},
+      {WHOLE ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}", "rope_scaling"},
+      {WHOLE ",\"rope_parameters\":{\"rope_type\":\"llama3\"}", "llama3"},
+      {WHOLE ",\"quantization_config\":{}", "quantization_config"},
+      {WHOLE ",\"sliding_window\":128", "sliding_window"},
+      {WHOLE ",\"hidden_act\":\"gelu\"", "gelu"},
+      {WHOLE ",\"partial_rotary_factor\":0.5", "partial_rotary_factor"},
+      {WHOLE ",\"rope_theta\":0", "rope_theta"},
+      {WHOLE ",\"rms_norm_eps\":0", "rms_norm_eps"},
+      {WHOLE ",\"rms_norm_eps\":\"small\"", "rms_norm_eps"},
+      {WHOLE ",\"bos_token_id\":20", "bos_token_id"},
+      {WHOLE ",\"eos_token_id\":[\"x\"]", "eos_token_id"},
+      {WHOLE ",\"eos_token_id\":1.5", "eos_token_id"},
+      {WHOLE ",\"head_dim\":3", "head_dim"},
+      {WHOLE ",\"head_dim\":262144", "head_dim"},
+      {WHOLE ",\"max_position_embeddings\":0", "max_position_embeddings"},
+      {WHOLE ",\"max_position_embeddings\":1e12", "max_position_embeddings"},
+      {SHAPE ",\"num_key_value_heads\":3", "num_key_value_heads"},
+      {"\"architectures\":[\"LlamaForCausalLM\"],\"hidden_size\":8.5", "hidden_size"},
+      {"\"architectures\":[\"LlamaForCausalLM\"],\"hidden_size\":10,\"intermediate_size\":12,\"num_hidden_layers\":2,"
+       "\"num_attention_heads\":4,\"vocab_size\":20",
+       "hidden_size"},
+      {"\"architectures\":[\"LlamaForCausalLM\"],\"hidden_size\":2,\"intermediate_size\":12,\"num_hidden_layers\":2,"
+       "\"num_attention_heads\":4,\"vocab_size\":20",
+       "hidden_size"},
+  };
+  write_weights("model.safetensors", all_parts(false));
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    write_config(cases[i][0]);
+    refused(cases[i][1]);
+  }
+  write_file("config.json", "[]", 2);
+  refused("config.json");
+  write_file("config.json", "{", 1);
+  refused("config.json");
+  remove_file("config.json");
+  refused("config.json");
+}
+
+static void wrong_tensors_are_refused_by_name(void **state) {
+  (void)state;
+  write_config(WHOLE);
+  refused("model.safetensors"); /* not there */
+  struct parts *p = all_parts(false);
+  for (size_t i = 0; i < p->n; i++) { /* each missing in turn */
+    struct parts less = *p;
+    memmove(less.tensors + i, less.tensors + i + 1, (p->n - i - 1) * sizeof less.tensors[0]);
+    less.n--;
+    write_weights("model.safetensors", &less);
+    refused(p->tensors[i].name);
+  }
+  struct tensor_source *wk = &p->tensors[index_of(p, "model.layers.1.self_attn.k_proj.weight")];
+  wk->shape[0] = HEADS * HEAD;
+  write_weights("model.safetensors", p);
+  refused("shape [8, 8]; config.json asks for [4, 8]");
+  wk->shape[0] = KV * HEAD;
+  wk->n_dims = 1;
+  write_weights("model.safetensors", p);
+  refused("shape [4]");
+  wk->n_dims = 2;
+  wk->name = "model.layers.1.self_attn.k_proj.bias";
+  write_weights("model.safetensors", p);
+  refused("k_proj.weight");
+  p = all_parts(true);
+  p->tensors[p->n - 1].name = "model.layers.2.mlp.up_proj.weight"; /* one layer more than config.json says */
+  write_weights("model.safetensors", p);
+  refused("model.layers.2.mlp.up_proj.weight");
+  p->tensors[p->n - 1].name = "model.layers.0.self_attn.q_proj.bias";
+  write_weights("model.safetensors", p);
+  refused("q_proj.bias");
+  p->tensors[p->n - 1].name = "model.layers.0.self_attn.rotary_emb.inv_freq"; /* harmless, from old files */
+  write_weights("model.safetensors", p);
+  model_close(opened());
+  numbers[1] = INFINITY;
+  write_weights("model.safetensors", p);
+  numbers[1] = 0.25f;
+  refused("not a finite number");
+}
+
+static void the_tokenizer_belongs_to_the_folder(void **state) {
+  (void)state;
+  write_config(WHOLE);
+  write_weights("model.safetensors", all_parts(false));
+#define TOKENIZER(id)                                                                                                  \
+  "{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},\"model\":{\"vocab\":{\"a\":" #id            \
+  "},\"merges\":[]}}"
+  write_file("tokenizer.json", TOKENIZER(19), strlen(TOKENIZER(19)));
+  struct model *m = opened();
+  assert_int_equal(tokenizer_size(model_tokenizer(m)), 20);
+  model_close(m);
+  write_file("tokenizer.json", TOKENIZER(20), strlen(TOKENIZER(20)));
+  refused("vocab_size");
+  write_file("tokenizer.json", "{}", 2);
+  refused("tokenizer.json");
+}
+
+static void the_default_folder_can_be_named(void **state) {
+  (void)state;
+  struct sluice_error err;
+  char *found;
+  setenv("SLUICE_MODEL", "/some/where", 1);
+  assert_int_equal(model_default_dir(&found, &err), 0);
+  assert_string_equal(found, "/some/where");
+  free(found);
+  unsetenv("SLUICE_MODEL");
+}
+
+/* The hash is filled in by whoever asks first. */
+static void ask_for_hash(void *ctx, int lane) {
+  (void)lane;
+  assert_int_equal(strlen(model_hash(ctx)), 64);
+}
+
+static void threads_may_ask_for_the_hash(void **state) {
+  (void)state;
+  struct sluice_error err;
+  struct team *team;
+  write_config(WHOLE);
+  write_weights("model.safetensors", all_parts(false));
+  struct model *m = opened();
+  assert_int_equal(team_start(4, &team, &err), 0);
+  team_run(team, ask_for_hash, m);
+  team_stop(team);
+  model_close(m);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup(a_folder_opens, clean),
+      cmocka_unit_test_setup(half_precision_opens, clean),
+      cmocka_unit_test_setup(shards_open_as_one, clean),
+      cmocka_unit_test_setup(wrong_configurations_are_refused_by_key, clean),
+      cmocka_unit_test_setup(wrong_tensors_are_refused_by_name, clean),
+      cmocka_unit_test_setup(the_tokenizer_belongs_to_the_folder, clean),
+      cmocka_unit_test_setup(the_default_folder_can_be_named, clean),
+      cmocka_unit_test_setup(threads_may_ask_for_the_hash, clean),
+  };
+  return cmocka_run_group_tests(tests, begin, end);
+}
