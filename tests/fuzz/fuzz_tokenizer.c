@@ -1,0 +1,90 @@
+/* libFuzzer target. Input that begins with '{' is a tokenizer.json: what opens must encode any bytes or say why not.
+ * Other input is text for a vocabulary of all 256 bytes and a few merges: its ids must give the same bytes back, and
+ * text must never become a special token unless asked.
+ *   clang -g -O1 -fsanitize=fuzzer,address,undefined -I. -D_GNU_SOURCE tests/fuzz/fuzz_tokenizer.c
+ * engine/tokenizer/[a-z]*.c \ base/[a-z]*.c $(pkg-config --cflags --libs libcjson libpcre2-8 libcrypto) -pthread -lm -o
+ * build/fuzz_tokenizer build/fuzz_tokenizer -max_total_time=30 -max_len=4096 build/fuzz-work
+ * tests/fuzz/corpus/tokenizer (an empty build/fuzz-work first: what is found new goes there). */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "engine/tokenizer/tokenizer.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct tokenizer *open_bytes(const void *json, size_t len) {
+  struct sluice_error err;
+  struct tokenizer *t = NULL;
+  char path[64];
+  int fd = memfd_create("tokenizer", 0);
+  if (fd < 0 || fd_write_all(fd, json, len, &err)) abort();
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  if (tokenizer_open(path, &t, &err)) t = NULL;
+  close(fd);
+  return t;
+}
+
+static void encode(const struct tokenizer *t, struct slice text, unsigned flags) {
+  struct sluice_error err;
+  int32_t *ids = NULL;
+  size_t n = 0, at = 0;
+  sluice_status st = tokenizer_encode(t, text, flags, &ids, &n, &err);
+  if (st == SLUICE_OK) {
+    for (size_t i = 0; i < n; i++) {
+      struct slice piece = tokenizer_bytes(t, ids[i]);
+      if (tokenizer_is_special(t, ids[i]) && !(flags & TOKENIZE_SPECIALS) && ids[i] != t->unknown) abort();
+      if (t->unknown >= 0) continue; /* an unknown byte may have become any text */
+      if (piece.len > text.len - at || memcmp(piece.ptr, text.ptr + at, piece.len) != 0) abort();
+      at += piece.len;
+    }
+    if (t->unknown < 0 && at != text.len) abort();
+  }
+  free(ids);
+}
+
+/* The built-in vocabulary: bytes at ids 2 to 257, after two specials. */
+static struct tokenizer *open_own(void) {
+  struct sluice_error err;
+  struct buffer b;
+  buffer_init(&b, 0);
+  buffer_append_str(
+      &b,
+      "{\"added_tokens\":[{\"id\":0,\"content\":\"<s>\",\"special\":true},{\"id\":1,\"content\":\"<|end|>\","
+      "\"special\":true},{\"id\":264,\"content\":\"  \"}],\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+      "\"add_prefix_space\":false},\"model\":{\"merges\":[\"t h\",\"th e\",\"\xc4\xa0 the\",\"\xc3\x83 \xc2\xa9\","
+      "\"a a\",\"aa aa\"],\"vocab\":{\"the\":258,\"th\":259,\"\xc4\xa0the\":260,\"\xc3\x83\xc2\xa9\":261,\"aa\":262,"
+      "\"aaaa\":263",
+      &err);
+  for (int i = 0; i < 256; i++) {
+    char utf8[4];
+    int n = utf8_encode(byte_level_codepoint((unsigned char)i), utf8);
+    buffer_append_str(&b, ",", &err);
+    json_quote(&b, utf8, (size_t)n, &err);
+    buffer_printf(&b, &err, ":%d", 2 + i);
+  }
+  buffer_append_str(&b, "}}}", &err);
+  struct tokenizer *t = open_bytes(b.ptr, b.len);
+  if (!t) abort();
+  buffer_free(&b);
+  return t;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  static struct tokenizer *own;
+  if (!own) own = open_own();
+  struct slice input = {(const char *)data, size};
+  if (size && data[0] == '{') {
+    struct tokenizer *t = open_bytes(data, size);
+    if (!t) return 0;
+    encode(t, slice_of("the <s><|end|> theaaaaaaaaa \xff\xc3\xa9 123\n\n "), TOKENIZE_PLAIN);
+    encode(t, slice_of("the <s><|end|> theaaaaaaaaa \xff\xc3\xa9 123\n\n "), TOKENIZE_SPECIALS);
+    encode(t, (struct slice){input.ptr, size < 256 ? size : 256}, TOKENIZE_SPECIALS);
+    tokenizer_close(t);
+    return 0;
+  }
+  encode(own, input, TOKENIZE_PLAIN);
+  encode(own, input, TOKENIZE_SPECIALS);
+  return 0;
+}
