@@ -64,6 +64,9 @@ static sluice_status read_state(struct session *s, struct slice from, struct slu
   struct head h;
   sluice_status st = read_head(s, &from, &h, err);
   if (!st) st = kv_read(&s->store, &from, err);
+  const uint32_t budget = s->policy->settings.budget, sinks = s->policy->settings.sinks;
+  if (!st && ((budget && s->store.n_kept > budget) || (family->pins_sinks && s->store.next_pinned > sinks)))
+    st = sluice_fail(err, SLUICE_INPUT, "snapshot: damaged: more tokens than %s keeps", s->canonical);
   if (!st && family->restore) st = family->restore(s->policy, &s->store, &from, err);
   if (!st && s->last_logits && h.last_id >= 0)
     st = policy_take(&from, s->last_logits, h.vocab * sizeof *s->last_logits, err);

@@ -18,7 +18,7 @@ struct random_model {
   struct arena memory;
 };
 
-static void random_value(struct rng *r, enum dtype dtype, double *value, void *stored) {
+static inline void random_value(struct rng *r, enum dtype dtype, double *value, void *stored) {
   const int k = (int)rng_below(r, 255) - 127;
   const float f = (float)k / 256;
   *value = (double)k / 256;
@@ -35,7 +35,7 @@ static void random_value(struct rng *r, enum dtype dtype, double *value, void *s
   }
 }
 
-static double *random_matrix(struct random_model *m, struct rng *r, enum dtype dtype, int rows, int cols, struct weight *w) {
+static inline double *random_matrix(struct random_model *m, struct rng *r, enum dtype dtype, int rows, int cols, struct weight *w) {
   const size_t n = (size_t)rows * (size_t)cols, size = dtype == DTYPE_F32 ? 4 : 2;
   double *values = arena_alloc(&m->memory, n * sizeof *values);
   char *stored = (char *)arena_alloc(&m->memory, n * size + 16) + (dtype == DTYPE_F32 ? 4 : 2); /* aligned to the element only */
@@ -44,7 +44,7 @@ static double *random_matrix(struct random_model *m, struct rng *r, enum dtype d
   return values;
 }
 
-static double *random_gain(struct random_model *m, struct rng *r, int n, const float **gain) {
+static inline double *random_gain(struct random_model *m, struct rng *r, int n, const float **gain) {
   double *values = arena_alloc(&m->memory, (size_t)n * sizeof *values);
   float *floats = arena_alloc(&m->memory, (size_t)n * sizeof *floats);
   for (int i = 0; i < n; i++) {
@@ -55,7 +55,7 @@ static double *random_gain(struct random_model *m, struct rng *r, int n, const f
   return values;
 }
 
-static void random_layer(struct random_model *m, struct rng *r, const struct random_shape *s, int l) {
+static inline void random_layer(struct random_model *m, struct rng *r, const struct random_shape *s, int l) {
   struct layer_weights *w = &m->model.layers[l];
   struct ref_layer *t = &m->ref.layer[l];
   const int q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
@@ -70,7 +70,7 @@ static void random_layer(struct random_model *m, struct rng *r, const struct ran
   t->down = random_matrix(m, r, s->dtype, s->d, s->ff, &w->w_down);
 }
 
-static void random_model_make(struct random_model *m, const struct random_shape *s, uint64_t seed) {
+static inline void random_model_make(struct random_model *m, const struct random_shape *s, uint64_t seed) {
   struct rng r;
   rng_seed(&r, seed);
   memset(m, 0, sizeof *m);
@@ -87,6 +87,6 @@ static void random_model_make(struct random_model *m, const struct random_shape 
   for (int l = 0; l < s->n_layers; l++) random_layer(m, &r, s, l);
 }
 
-static void random_model_free(struct random_model *m) { arena_free(&m->memory); }
+static inline void random_model_free(struct random_model *m) { arena_free(&m->memory); }
 
 #endif

@@ -51,7 +51,7 @@ struct ref_policy {
   int sweep;
 };
 
-static void ref_rotate(const struct ref_model *m, double *x, int n_heads, int64_t position) {
+static inline void ref_rotate(const struct ref_model *m, double *x, int n_heads, int64_t position) {
   const int half = m->head_dim / 2;
   for (int h = 0; h < n_heads; h++)
     for (int i = 0; i < half; i++) {
@@ -63,21 +63,21 @@ static void ref_rotate(const struct ref_model *m, double *x, int n_heads, int64_
     }
 }
 
-static void ref_matmul(const double *w, int rows, int cols, const double *x, double *y) {
+static inline void ref_matmul(const double *w, int rows, int cols, const double *x, double *y) {
   for (int r = 0; r < rows; r++) {
     y[r] = 0;
     for (int c = 0; c < cols; c++) y[r] += w[(size_t)r * (size_t)cols + (size_t)c] * x[c];
   }
 }
 
-static void ref_norm(const struct ref_model *m, const double *x, const double *gain, double *y) {
+static inline void ref_norm(const struct ref_model *m, const double *x, const double *gain, double *y) {
   double squares = 0;
   for (int i = 0; i < m->d; i++) squares += x[i] * x[i];
   for (int i = 0; i < m->d; i++) y[i] = x[i] / sqrt(squares / m->d + m->eps) * gain[i];
 }
 
 /* mixed = softmax(q K^T / sqrt(head_dim)) V over kept[0..n); the newest is the one that asks. */
-static void ref_attend(const struct ref_model *m, const struct ref_token *kept, int n, int layer, bool cache_positions,
+static inline void ref_attend(const struct ref_model *m, const struct ref_token *kept, int n, int layer, bool cache_positions,
                        const double *q_in, double *mixed) {
   double q[512], k[REF_KV], score[REF_KEPT];
   const int group = m->heads / m->kv_heads, hd = m->head_dim;
@@ -102,7 +102,7 @@ static void ref_attend(const struct ref_model *m, const struct ref_token *kept, 
 }
 
 /* Runs one token, the last of kept[0..n): fills its keys and values, gives its logits. */
-static void ref_forward(const struct ref_model *m, struct ref_token *kept, int n, bool cache_positions, int id, double *logits) {
+static inline void ref_forward(const struct ref_model *m, struct ref_token *kept, int n, bool cache_positions, int id, double *logits) {
   double x[256], h[256], q[512], mixed[512], out[1024], gate[1024], up[1024];
   struct ref_token *self = &kept[n - 1];
   memcpy(x, m->embedding + (size_t)id * (size_t)m->d, sizeof(double) * (size_t)m->d);
@@ -126,7 +126,7 @@ static void ref_forward(const struct ref_model *m, struct ref_token *kept, int n
   ref_matmul(m->head, m->vocab, m->d, h, logits);
 }
 
-static double ref_surprisal(const double *logits, int vocab, int id) {
+static inline double ref_surprisal(const double *logits, int vocab, int id) {
   double largest = -INFINITY, total = 0;
   for (int i = 0; i < vocab; i++) largest = fmax(largest, logits[i]);
   for (int i = 0; i < vocab; i++) total += exp(logits[i] - largest);
@@ -135,13 +135,13 @@ static double ref_surprisal(const double *logits, int vocab, int id) {
 
 /* ---- policies ---- */
 
-static void ref_drop(struct ref_policy *p, int index) {
+static inline void ref_drop(struct ref_policy *p, int index) {
   memmove(&p->kept[index], &p->kept[index + 1], sizeof *p->kept * (size_t)(p->n - index - 1));
   p->n--;
 }
 
 /* SirLLM's published rule over the first `past` kept tokens, for `coming` tokens; save[i] tells who stays. Ties: the newer. */
-static void ref_sirllm_rule(const struct ref_policy *p, int past, int coming, bool *save) {
+static inline void ref_sirllm_rule(const struct ref_policy *p, int past, int coming, bool *save) {
   const int cache = p->sinks + p->recent + p->entropy, keep = cache - coming;
   int top = p->entropy - coming, saved = 0;
   if (top < 0) top = 0;
@@ -159,19 +159,19 @@ static void ref_sirllm_rule(const struct ref_policy *p, int past, int coming, bo
     if (!save[i]) save[i] = true, saved++;
 }
 
-static int ref_segment_max(const struct ref_policy *p) {
+static inline int ref_segment_max(const struct ref_policy *p) {
   const int half = (p->budget - p->sinks) / 2;
   return half ? half : 1;
 }
 
-static void ref_end_segment(struct ref_policy *p) {
+static inline void ref_end_segment(struct ref_policy *p) {
   double largest = 0;
   for (int i = p->n - p->segment + 1; i < p->n; i++) largest = fmax(largest, p->kept[i].weight);
   if (p->segment) p->kept[p->n - p->segment].weight = largest;
   p->segment = 0;
 }
 
-static void ref_make_room(struct ref_policy *p) {
+static inline void ref_make_room(struct ref_policy *p) {
   if (p->rule >= REF_SIRLLM && p->segment == ref_segment_max(p)) ref_end_segment(p);
   const int past = p->n - p->segment;
   if (p->rule != REF_FULL && p->n == p->budget) {
@@ -199,7 +199,7 @@ static void ref_make_room(struct ref_policy *p) {
 }
 
 /* One token of text; logits[vocab]. */
-static void ref_append(const struct ref_model *m, struct ref_policy *p, int id, double *logits) {
+static inline void ref_append(const struct ref_model *m, struct ref_policy *p, int id, double *logits) {
   ref_make_room(p);
   struct ref_token *t = &p->kept[p->n++];
   memset(t, 0, sizeof *t);
@@ -213,20 +213,20 @@ static void ref_append(const struct ref_model *m, struct ref_policy *p, int id, 
 }
 
 /* The end of a dialogue round: the weights of all earlier rounds fade. */
-static void ref_end_turn(struct ref_policy *p) {
+static inline void ref_end_turn(struct ref_policy *p) {
   ref_end_segment(p);
   for (int i = 0; i < p->n; i++)
     if (p->kept[i].turn < p->turn) p->kept[i].weight *= p->decay;
   p->turn++;
 }
 
-static void ref_close(struct ref_policy *p) {
+static inline void ref_close(struct ref_policy *p) {
   free(p->kept);
   free(p->last_logits);
 }
 
 /* Sliding window with re-computation: the last `budget` ids from scratch. */
-static void ref_recompute(const struct ref_model *m, const int *ids, int n, int budget, double *logits) {
+static inline void ref_recompute(const struct ref_model *m, const int *ids, int n, int budget, double *logits) {
   struct ref_policy p = {.rule = REF_FULL, .kept = calloc(REF_KEPT, sizeof *p.kept)};
   for (int i = n > budget ? n - budget : 0; i < n; i++) ref_append(m, &p, ids[i], logits);
   ref_close(&p);

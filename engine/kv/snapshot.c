@@ -37,12 +37,29 @@ static bool head_agrees(const struct kv_store *s, const struct head *h) {
          h->head_dim == (uint32_t)s->head_dim && h->pinned == s->pinned && h->limit == s->limit;
 }
 
+/* Every slot ever given out of the second region is kept or waits to be given out again, and fewer than KV_CHUNK wait between
+ * chunks: this is what keeps a bounded store inside its bound. Pinned tokens never leave. */
 static bool head_possible(const struct kv_store *s, const struct head *h) {
-  return h->next_pinned <= s->pinned && h->next >= s->pinned && h->next <= s->limit && h->n_kept <= h->next &&
-         h->n_kept <= h->tokens && h->released_first < KV_CHUNK && h->n_released <= KV_CHUNK && h->n_kept + h->n_released <= h->next;
+  if (h->next_pinned > s->pinned || h->next < s->pinned || h->next > s->limit || h->n_kept > h->tokens) return false;
+  if (h->released_first >= KV_CHUNK || h->n_released >= KV_CHUNK || h->n_kept < h->next_pinned) return false;
+  return h->n_kept - h->next_pinned + h->n_released == h->next - s->pinned;
 }
 
-/* Every kept slot once, alive, in ascending position; every released slot dead and in the second region. */
+/* The waiting slots: dead, of the second region, each once, usable soon. */
+static bool released_possible(const struct kv_store *s) {
+  uint64_t usable = 0;
+  for (uint32_t i = 0; i < s->n_released; i++) {
+    const struct kv_released *r = &s->released[(s->released_first + i) % KV_CHUNK];
+    if (r->slot >= s->next || r->slot < s->pinned || s->dead[r->slot] != 0) return false;
+    if (r->usable <= usable || r->usable - s->tokens > KV_CHUNK) return false;
+    usable = r->usable;
+    for (uint32_t j = 0; j < i; j++)
+      if (s->released[(s->released_first + j) % KV_CHUNK].slot == r->slot) return false;
+  }
+  return true;
+}
+
+/* Every kept slot alive and no other, in ascending position, the pinned ones first. */
 static bool index_possible(const struct kv_store *s) {
   uint32_t alive = 0;
   for (uint32_t i = 0; i < s->next; i++) {
@@ -51,16 +68,10 @@ static bool index_possible(const struct kv_store *s) {
   }
   for (uint32_t i = 0; i < s->n_kept; i++) {
     const uint32_t slot = s->kept[i];
-    if (slot >= s->next || s->dead[slot] != KV_ALWAYS) return false;
-    if (i > 0 && s->position[slot] <= s->position[s->kept[i - 1]]) return false;
+    if (slot >= s->next || s->dead[slot] != KV_ALWAYS || (slot < s->pinned) != (i < s->next_pinned)) return false;
+    if (i > 0 && s->position[slot] <= s->position[s->kept[i - 1]]) return false; /* so no slot stands twice */
   }
-  for (uint32_t i = 0; i < s->n_released; i++) {
-    const struct kv_released *r = &s->released[(s->released_first + i) % KV_CHUNK];
-    if (r->slot >= s->next || r->slot < s->pinned || s->dead[r->slot] != 0) return false;
-    for (uint32_t j = 0; j < i; j++)
-      if (s->released[(s->released_first + j) % KV_CHUNK].slot == r->slot) return false;
-  }
-  return alive == s->n_kept; /* ascending positions, so no slot stands twice */
+  return alive == s->n_kept && released_possible(s);
 }
 
 sluice_status kv_read(struct kv_store *s, struct slice *from, struct sluice_error *err) {
@@ -71,7 +82,7 @@ sluice_status kv_read(struct kv_store *s, struct slice *from, struct sluice_erro
   if (!head_agrees(s, &h)) return sluice_fail(err, SLUICE_INPUT, "snapshot: made by another model or policy");
   if (!head_possible(s, &h)) return sluice_fail(err, SLUICE_INPUT, "snapshot: damaged: impossible counts of cached tokens");
   const size_t blocks = (h.next + SLOT_BLOCK - 1) / SLOT_BLOCK, bytes = s->block_floats * sizeof(float);
-  if (from->len / bytes < blocks && h.tokens) return sluice_fail(err, SLUICE_INPUT, "snapshot: cut short");
+  if (h.tokens && from->len / bytes < blocks) return sluice_fail(err, SLUICE_INPUT, "snapshot: cut short");
   const uint32_t grow_by = h.next - s->next;
   sluice_status st = h.tokens ? kv_begin_chunk(s, grow_by ? grow_by : 1, err) : SLUICE_OK;
   if (st) return st;
