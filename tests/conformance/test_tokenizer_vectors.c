@@ -20,7 +20,9 @@ static struct tokenizer *open_vocabulary(const char *gguf, const char *pre_token
   assert_true(gguf_vocab_read(bytes, len, &v));
   if (gguf_vocab_to_json(&v, pre_tokenizer, arrays, &out, &err)) fail_msg("%s", err.message);
   if (file_write_atomic(json, out.ptr, out.len, &err)) fail_msg("%s", err.message);
+  int64_t from = clock_mono_ns();
   if (tokenizer_open(json, &t, &err)) fail_msg("%s", err.message);
+  print_message("%d ids opened in %.0f ms\n", tokenizer_size(t), (double)(clock_mono_ns() - from) / 1e6);
   assert_int_equal(tokenizer_size(t), v.n_tokens);
   unlink(json);
   free(json);
@@ -120,6 +122,39 @@ static void deepseek_llm_gives_the_published_ids(void **state) {
   assert_int_equal(passed, 47);
 }
 
+/* Any bytes come back: random ones, and random cuts of text in many scripts. */
+static void random_bytes_survive_gpt_2(void **state) {
+  (void)state;
+  struct sluice_error err;
+  struct rng rng;
+  char *gguf = sample_path("tokenizer_vectors/ggml-vocab-gpt-2.gguf"),
+       *text_path = sample_path("tokenizer_vectors/ggml-vocab-gpt-2.gguf.inp");
+  char *text, bytes[400];
+  size_t len;
+  if (file_read(text_path, 0, &text, &len, &err)) fail_msg("%s", err.message);
+  struct tokenizer *t = open_vocabulary(gguf, BYTE_LEVEL, false);
+  rng_seed(&rng, 5);
+  for (int i = 0; i < 2000; i++) {
+    size_t n = rng_below(&rng, sizeof bytes), from = rng_below(&rng, (uint32_t)(len - sizeof bytes));
+    for (size_t k = 0; k < n; k++) bytes[k] = i % 2 ? text[from + k] : (char)rng_below(&rng, 256);
+    int32_t *ids = NULL;
+    size_t n_ids = 0, at = 0;
+    if (tokenizer_encode(t, (struct slice){bytes, n}, TOKENIZE_SPECIALS, &ids, &n_ids, &err))
+      fail_msg("%s", err.message);
+    for (size_t k = 0; k < n_ids; k++) {
+      struct slice piece = tokenizer_bytes(t, ids[k]);
+      assert_true(at + piece.len <= n && memcmp(bytes + at, piece.ptr, piece.len) == 0);
+      at += piece.len;
+    }
+    assert_int_equal(at, n);
+    free(ids);
+  }
+  tokenizer_close(t);
+  free(text);
+  free(gguf);
+  free(text_path);
+}
+
 static void merges_as_arrays_give_the_same_ids(void **state) {
   (void)state;
   int total, passed = run_vectors("gpt-2", BYTE_LEVEL, true, &total);
@@ -131,6 +166,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(gpt_2_gives_the_published_ids),
       cmocka_unit_test(deepseek_llm_gives_the_published_ids),
+      cmocka_unit_test(random_bytes_survive_gpt_2),
       cmocka_unit_test(merges_as_arrays_give_the_same_ids),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
