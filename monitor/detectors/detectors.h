@@ -1,0 +1,20 @@
+/* Private to monitor/: the table of detectors. A detector is one file here and one line in table.c. */
+#ifndef SLUICE_MONITOR_DETECTORS_H
+#define SLUICE_MONITOR_DETECTORS_H
+
+#include "monitor/stream.h"
+
+struct detector {
+  const char *name;
+  sluice_status (*open)(const struct monitor_policy *p, void **state, struct sluice_error *err);
+  void (*close)(void *state);
+  /* New whole characters stand in s->view from s->scanned on. Reports what is decided through verdict_report, and
+   * lowers *hold to the earliest raw offset that it may still protect. final: decide as if the text ended. */
+  sluice_status (*scan)(struct monitor_stream *s, void *state, bool final, uint64_t *hold, struct sluice_error *err);
+};
+extern const struct detector detector_rules;
+
+extern const struct detector *const detectors[];
+extern const size_t n_detectors;
+
+#endif

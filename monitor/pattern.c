@@ -1,0 +1,208 @@
+/* Patterns through PCRE2, and what must be known of one before text comes: whether cutting the text could change its
+ * meaning, how far it looks back, which bytes can begin it. */
+#include "monitor/policy.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PATTERN_MAX = 1 << 16, LOOK_BEHIND_MAX = 4096 };
+
+/* What a walk over the pattern's text finds. Escapes, classes, \Q..\E and comments are stepped over. */
+struct pattern_facts {
+  const char *refused; /* a construct whose meaning depends on where a search began */
+  unsigned look_behinds;
+  bool plain;        /* no look-around, atomic group, possessive quantifier, condition, recursion: see probe_compile */
+  size_t protect_at; /* offset of the protect group's parenthesis; SIZE_MAX: not found */
+};
+
+static size_t skip_class(const char *s, size_t n, size_t i) {
+  i++;
+  if (i < n && s[i] == '^') i++;
+  if (i < n && s[i] == ']') i++;
+  while (i < n && s[i] != ']') {
+    if (s[i] == '\\')
+      i++;
+    else if (s[i] == '[' && i + 1 < n && (s[i + 1] == ':' || s[i + 1] == '.' || s[i + 1] == '=')) {
+      char mark = s[i + 1];
+      for (size_t j = i + 2; j + 1 < n && s[j] != ']'; j++)
+        if (s[j] == mark && s[j + 1] == ']') {
+          i = j + 1;
+          break;
+        }
+    }
+    i++;
+  }
+  return i + 1;
+}
+
+static size_t skip_escape(const char *s, size_t n, size_t i, struct pattern_facts *f) {
+  char c = i + 1 < n ? s[i + 1] : '\0';
+  if (c == 'Q') {
+    const char *end = NULL;
+    for (size_t j = i + 2; !end && j + 1 < n; j++)
+      if (s[j] == '\\' && s[j + 1] == 'E') end = s + j;
+    return end ? (size_t)(end - s) + 2 : n;
+  }
+  if (c == 'G') f->refused = "\\G depends on where the search began";
+  if (c == 'K') f->refused = "\\K hides where the match began; use \"protect\" with a group";
+  if (c == 'C') f->refused = "\\C can split a character";
+  if (c == 'g' || c == 'k') f->plain = false;
+  if (c >= '1' && c <= '9') f->plain = false;
+  return i + 2;
+}
+
+static bool starts(const char *s, size_t n, size_t i, const char *with) {
+  size_t len = strlen(with);
+  return n - i >= len && memcmp(s + i, with, len) == 0;
+}
+
+/* At an opening parenthesis. Returns where to go on. */
+static size_t skip_open(const char *s, size_t n, size_t i, struct pattern_facts *f, uint32_t *group, uint32_t protect) {
+  bool named = starts(s, n, i, "(?P<") || starts(s, n, i, "(?'") ||
+               (starts(s, n, i, "(?<") && i + 3 < n && s[i + 3] != '=' && s[i + 3] != '!');
+  if (i + 1 < n && s[i + 1] == '*') {
+    bool lower = i + 2 < n && s[i + 2] >= 'a' && s[i + 2] <= 'z';
+    f->plain = false;
+    if (lower)
+      f->look_behinds++;
+    else if (!starts(s, n, i, "(*F)") && !starts(s, n, i, "(*FAIL)"))
+      f->refused = "a backtracking verb or leading option (*...) can depend on where the search began";
+    return i + 2;
+  }
+  if (named || i + 1 >= n || s[i + 1] != '?') {
+    if (++*group == protect) f->protect_at = i;
+    return i + 1;
+  }
+  if (starts(s, n, i, "(?#")) {
+    while (i < n && s[i] != ')') i++;
+    return i + 1;
+  }
+  if (starts(s, n, i, "(?<=") || starts(s, n, i, "(?<!")) f->look_behinds++;
+  bool simple = starts(s, n, i, "(?:") || starts(s, n, i, "(?i") || starts(s, n, i, "(?s") || starts(s, n, i, "(?m") ||
+                starts(s, n, i, "(?-i") || starts(s, n, i, "(?-s");
+  if (!simple) f->plain = false;
+  return i + 2;
+}
+
+static struct pattern_facts pattern_walk(const char *s, size_t n, uint32_t protect) {
+  struct pattern_facts f = {.plain = true, .protect_at = SIZE_MAX};
+  uint32_t group = 0;
+  for (size_t i = 0; i < n;) {
+    if (s[i] == '\\')
+      i = skip_escape(s, n, i, &f);
+    else if (s[i] == '[')
+      i = skip_class(s, n, i);
+    else if (s[i] == '(')
+      i = skip_open(s, n, i, &f, &group, protect);
+    else {
+      if (s[i] == '+' && i > 0 && strchr("+*?}", s[i - 1])) f.plain = false;
+      i++;
+    }
+  }
+  return f;
+}
+
+static sluice_status compile_error(const struct pattern_source *src, int code, size_t at, struct sluice_error *err) {
+  char what[160];
+  if (pcre2_get_error_message(code, (PCRE2_UCHAR *)what, sizeof what) < 0)
+    snprintf(what, sizeof what, "error %d", code);
+  return sluice_fail(err, SLUICE_USAGE, "%s: pattern, byte %zu: %s", src->where, at, what);
+}
+
+static sluice_status compile_one(const struct pattern_source *src, const char *text, size_t len, uint32_t flags,
+                                 pcre2_code **out, struct sluice_error *err) {
+  int code = 0;
+  PCRE2_SIZE at = 0;
+  *out = pcre2_compile((PCRE2_SPTR)text, len, src->flags | flags | PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C,
+                       &code, &at, NULL);
+  return *out ? SLUICE_OK : compile_error(src, code, at, err);
+}
+
+static bool compile_jit(pcre2_code *code, uint32_t modes) {
+  return code && pcre2_jit_compile(code, modes) == 0;
+}
+
+/* Group number of `protect`, a number or a name. */
+static sluice_status find_group(const struct pattern_source *src, struct rule *r, struct sluice_error *err) {
+  pcre2_pattern_info(r->code, PCRE2_INFO_CAPTURECOUNT, &r->groups);
+  if (!src->protect) return SLUICE_OK;
+  char *end = NULL;
+  unsigned long number = strtoul(src->protect, &end, 10);
+  if (end && *end == '\0' && end != src->protect) {
+    if (number > r->groups)
+      return sluice_fail(err, SLUICE_USAGE, "%s: protect: the pattern has %u groups, not %lu", src->where, r->groups,
+                         number);
+    r->protect = (uint32_t)number;
+    return SLUICE_OK;
+  }
+  int found = pcre2_substring_number_from_name(r->code, (PCRE2_SPTR)src->protect);
+  if (found <= 0)
+    return sluice_fail(err, SLUICE_USAGE, "%s: protect: no single group is named \"%s\"", src->where, src->protect);
+  r->protect = (uint32_t)found;
+  return SLUICE_OK;
+}
+
+/* The probe tells where the protected group could begin while a match is open: the pattern with callout 1 in front of
+ * the group and callout 2 at the end that always fails, so that every path from every start is walked. A path whose
+ * course depends on text that has not come goes on at or past the end of what has; so, without the constructs that
+ * pattern_walk calls not plain, the smallest place that callout 1 sees is the earliest byte that the group could hold.
+ */
+static void probe_compile(const struct pattern_source *src, struct rule *r, size_t at) {
+  char *text = malloc(src->len + 32);
+  if (!text) return; /* without a probe more is held, nothing leaks */
+  int len =
+      snprintf(text, src->len + 32, "(?:%.*s(?C1)%.*s)(?C2)", (int)at, src->text, (int)(src->len - at), src->text + at);
+  struct sluice_error ignored = {0};
+  uint32_t flags = PCRE2_NO_START_OPTIMIZE | PCRE2_NO_AUTO_POSSESS | PCRE2_NO_DOTSTAR_ANCHOR;
+  if (len > 0 && !(src->flags & PCRE2_EXTENDED)) compile_one(src, text, (size_t)len, flags, &r->probe, &ignored);
+  free(text);
+  r->probe_jit = r->probe && compile_jit(r->probe, PCRE2_JIT_PARTIAL_SOFT);
+}
+
+sluice_status pattern_compile(const struct pattern_source *src, struct rule *r, struct sluice_error *err) {
+  if (src->len == 0 || src->len > PATTERN_MAX)
+    return sluice_fail(err, SLUICE_USAGE, "%s: pattern: 1 to %d bytes, not %zu", src->where, PATTERN_MAX, src->len);
+  sluice_status st = compile_one(src, src->text, src->len, 0, &r->code, err);
+  if (!st) st = compile_one(src, src->text, src->len, PCRE2_ANCHORED, &r->anchored, err);
+  if (!st) st = find_group(src, r, err);
+  if (st) return st;
+  struct pattern_facts facts = pattern_walk(src->text, src->len, r->protect);
+  if (facts.refused) return sluice_fail(err, SLUICE_USAGE, "%s: pattern: %s", src->where, facts.refused);
+  uint32_t look = 0;
+  pcre2_pattern_info(r->code, PCRE2_INFO_MAXLOOKBEHIND, &look);
+  /* PCRE2 reports the longest single look-behind in characters; nested ones add up, and \b or ^ see one character more.
+   */
+  size_t need = ((size_t)look * (facts.look_behinds ? facts.look_behinds : 1) + 2) * 4;
+  if (need > LOOK_BEHIND_MAX)
+    return sluice_fail(err, SLUICE_USAGE, "%s: pattern: looks back %zu bytes, more than %d", src->where, need,
+                       LOOK_BEHIND_MAX);
+  if (r->look_behind < need) r->look_behind = need;
+  r->jit = compile_jit(r->code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD) &&
+           compile_jit(r->anchored, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
+  if (r->protect && facts.plain && facts.protect_at != SIZE_MAX) probe_compile(src, r, facts.protect_at);
+  return SLUICE_OK;
+}
+
+void pattern_free(struct rule *r) {
+  pcre2_code_free(r->code);
+  pcre2_code_free(r->anchored);
+  pcre2_code_free(r->probe);
+}
+
+void pattern_first_bytes(const struct rule *r, unsigned char set[256]) {
+  const uint8_t *map = NULL;
+  uint32_t type = 0, unit = 0;
+  pcre2_pattern_info(r->code, PCRE2_INFO_FIRSTBITMAP, &map);
+  pcre2_pattern_info(r->code, PCRE2_INFO_FIRSTCODETYPE, &type);
+  pcre2_pattern_info(r->code, PCRE2_INFO_FIRSTCODEUNIT, &unit);
+  bool letter = (unit >= 'a' && unit <= 'z') || (unit >= 'A' && unit <= 'Z');
+  for (unsigned c = 0; c < 256; c++) {
+    if (type == 1)
+      set[c] = c == unit || (letter && (c ^ 32u) == unit); /* whether caseless is not told: both */
+    else if (map)
+      set[c] = (map[c / 8] >> (c % 8)) & 1;
+    else
+      set[c] = 1;
+  }
+}

@@ -1,0 +1,67 @@
+/* Private to monitor/: a text as its detectors see it, and what they hand back. */
+#ifndef SLUICE_MONITOR_STREAM_H
+#define SLUICE_MONITOR_STREAM_H
+
+#include "monitor/policy.h"
+
+enum { VIEW_SLICE = 4096 /* bytes scanned at a time, so that the view's memory has a bound */ };
+
+/* The bytes that detectors read: valid UTF-8, as long as the raw text, invalid bytes replaced. Offsets are raw offsets.
+ */
+struct view {
+  char *bytes;
+  size_t cap, len, ready; /* ready: whole characters only */
+  uint64_t base;          /* raw offset of bytes[0] */
+};
+sluice_status view_append(struct view *v, struct slice raw, uint64_t keep_from, struct sluice_error *err);
+void view_end(struct view *v); /* an unfinished last character is invalid after all */
+static inline uint64_t view_ready_end(const struct view *v) {
+  return v->base + v->ready;
+}
+static inline const char *view_at(const struct view *v, uint64_t offset) {
+  return v->bytes + (offset - v->base);
+}
+static inline bool view_is_boundary(const struct view *v, uint64_t offset) {
+  return offset >= v->base + v->ready || ((unsigned char)*view_at(v, offset) & 0xC0) != 0x80;
+}
+uint64_t view_round_up(const struct view *v, uint64_t offset);   /* to the next character's start */
+uint64_t view_round_down(const struct view *v, uint64_t offset); /* to this character's start */
+
+struct found {
+  uint64_t start, end, match_start, match_end;
+  uint32_t rule;
+  enum monitor_event_kind kind;
+  enum monitor_action action;
+};
+
+struct monitor {
+  const struct monitor_policy *policy;
+  monitor_event_fn fn;
+  void *ctx;
+  pcre2_match_data *match;
+  pcre2_match_context *match_context;
+  pcre2_jit_stack *jit_stack;
+  size_t probe_min; /* what the probe's callout saw, an offset in its subject */
+};
+
+struct monitor_stream {
+  struct monitor *monitor;
+  int choice, channel, index;
+  struct view view;
+  uint64_t received, scanned, released, reports;
+  bool stopped;
+  uint32_t stop_rule;
+  struct found *pending; /* ascending by start; not yet passed by the release */
+  size_t n_pending, cap_pending;
+  struct monitor_span *spans;
+  size_t n_spans, cap_spans;
+  struct monitor_counts counts;
+  void **states; /* one a detector */
+};
+
+/* verdict.c */
+sluice_status verdict_report(struct monitor_stream *s, const struct found *f, struct sluice_error *err);
+/* Moves the release up to hold, acting on what was found before it. */
+sluice_status verdict_advance(struct monitor_stream *s, uint64_t hold, struct sluice_error *err);
+
+#endif

@@ -1,0 +1,285 @@
+/* The monitor against its definition: all cuts of short texts, thousands of random cuts of longer ones, the same bytes
+ * each time. */
+#include "monitor/monitor.h"
+#include "unit/monitor_reference.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+enum { RULES = 8, TEXT_MAX = 4096 };
+
+static struct monitor_policy *policy_of(const struct ref_rule *rules, size_t n) {
+  struct buffer json;
+  struct sluice_error err = {0};
+  struct monitor_policy *p = NULL;
+  buffer_init(&json, 0);
+  buffer_append_str(&json, "{\"rules\":[", &err);
+  for (size_t i = 0; i < n; i++) {
+    buffer_printf(
+        &json, &err,
+        "%s{\"id\":\"r%zu\",\"category\":\"c\",\"action\":\"%s\",\"protect\":%d,\"max_match\":%zu,\"pattern\":",
+        i ? "," : "", i, rules[i].action, rules[i].protect, rules[i].max_match ? rules[i].max_match : 512);
+    json_quote(&json, rules[i].pattern, strlen(rules[i].pattern), &err);
+    if (rules[i].word) buffer_append_str(&json, ",\"hold\":\"word\"", &err);
+    for (int k = 0; rules[i].keywords[k]; k++) {
+      buffer_append_str(&json, k ? "," : ",\"keywords\":[", &err);
+      json_quote(&json, rules[i].keywords[k], strlen(rules[i].keywords[k]), &err);
+    }
+    buffer_append_str(&json, rules[i].keywords[0] ? "]}" : "}", &err);
+  }
+  buffer_append_str(&json, "]}", &err);
+  if (monitor_policy_parse("test", NULL, (struct slice){json.ptr, json.len}, &p, &err)) fail_msg("%s", err.message);
+  buffer_free(&json);
+  return p;
+}
+
+static sluice_status collect(void *ctx, int choice, int channel, struct slice text, struct sluice_error *err) {
+  (void)choice, (void)channel;
+  return buffer_append(ctx, text.ptr, text.len, err);
+}
+
+/* Pushes text cut where cuts[i] is set (before byte i) and returns the output. */
+static void run_cut(struct monitor *m, const char *text, size_t n, const unsigned char *cuts, struct buffer *out,
+                    bool *stopped) {
+  struct sluice_error err = {0};
+  struct monitor_tap *tap = NULL;
+  struct monitor_counts counts = {0};
+  bool stop = false;
+  buffer_clear(out);
+  assert_int_equal(monitor_tap_open(m, collect, out, &tap, &err), SLUICE_OK);
+  for (size_t at = 0; at < n && !stop;) {
+    size_t end = at + 1;
+    while (end < n && !cuts[end]) end++;
+    char *copy = malloc(end - at); /* exactly its bytes, so that a sanitizer sees a read past them */
+    memcpy(copy, text + at, end - at);
+    assert_int_equal(monitor_tap_push(tap, 0, 0, (struct slice){copy, end - at}, &stop, &err), SLUICE_OK);
+    free(copy);
+    at = end;
+  }
+  assert_int_equal(monitor_tap_end(tap, stopped, &err), SLUICE_OK);
+  monitor_tap_counts(tap, &counts);
+  assert_int_equal(counts.exposed, 0);
+  monitor_tap_close(tap);
+}
+
+static void check_cut(struct monitor *m, const struct ref_rule *rules, size_t n_rules, const char *text, size_t n,
+                      const unsigned char *cuts, struct buffer *out, const char *want, size_t want_len,
+                      bool want_stop) {
+  bool stopped = false;
+  run_cut(m, text, n, cuts, out, &stopped);
+  if (out->len == want_len && memcmp(out->ptr ? out->ptr : "", want, want_len) == 0 && stopped == want_stop) return;
+  print_message("rules:");
+  for (size_t i = 0; i < n_rules; i++) print_message(" /%s/ %s", rules[i].pattern, rules[i].action);
+  print_message("\ntext: %.*s\ncut:  ", (int)n, text);
+  for (size_t i = 0; i < n; i++) print_message("%s%c", i && cuts[i] ? "|" : "", text[i]);
+  print_message("\nwant: %.*s%s\ngot:  %.*s%s\n", (int)want_len, want, want_stop ? " STOP" : "", (int)out->len,
+                out->ptr ? out->ptr : "", stopped ? " STOP" : "");
+  fail();
+}
+
+static void check_all_cuts(const struct ref_rule *rules, size_t n_rules, const char *text, size_t n,
+                           unsigned random_cuts) {
+  struct monitor_policy *p = policy_of(rules, n_rules);
+  struct monitor *m = NULL;
+  struct sluice_error err = {0};
+  struct buffer out;
+  struct rng rng;
+  unsigned char cuts[TEXT_MAX] = {0};
+  char *want = malloc(64 + 64 * (n + 1));
+  bool want_stop = false;
+  size_t want_len = ref_filter(rules, n_rules, text, n, want, &want_stop);
+  buffer_init(&out, 0);
+  rng_seed(&rng, n * 31 + n_rules);
+  assert_int_equal(monitor_open(p, NULL, NULL, &m, &err), SLUICE_OK);
+  if (n <= 11) {
+    for (unsigned bits = 0; bits < 1u << (n ? n - 1 : 0); bits++) {
+      for (size_t i = 1; i < n; i++) cuts[i] = (bits >> (i - 1)) & 1;
+      check_cut(m, rules, n_rules, text, n, cuts, &out, want, want_len, want_stop);
+    }
+  } else {
+    for (size_t at = 0; at < n && n < 400; at++) { /* every single cut */
+      memset(cuts, 0, n);
+      cuts[at] = 1;
+      check_cut(m, rules, n_rules, text, n, cuts, &out, want, want_len, want_stop);
+    }
+    memset(cuts, 1, n); /* byte by byte */
+    check_cut(m, rules, n_rules, text, n, cuts, &out, want, want_len, want_stop);
+    for (unsigned k = 0; k < random_cuts; k++) {
+      unsigned mean = 1 + rng_below(&rng, 12);
+      for (size_t i = 0; i < n; i++) cuts[i] = rng_below(&rng, mean) == 0;
+      check_cut(m, rules, n_rules, text, n, cuts, &out, want, want_len, want_stop);
+    }
+  }
+  buffer_free(&out);
+  free(want);
+  monitor_close(m);
+  monitor_policy_free(p);
+}
+
+#define M "mask"
+#define S "stop"
+static const struct ref_rule palette[] = {
+    {"ab+c", M, 0, {0}, false, 0},
+    {"a+", M, 0, {0}, false, 4},
+    {"\\bcab\\b", M, 0, {0}, false, 0},
+    {"(?<=a)b(?=c)", M, 0, {0}, false, 0},
+    {"(?<!a)c$", M, 0, {0}, false, 0},
+    {"^a.b", M, 0, {0}, false, 0},
+    {"(?m)^b[^c]*c", M, 0, {0}, false, 6},
+    {"a(b*)c", M, 1, {0}, false, 0},
+    {"(a|bc)?(b)c?", M, 2, {0}, false, 0},
+    {"(?:a.{5}|b)(.)", M, 1, {0}, false, 0},
+    {"a?\?(b+?)(?:c|$)", M, 1, {0}, false, 0},
+    {"a(?=b)(.)", M, 1, {0}, false, 0},
+    {"(?>a+)b", M, 0, {0}, false, 0},
+    {"\\w+@\\w+", M, 0, {"@"}, true, 0},
+    {"[ab ]*c[ab]*", M, 0, {"c"}, false, 0},
+    {"[ab ]*cb?[ab]*", M, 0, {"cb", "c"}, false, 5},
+    {".b.", M, 0, {"bc", "ab"}, true, 0},
+    {"b.*c", M, 0, {0}, false, 5},
+    {"cc", S, 0, {0}, false, 0},
+    {"a@(b+)", S, 1, {0}, false, 0},
+    {"b@.*c", S, 0, {"@"}, false, 7},
+    {"\xc3\xa9+", M, 0, {0}, false, 0},
+    {"[^a-c@ ]+", M, 0, {0}, false, 3},
+    {"(?i)K", M, 0, {0}, false, 0},
+    {"a\\Z|\\Ab", M, 0, {0}, false, 0},
+    {"(?s)a.*?c", "flag", 0, {0}, false, 0},
+    {"(a)|b", M, 1, {0}, false, 0},
+    {"(?<=(?<=a)b)c+", M, 0, {0}, false, 0},
+};
+enum { PALETTE = sizeof palette / sizeof *palette };
+
+static const char *const alphabet[] = {
+    "a", "b", "c", "a", "b", "c", " ", "@", "\n", "\xc3\xa9", "\xe2\x84\xaa", "\xff", "\xe2\x82", "\xf0\x9f\x98\x80",
+    "k"};
+
+static size_t random_text(struct rng *rng, char *text, size_t letters, unsigned kinds) {
+  size_t n = 0;
+  for (size_t i = 0; i < letters; i++) {
+    const char *piece = alphabet[rng_below(rng, kinds)];
+    memcpy(text + n, piece, strlen(piece));
+    n += strlen(piece);
+  }
+  return n;
+}
+
+static void test_short_texts_all_cuts(void **state) {
+  (void)state;
+  struct rng rng;
+  char text[64];
+  rng_seed(&rng, 7);
+  for (int round = 0; round < 700; round++) {
+    struct ref_rule rules[2];
+    size_t n_rules = 1 + rng_below(&rng, 2);
+    for (size_t i = 0; i < n_rules; i++)
+      rules[i] =
+          palette[(unsigned)round < 2 * PALETTE && i == 0 ? (unsigned)round % PALETTE : rng_below(&rng, PALETTE)];
+    size_t n = random_text(&rng, text, 3 + rng_below(&rng, 7), 6 + rng_below(&rng, 10));
+    check_all_cuts(rules, n_rules, text, n, 60);
+  }
+}
+
+static void test_long_texts_random_cuts(void **state) {
+  (void)state;
+  struct rng rng;
+  char text[TEXT_MAX];
+  rng_seed(&rng, 11);
+  for (int round = 0; round < 120; round++) {
+    struct ref_rule rules[RULES];
+    size_t n_rules = 1 + rng_below(&rng, RULES);
+    for (size_t i = 0; i < n_rules; i++) {
+      rules[i] = palette[rng_below(&rng, PALETTE)];
+      if (rng_below(&rng, 4) && strcmp(rules[i].action, S) == 0) rules[i].action = M;
+    }
+    size_t n = random_text(&rng, text, 40 + rng_below(&rng, 300), 6 + rng_below(&rng, 10));
+    check_all_cuts(rules, n_rules, text, n, 40);
+  }
+}
+
+/* Where no cap is reached the definition is one PCRE2 scan of the whole text. */
+static void test_definition_is_a_whole_text_scan(void **state) {
+  (void)state;
+  struct rng rng;
+  char text[TEXT_MAX], want[64 * TEXT_MAX], got[64 * TEXT_MAX];
+  rng_seed(&rng, 13);
+  for (int round = 0; round < 400; round++) {
+    struct ref_rule rule = palette[rng_below(&rng, PALETTE)];
+    if (rule.keywords[0] || rule.protect || strcmp(rule.action, M)) continue;
+    rule.max_match = 4000;
+    bool stopped = false;
+    size_t n = random_text(&rng, text, 30, 9), at = 0, len = 0, last_end = SIZE_MAX;
+    int code = 0;
+    PCRE2_SIZE where = 0;
+    pcre2_code *re =
+        pcre2_compile((PCRE2_SPTR)rule.pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &code, &where, NULL);
+    pcre2_match_data *md = pcre2_match_data_create_from_pattern(re, NULL);
+    const PCRE2_SIZE *v = pcre2_get_ovector_pointer(md);
+    while (at < n && pcre2_match(re, (PCRE2_SPTR)text, n, at, PCRE2_NOTEMPTY | PCRE2_NO_UTF_CHECK, md, NULL) > 0) {
+      memcpy(want + len, text + at, v[0] - at);
+      len += v[0] - at;
+      if (v[0] != last_end) len += (size_t)sprintf(want + len, "[masked]");
+      at = last_end = v[1];
+    }
+    memcpy(want + len, text + at, n - at);
+    len += n - at;
+    pcre2_match_data_free(md);
+    pcre2_code_free(re);
+    size_t got_len = ref_filter(&rule, 1, text, n, got, &stopped);
+    if (got_len != len)
+      fail_msg("/%s/ on %.*s: %.*s, not %.*s", rule.pattern, (int)n, text, (int)got_len, got, (int)len, want);
+    assert_memory_equal(got, want, len);
+  }
+}
+
+/* Holding back no more than the open attempt asks. */
+static void test_holds_no_more_than_asked(void **state) {
+  (void)state;
+  static const struct {
+    struct ref_rule rule;
+    const char *text;
+    size_t released;
+  } cases[] = {
+      {{"secret", M, 0, {0}, false, 0}, "a sec", 2},
+      {{"secret", M, 0, {0}, false, 0}, "a second", 8},
+      {{"secret\\b", M, 0, {0}, false, 0}, "a secret", 2},
+      {{"key=(\\w+);", M, 1, {0}, false, 0}, "a key=", 6},
+      {{"key=(\\w+);", M, 1, {0}, false, 0}, "a key=ab", 6},
+      {{"[\\w.-]{0,50}?key=(\\w{4})", M, 1, {0}, false, 0}, "some words and", 14},
+      {{"pipe\\s+bomb", S, 0, {"pipe"}, false, 0}, "the pip", 4},
+      {{"pipe\\s+bomb", S, 0, {"pipe"}, false, 0}, "the pipe is", 11},
+      {{"\\w+@\\w+", M, 0, {"@"}, true, 0}, "mail bob", 5},
+      {{"\\w+@\\w+", M, 0, {"@"}, false, 0}, "mail bob", 8},
+      {{"\\w+@\\w+", M, 0, {"@"}, false, 0}, "mail bob@", 8},
+      {{"secret", "flag", 0, {0}, false, 0}, "a sec", 5},
+      {{"x", M, 0, {0}, false, 0}, "caf\xc3", 3},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct sluice_error err = {0};
+    struct monitor_policy *p = policy_of(&cases[i].rule, 1);
+    struct monitor *m = NULL;
+    struct monitor_stream *s = NULL;
+    struct monitor_verdict v;
+    assert_int_equal(monitor_open(p, NULL, NULL, &m, &err), SLUICE_OK);
+    assert_int_equal(monitor_stream_open(m, 0, 0, 0, &s, &err), SLUICE_OK);
+    for (const char *c = cases[i].text; *c; c++) monitor_push(s, (struct slice){c, 1}, &v, &err);
+    if (v.released != cases[i].released)
+      fail_msg("case %zu: /%s/ on \"%s\": %llu", i, cases[i].rule.pattern, cases[i].text,
+               (unsigned long long)v.released);
+    monitor_stream_close(s);
+    monitor_close(m);
+    monitor_policy_free(p);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_short_texts_all_cuts),
+      cmocka_unit_test(test_long_texts_random_cuts),
+      cmocka_unit_test(test_definition_is_a_whole_text_scan),
+      cmocka_unit_test(test_holds_no_more_than_asked),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
