@@ -20,6 +20,7 @@ static const struct {
     {"plan", verb_plan, "print a suite's cells, dialogues, tokens and an estimate, without running"},
     {"run", verb_run, "play a suite into a ledger; the same command continues after any stop"},
     {"score", verb_score, "score a ledger's recorded outputs; may be repeated"},
+    {"export", verb_export, "print a ledger's rows as JSON lines or CSV"},
     {"version", verb_version, "print the version"},
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };
