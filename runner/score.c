@@ -26,7 +26,7 @@ struct scoring {
   size_t n_scorers;
 };
 
-int64_t policy_budget(const char *policy_full) {
+int64_t kept_tokens(const char *policy_full) {
   static const char *const parts[] = {"sinks", "recent", "entropy"};
   struct spec spec;
   struct sluice_error ignored;
@@ -231,7 +231,7 @@ static sluice_status list_attempts(struct ledger *l, const char *run_id, struct 
     struct slice uid = ledger_bytes(q, 1);
     memset(a->uid, 0, sizeof a->uid);
     memcpy(a->uid, uid.ptr, uid.len < SHA256_BYTES ? uid.len : SHA256_BYTES);
-    a->budget = policy_budget(ledger_text(q, 2));
+    a->budget = kept_tokens(ledger_text(q, 2));
     rule_of(ledger_text(q, 3), a->rule);
   }
   ledger_rows_end(q);

@@ -8,6 +8,6 @@
 sluice_status rebuild_dialogue(struct ledger *l, const unsigned char uid[SHA256_BYTES], struct dialogue *d,
                                struct sluice_error *err);
 /* Tokens that a canonical policy keeps: "budget", or sinks + recent + entropy; 0: all. */
-int64_t policy_budget(const char *policy_full);
+int64_t kept_tokens(const char *policy_full);
 
 #endif
