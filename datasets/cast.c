@@ -35,9 +35,15 @@ static const char *remember(struct cast *c, const char *word) {
   return word;
 }
 
+enum { INVENTED_BYTES = 24 };
+
+static size_t add(char out[INVENTED_BYTES], size_t len, const char *letters) {
+  return len + (size_t)snprintf(out + len, INVENTED_BYTES - len, "%s", letters);
+}
+
 /* Two syllables, seldom three, pronounceable: "torvin", "melasto". A model that has to copy these learns to copy any
  * pieces, which is what the held-out words of a benchmark ask of it. At most 1 + 3 * 6 + 3 bytes. */
-static void invent_word(struct rng *r, bool capital, char out[24]) {
+static void invent_word(struct rng *r, bool capital, char out[INVENTED_BYTES]) {
   static const char *const onsets[] = {"b",  "d",  "f",  "g",  "h",  "k",  "l",  "m",  "n",  "p", "r",
                                        "s",  "t",  "v",  "w",  "z",  "b",  "d",  "k",  "l",  "m", "br",
                                        "dr", "gr", "pl", "st", "tr", "sh", "ch", "th", "qu", "j", "c"};
@@ -45,14 +51,15 @@ static void invent_word(struct rng *r, bool capital, char out[24]) {
   static const char *const codas[] = {"", "", "", "", "", "n", "r", "l", "s", "m", "t", "ck"};
   static const char *const ends[] = {"", "", "", "o", "a", "s", "es", "ing", "er", "ia", "y"};
   int syllables = 2 + (rng_below(r, 6) == 0);
+  size_t len = 0;
   out[0] = 0;
-  if (rng_below(r, 8) == 0) strcat(out, vowels[rng_below(r, 8)]);
+  if (rng_below(r, 8) == 0) len = add(out, len, vowels[rng_below(r, 8)]);
   for (int i = 0; i < syllables; i++) {
-    strcat(out, onsets[rng_below(r, sizeof onsets / sizeof *onsets)]);
-    strcat(out, vowels[rng_below(r, i ? sizeof vowels / sizeof *vowels : 8)]);
-    strcat(out, codas[rng_below(r, sizeof codas / sizeof *codas)]);
+    len = add(out, len, onsets[rng_below(r, sizeof onsets / sizeof *onsets)]);
+    len = add(out, len, vowels[rng_below(r, i ? sizeof vowels / sizeof *vowels : 8)]);
+    len = add(out, len, codas[rng_below(r, sizeof codas / sizeof *codas)]);
   }
-  if (!strchr("aeiou", out[strlen(out) - 1])) strcat(out, ends[rng_below(r, sizeof ends / sizeof *ends)]);
+  if (!strchr("aeiou", out[len - 1])) len = add(out, len, ends[rng_below(r, sizeof ends / sizeof *ends)]);
   if (capital) out[0] = (char)toupper((unsigned char)out[0]);
 }
 
@@ -62,7 +69,7 @@ const char *cast_word(struct cast *c, enum word_kind kind) {
   uint32_t n = (uint32_t)word_count(list);
   if (!c->held_out && rng_below(&c->rng, 2)) {
     for (int tries = 0; tries < 200; tries++) {
-      char word[24];
+      char word[INVENTED_BYTES];
       invent_word(&c->rng, set->capital != 0, word);
       if (!is_used(c, word) && !is_test_word(word)) return remember(c, arena_strndup(c->memory, word, strlen(word)));
     }
