@@ -41,17 +41,19 @@ PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
 endif
 
-# CUDA is optional: engine/cuda/*.cu are built where nvcc is found, and C code sees SLUICE_CUDA.
+# CUDA is optional: where nvcc is found, engine/cuda/*.cu become libsluice-cuda.so beside the program, which loads it when
+# a GPU is asked for. So the program itself never waits for CUDA's libraries (0.3 s and 220 MB when it was linked to them).
 NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
 NVCC_FLAGS ?= -O3 -std=c++17 -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
 CUDA_SOURCES := $(if $(filter 0,$(CUDA)),,$(if $(NVCC),$(sort $(wildcard engine/cuda/*.cu))))
 CUDA_OBJECTS := $(CUDA_SOURCES:%.cu=$(BUILD)/obj/%.cu.o)
 ifneq ($(CUDA_SOURCES),)
 CUDA_ROOT := $(patsubst %/bin/,%,$(dir $(realpath $(NVCC))))
-CPPFLAGS_ALL += -DSLUICE_CUDA=1 -isystem $(CUDA_ROOT)/include
 CUDA_LIBS := -L$(CUDA_ROOT)/lib64 -Wl,-rpath,$(CUDA_ROOT)/lib64 -lcublas -lcudart -lstdc++
+CUDA_PLUGIN := $(BUILD)/libsluice-cuda.so
+CUDA_OBJECTS += $(patsubst %,$(BUILD)/pic/%.o,base/status base/utf8 base/signal engine/train/optimizer)
 endif
-LIBS = $(PKG_LIBS) $(CUDA_LIBS) -lm
+LIBS = $(PKG_LIBS) -ldl -lm
 
 ROOMS := base wire engine monitor judge datasets evaluators ledger runner reports
 LIB_SOURCES := $(sort $(foreach r,$(ROOMS),$(wildcard $(r)/*.c $(r)/*/*.c)))
@@ -63,7 +65,7 @@ UNIT_TESTS := $(UNIT_SOURCES:%.c=$(BUILD)/%)
 
 .DEFAULT_GOAL := all
 .PHONY: all
-all: $(BUILD)/sluice $(BUILD)/libsluice.a
+all: $(BUILD)/sluice $(BUILD)/libsluice.a $(CUDA_PLUGIN)
 
 # Other flags than last time make everything anew. Expanded here, before any target changes OPT or ARCH for itself.
 FLAGS_NOW := $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS) $(CUDA_OBJECTS)
@@ -87,9 +89,17 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 $(BUILD)/obj/%.cu.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  NVCC    $<")
-	$(Q)$(NVCC) -ccbin $(CC) $(NVCC_FLAGS) -I. -MMD -MF $(@:.o=.d) -c -o $@ $<
+	$(Q)$(NVCC) -ccbin $(CC) $(NVCC_FLAGS) -Xcompiler -fPIC -I. -MMD -MF $(@:.o=.d) -c -o $@ $<
 
-$(BUILD)/libsluice.a: $(LIB_OBJECTS) $(CUDA_OBJECTS)
+$(BUILD)/pic/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -fPIC -MMD -MP -c -o $@ $<
+
+$(BUILD)/libsluice-cuda.so: $(CUDA_OBJECTS)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) -shared -o $@ $^ $(CUDA_LIBS) -lm
+
+$(BUILD)/libsluice.a: $(LIB_OBJECTS)
 	$(if $(V),,@echo "  AR      $@")
 	$(Q)rm -f $@ && ar rcs $@ $^
 
@@ -146,19 +156,20 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(BUILD)/sluice $(DESTDIR)$(PREFIX)/bin/sluice
 	install -m 644 $(BUILD)/libsluice.a $(DESTDIR)$(PREFIX)/lib/libsluice.a
+	$(if $(CUDA_PLUGIN),install -D -m 755 $(CUDA_PLUGIN) $(DESTDIR)$(PREFIX)/lib/sluice/libsluice-cuda.so)
 	for room in $(ROOMS); do if [ -f $$room/$$room.h ]; then \
 	  install -D -m 644 $$room/$$room.h $(DESTDIR)$(PREFIX)/include/sluice/$$room/$$room.h || exit 1; fi; done
 	for page in docs/*.1; do [ ! -f $$page ] || install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man1/ || exit 1; done
 	cd fixtures && find . -type f ! -name '*.sh' -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/share/sluice/{} \;
 	printf '%s\n' 'Name: sluice' 'Description: streaming monitor and cache-policy evaluation' \
 	  'Version: $(VERSION)' 'Requires.private: $(PACKAGES)' 'Cflags: -I$(PREFIX)/include/sluice' \
-	  'Libs: -L$(PREFIX)/lib -lsluice' 'Libs.private: $(CUDA_LIBS) -lm -pthread' \
+	  'Libs: -L$(PREFIX)/lib -lsluice' 'Libs.private: -ldl -lm -pthread' \
 	  >$(DESTDIR)$(PREFIX)/lib/pkgconfig/sluice.pc
 VERSION = $(shell sed -n 's/^.define SLUICE_VERSION "\(.*\)"/\1/p' base/base.h)
 
 uninstall:
 	rm -rf $(DESTDIR)$(PREFIX)/bin/sluice $(DESTDIR)$(PREFIX)/lib/libsluice.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/sluice.pc \
-	  $(DESTDIR)$(PREFIX)/include/sluice $(DESTDIR)$(PREFIX)/share/sluice $(DESTDIR)$(PREFIX)/share/man/man1/sluice*.1
+	  $(DESTDIR)$(PREFIX)/lib/sluice $(DESTDIR)$(PREFIX)/include/sluice $(DESTDIR)$(PREFIX)/share/sluice $(DESTDIR)$(PREFIX)/share/man/man1/sluice*.1
 
 # ---- the rest ----
 .PHONY: clean format check-style help
