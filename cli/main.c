@@ -21,6 +21,7 @@ static const struct {
     {"run", verb_run, "play a suite into a ledger; the same command continues after any stop"},
     {"score", verb_score, "score a ledger's recorded outputs; may be repeated"},
     {"export", verb_export, "print a ledger's rows as JSON lines or CSV"},
+    {"train", verb_train, "train a tokenizer or a language model"},
     {"version", verb_version, "print the version"},
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };

@@ -3,6 +3,7 @@
 #define SLUICE_CLI_VERBS_H
 
 int verb_data(int argc, char **argv);
+int verb_train(int argc, char **argv);
 int verb_export(int argc, char **argv);
 int verb_plan(int argc, char **argv);
 int verb_run(int argc, char **argv);
