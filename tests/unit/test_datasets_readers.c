@@ -163,7 +163,10 @@ static sluice_status open_bytes(const char *name, const char *bytes, size_t len,
   struct sluice_error err = {0};
   struct dataset *set = NULL;
   char *path = scratch_path("rows.jsonl");
-  assert_int_equal(file_write_atomic(path, bytes, len, &err), SLUICE_OK);
+  FILE *f = fopen(path, "wb");
+  assert_non_null(f);
+  assert_int_equal(fwrite(bytes, 1, len, f), len);
+  fclose(f);
   char *spec = sluice_format("%s:file=%s", name, path);
   sluice_status st = dataset_open(spec, &set, &err);
   if (!st) { /* what opens must also be readable to the end */
@@ -261,6 +264,43 @@ static void truncation_anywhere_is_an_error(void **state) {
   }
 }
 
+/* Bytes changed at random: an error or a dataset, never a crash (the sanitizers watch). */
+static void damaged_bytes_never_crash(void **state) {
+  static const char *const names[] = {"sirllm_grocery", "sirllm_rps", "sirllm_dailydialog", "longeval_lines"};
+  static const char rows[] =
+      GOOD "{\"id\": 3, \"question\": {\"stem\": \"a \\u00e9\", \"choices\": [{\"text\": \"x\", \"label\": \"A\"}]}, "
+           "\"user_choice\": \"A\", \"answerKey\": \"A\"}\n"
+           "{\"prompt\": \"line a: 7\", \"expected_number\": 7, \"correct_line\": \"line a: 7\\n\"}\n";
+  static const char nasty[] = "\"\\{}[]:,\0\n\xff\xc3u0e-9. tn";
+  struct rng r;
+  char *path = scratch_path("damaged.jsonl");
+  (void)state;
+  rng_seed(&r, 11);
+  for (int round = 0; round < 1500; round++) {
+    char bytes[sizeof rows];
+    memcpy(bytes, rows, sizeof rows);
+    for (uint32_t k = 0, n = 1 + rng_below(&r, 4); k < n; k++)
+      bytes[rng_below(&r, sizeof rows - 1)] = nasty[rng_below(&r, sizeof nasty - 1)];
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    fwrite(bytes, 1, sizeof rows - 1 - rng_below(&r, 40), f);
+    fclose(f);
+    char *spec = sluice_format("%s:file=%s", names[round % 4], path);
+    struct sluice_error err = {0};
+    struct dataset *set;
+    struct dialogue d;
+    if (dataset_open(spec, &set, &err) == SLUICE_OK) {
+      if (dataset_dialogue(set, 0, &d, &err) == SLUICE_OK) dialogue_free(&d);
+      dataset_close(set);
+    } else {
+      assert_non_null(strstr(err.message, "damaged.jsonl"));
+    }
+    free(spec);
+  }
+  remove(path);
+  free(path);
+}
+
 static void byte_order_mark_and_carriage_returns_are_read(void **state) {
   static const char bytes[] = "\xef\xbb\xbf" GOOD "\r\n" GOOD "\r\n";
   char text[768];
@@ -302,6 +342,7 @@ int main(void) {
       cmocka_unit_test(broken_rows_name_file_and_line),
       cmocka_unit_test(zero_bytes_and_deep_nesting_are_refused),
       cmocka_unit_test(truncation_anywhere_is_an_error),
+      cmocka_unit_test(damaged_bytes_never_crash),
       cmocka_unit_test(byte_order_mark_and_carriage_returns_are_read),
       cmocka_unit_test(rows_group_by_the_published_rule),
   };
