@@ -100,6 +100,26 @@ static bool ends_with(const char *name, const char *end) {
   return n >= k && strcmp(name + n - k, end) == 0;
 }
 
+/* Whether a Llama model with this configuration reads a tensor of this name. */
+static bool is_read(const struct model_config *c, const char *name) {
+  static const char *const whole[] = {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"};
+  static const char *const layer[] = {
+      "self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight",
+      "self_attn.o_proj.weight", "mlp.gate_proj.weight",    "mlp.up_proj.weight",
+      "mlp.down_proj.weight",    "input_layernorm.weight",  "post_attention_layernorm.weight"};
+  static const char prefix[] = "model.layers.";
+  for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+    if (strcmp(name, whole[i]) == 0) return true;
+  if (strncmp(name, prefix, sizeof prefix - 1) != 0) return false;
+  const char *digits = name + sizeof prefix - 1;
+  char *end;
+  long index = strtol(digits, &end, 10);
+  if (end == digits || *end != '.' || index < 0 || index >= c->n_layers) return false;
+  for (size_t i = 0; i < sizeof layer / sizeof *layer; i++)
+    if (strcmp(end + 1, layer[i]) == 0) return true;
+  return false;
+}
+
 /* A tensor that nothing reads (a bias, a layer past the last) means that this is another model than config.json says.
  * Two kinds are harmless: a tied head stored again, and old files' table of RoPE frequencies. */
 static sluice_status refuse_leftovers(const struct model *m, struct sluice_error *err) {
@@ -109,27 +129,12 @@ static sluice_status refuse_leftovers(const struct model *m, struct sluice_error
       const char *name = safetensors_at(m->files[f], i)->name;
       if (ends_with(name, ".rotary_emb.inv_freq") || (m->config.tied && strcmp(name, "lm_head.weight") == 0)) continue;
       present++;
-      int layer = -1, end = 0;
-      static const char *const known[] = {"self_attn.q_proj.weight",
-                                          "self_attn.k_proj.weight",
-                                          "self_attn.v_proj.weight",
-                                          "self_attn.o_proj.weight",
-                                          "mlp.gate_proj.weight",
-                                          "mlp.up_proj.weight",
-                                          "mlp.down_proj.weight",
-                                          "input_layernorm.weight",
-                                          "post_attention_layernorm.weight",
-                                          NULL};
-      bool is_known = strcmp(name, "model.embed_tokens.weight") == 0 || strcmp(name, "model.norm.weight") == 0 ||
-                      strcmp(name, "lm_head.weight") == 0;
-      if (sscanf(name, "model.layers.%6d.%n", &layer, &end) == 1 && end > 0 && layer < m->config.n_layers)
-        for (size_t k = 0; known[k]; k++) is_known = is_known || strcmp(name + end, known[k]) == 0;
-      if (!is_known)
+      if (!is_read(&m->config, name))
         return sluice_fail(err, SLUICE_UNSUPPORTED,
                            "%s: tensor \"%.120s\" is not part of the Llama model that config.json describes",
                            safetensors_path(m->files[f]), name);
     }
-  if (present != wanted)
+  if (present != wanted) /* such as a layer's number written in two ways */
     return sluice_fail(err, SLUICE_INPUT, "%s: %zu tensors; config.json asks for %zu", m->dir, present, wanted);
   return SLUICE_OK;
 }

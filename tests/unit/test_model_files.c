@@ -303,6 +303,9 @@ static void wrong_tensors_are_refused_by_name(void **state) {
   p->tensors[p->n - 1].name = "model.layers.2.mlp.up_proj.weight"; /* one layer more than config.json says */
   write_weights("model.safetensors", p);
   refused("model.layers.2.mlp.up_proj.weight");
+  p->tensors[p->n - 1].name = "model.layers.01.mlp.up_proj.weight";
+  write_weights("model.safetensors", p);
+  refused("21 tensors; config.json asks for 20");
   p->tensors[p->n - 1].name = "model.layers.0.self_attn.q_proj.bias";
   write_weights("model.safetensors", p);
   refused("q_proj.bias");
