@@ -41,8 +41,7 @@ struct tensor_source {
   int64_t shape[SAFETENSORS_MAX_DIMS];
   const void *data;
 };
-/* Writes the file in one step (a reader sees the old one or the new one), tensors in the order given. Other programs
- * read it as {"format": "pt"}. */
+/* Writes the file in one step: a reader sees the old one or the new one. Other programs read it as {"format": "pt"}. */
 sluice_status safetensors_write(const char *path, const struct tensor_source *tensors, size_t n,
                                 struct sluice_error *err);
 
