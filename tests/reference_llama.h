@@ -214,6 +214,7 @@ static inline void ref_append(const struct ref_model *m, struct ref_policy *p, i
 
 /* The end of a dialogue round: the weights of all earlier rounds fade. */
 static inline void ref_end_turn(struct ref_policy *p) {
+  if (p->rule < REF_SIRLLM) return; /* the others know no rounds */
   ref_end_segment(p);
   for (int i = 0; i < p->n; i++)
     if (p->kept[i].turn < p->turn) p->kept[i].weight *= p->decay;

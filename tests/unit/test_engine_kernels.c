@@ -1,0 +1,284 @@
+/* Each kernel of each instruction set that this processor has, against plain float64 loops: awkward sizes, all element types, and
+ * whole rows that must not be read past. Then the network as a whole, for each kernel and shape, against the reference. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "engine/cpu/rope.h"
+#include "engine/session.h"
+#include "tests/random_model.h"
+
+static const char *const NAMES[] = {"portable", "avx2", "avx512"};
+
+static const struct kernels *kernel(int i) {
+  struct sluice_error err;
+  const struct kernels *k = NULL;
+  return kernels_find(NAMES[i], &k, &err) == SLUICE_OK ? k : NULL;
+}
+
+/* n bytes that end where the page after them cannot be read. */
+static char *before_the_edge(size_t n, void **map, size_t *len) {
+  const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  *len = (n + page - 1) / page * page + page;
+  *map = mmap(NULL, *len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  assert_ptr_not_equal(*map, MAP_FAILED);
+  mprotect((char *)*map + *len - page, page, PROT_NONE);
+  return (char *)*map + *len - page - n;
+}
+
+static void check_matmul(const struct kernels *k, enum dtype dtype, int rows, int cols, int tokens) {
+  struct rng r;
+  void *map;
+  size_t len, size = dtype == DTYPE_F32 ? 4 : 2, ldx = kernel_padded((size_t)cols), ldy = (size_t)rows + 3;
+  char *data = before_the_edge((size_t)rows * (size_t)cols * size, &map, &len);
+  double *w = malloc(sizeof *w * (size_t)rows * (size_t)cols);
+  float *x = calloc(ldx * (size_t)tokens, sizeof *x), *y = malloc(sizeof *y * ldy * (size_t)tokens), *one = calloc((size_t)rows, sizeof *one);
+  rng_seed(&r, (uint64_t)(rows * 31 + cols));
+  for (int i = 0; i < rows * cols; i++) random_value(&r, dtype, &w[i], data + (size_t)i * size);
+  for (int t = 0; t < tokens; t++)
+    for (int c = 0; c < cols; c++) x[(size_t)t * ldx + (size_t)c] = (float)(rng_double(&r) - 0.5);
+  for (size_t i = 0; i < ldy * (size_t)tokens; i++) y[i] = 100;
+  const struct weight weight = {.data = data, .dtype = dtype, .rows = rows, .cols = cols};
+  k->matmul(&weight, 0, rows, x, ldx, tokens, y, ldy, false);
+  k->matmul(&weight, rows / 2, rows, x, ldx, tokens, y, ldy, true); /* the second half twice */
+  for (int t = 0; t < tokens; t++) {
+    k->matmul(&weight, 0, rows, x + (size_t)t * ldx, ldx, 1, one, ldy, false);
+    for (int i = 0; i < rows; i++) {
+      double want = 0;
+      for (int c = 0; c < cols; c++) want += w[i * cols + c] * x[(size_t)t * ldx + (size_t)c];
+      const float got = y[(size_t)t * ldy + (size_t)i];
+      assert_true(fabs(one[i] - want) < 2e-6 * sqrt(cols));
+      assert_true(got == (i < rows / 2 ? one[i] : one[i] + one[i])); /* bits do not depend on the number of tokens */
+    }
+    for (size_t i = (size_t)rows; i < ldy; i++) assert_true(y[(size_t)t * ldy + i] == 100);
+  }
+  munmap(map, len);
+  free(w), free(x), free(y), free(one);
+}
+
+static void test_matmul(void **state) {
+  (void)state;
+  static const int sizes[][3] = {{1, 1, 1}, {3, 5, 2}, {4, 16, 4}, {7, 17, 5}, {64, 48, 9}, {33, 172, 3}, {8, 192, 64}, {5, 31, 7}};
+  for (int i = 0; i < 3; i++)
+    for (size_t s = 0; kernel(i) && s < sizeof sizes / sizeof *sizes; s++)
+      for (int d = DTYPE_F32; d <= DTYPE_BF16; d++) check_matmul(kernel(i), (enum dtype)d, sizes[s][0], sizes[s][1], sizes[s][2]);
+}
+
+static void test_elementwise(void **state) {
+  (void)state;
+  enum { N = 208 };
+  struct rng r;
+  rng_seed(&r, 4);
+  for (int i = 0; i < 3; i++) {
+    const struct kernels *k = kernel(i);
+    float x[N] = {0}, gain[N], out[N], up[N] = {0}, gate[N] = {0};
+    if (!k) continue;
+    for (int n = 1; n <= 200; n += 13) {
+      double squares = 0, total = 0;
+      memset(x, 0, sizeof x);
+      for (int j = 0; j < n; j++) {
+        x[j] = (float)(rng_normal(&r) * 20);
+        gain[j] = (float)rng_double(&r), up[j] = (float)rng_normal(&r);
+        squares += (double)x[j] * x[j];
+        total += exp(x[j]);
+      }
+      k->rms_norm(x, gain, 1e-5f, n, out);
+      for (int j = 0; j < n; j++) assert_true(fabs(out[j] - x[j] / sqrt(squares / n + 1e-5) * gain[j]) < 1e-5);
+      memcpy(gate, x, sizeof gate);
+      k->swiglu(gate, up, (n + 15) / 16 * 16);
+      for (int j = 0; j < n; j++) assert_true(fabs(gate[j] - x[j] / (1 + exp(-x[j])) * up[j]) < 1e-5 * (1 + fabs(x[j])));
+      assert_true(fabs(k->log_sum_exp(x, n) - log(total)) < 1e-5);
+    }
+    for (int j = 0; j < 40; j++) x[j] = j == 7 ? 3.0f : -INFINITY;
+    assert_true(fabsf(k->log_sum_exp(x, 40) - 3) < 1e-6f);
+    const float extremes[16] = {-1e30f, -200, -88, -87.4f, 0, 88, 200, 1e30f};
+    memcpy(gate, extremes, sizeof extremes);
+    for (int j = 0; j < 16; j++) up[j] = 1;
+    k->swiglu(gate, up, 16);
+    for (int j = 0; j < 16; j++) {
+      assert_true(isfinite(gate[j]));
+      assert_true(fabs(gate[j] - (extremes[j] < -100 ? 0 : extremes[j] / (1 + exp(-extremes[j])))) <= 1e-5 * fabs(extremes[j]));
+    }
+  }
+}
+
+/* ---- attention ---- */
+
+enum { BLOCKS = 5, SLOTS = BLOCKS * SLOT_BLOCK, QUERIES = 23 };
+
+struct attention_case {
+  int head_dim;
+  float k[BLOCKS * SLOT_BLOCK * 80], v[BLOCKS * SLOT_BLOCK * 80], q[QUERIES][80], out[QUERIES][80], lse[QUERIES];
+  int32_t born[SLOTS], dead[SLOTS], time[QUERIES];
+  const float *q_rows[QUERIES];
+  float *out_rows[QUERIES];
+};
+
+static void fill_attention(struct attention_case *c, int head_dim, struct rng *r) {
+  c->head_dim = head_dim;
+  for (size_t i = 0; i < sizeof c->k / sizeof *c->k; i++) c->k[i] = (float)rng_normal(r), c->v[i] = (float)rng_normal(r);
+  for (int s = 0; s < SLOTS; s++) {
+    c->born[s] = (int32_t)rng_below(r, 12);
+    c->dead[s] = rng_below(r, 3) ? KV_ALWAYS : (int32_t)rng_below(r, 20);
+  }
+  for (int j = 0; j < QUERIES; j++) {
+    c->time[j] = j % 14;
+    for (int d = 0; d < head_dim; d++) c->q[j][d] = (float)rng_normal(r);
+    c->q_rows[j] = c->q[j], c->out_rows[j] = c->out[j];
+  }
+}
+
+static struct attention attention_of(struct attention_case *c, int first, int end, float *scores) {
+  const size_t width = kernel_padded((size_t)c->head_dim);
+  return (struct attention){.k = c->k, .v = c->v, .k_step = (size_t)c->head_dim * SLOT_BLOCK, .v_step = width * SLOT_BLOCK,
+                            .v_width = width, .head_dim = c->head_dim, .first_block = first, .end_block = end, .born = c->born,
+                            .dead = c->dead, .q = c->q_rows, .time = c->time, .n_queries = QUERIES, .scores = scores,
+                            .out = c->out_rows, .lse = c->lse};
+}
+
+static void check_attention(struct attention_case *c, int first, int end) {
+  const size_t width = kernel_padded((size_t)c->head_dim);
+  for (int j = 0; j < QUERIES; j++) {
+    double weight[SLOTS], total = 0;
+    for (int s = first * SLOT_BLOCK; s < end * SLOT_BLOCK; s++) {
+      double dot = 0;
+      for (int d = 0; d < c->head_dim; d++)
+        dot += (double)c->q[j][d] * c->k[s / SLOT_BLOCK * SLOT_BLOCK * c->head_dim + d * SLOT_BLOCK + s % SLOT_BLOCK];
+      weight[s] = c->born[s] <= c->time[j] && c->time[j] < c->dead[s] ? exp(dot) : 0;
+      total += weight[s];
+    }
+    if (total > 0) assert_true(fabs(c->lse[j] - log(total)) < 1e-4);
+    else assert_true(c->lse[j] == -INFINITY);
+    for (int d = 0; d < c->head_dim; d++) {
+      double want = 0;
+      for (int s = first * SLOT_BLOCK; s < end * SLOT_BLOCK; s++)
+        want += weight[s] * c->v[(size_t)s * width + (size_t)d];
+      assert_true(fabs(c->out[j][d] - (total > 0 ? want / total : 0)) < 1e-5);
+    }
+  }
+}
+
+static void test_attention(void **state) {
+  (void)state;
+  static const int dims[] = {2, 8, 16, 20, 32, 48, 64, 80};
+  struct attention_case *c = calloc(1, sizeof *c), *one = calloc(1, sizeof *one);
+  float scores[ATTENTION_TILE * SLOTS];
+  struct rng r;
+  rng_seed(&r, 9);
+  for (int i = 0; i < 3; i++)
+    for (size_t d = 0; kernel(i) && d < sizeof dims / sizeof *dims; d++) {
+      fill_attention(c, dims[d], &r);
+      struct attention all = attention_of(c, 0, BLOCKS, scores), part = attention_of(c, 1, 3, scores);
+      kernel(i)->attend(&all);
+      check_attention(c, 0, BLOCKS);
+      *one = *c; /* one query at a time gives the same bits */
+      for (int j = 0; j < QUERIES; j++) one->q_rows[j] = one->q[j], one->out_rows[j] = one->out[j];
+      memset(one->out, 0, sizeof one->out);
+      for (int j = 0; j < QUERIES; j++) {
+        struct attention a = attention_of(one, 0, BLOCKS, scores);
+        a.q += j, a.time += j, a.out += j, a.lse += j, a.n_queries = 1;
+        kernel(i)->attend(&a);
+      }
+      assert_memory_equal(c->out, one->out, sizeof c->out);
+      assert_memory_equal(c->lse, one->lse, sizeof c->lse);
+      kernel(i)->attend(&part);
+      check_attention(c, 1, 3);
+      for (int s = SLOT_BLOCK; s < 3 * SLOT_BLOCK; s++) c->dead[s] = 0; /* nothing is seen */
+      kernel(i)->attend(&part);
+      check_attention(c, 1, 3);
+    }
+  free(c), free(one);
+}
+
+/* Differences of rotated angles stay right at positions where float32 angles would be off by a radian. */
+static void test_rope_far_away(void **state) {
+  (void)state;
+  const struct model_config c = {.head_dim = 64, .rope_theta = 10000};
+  double frequency[32];
+  rope_frequencies(&c, frequency);
+  for (uint64_t at = 1; at < UINT64_C(1) << 40; at = at * 3 + 1) {
+    float c0[32], s0[32], c1[32], s1[32];
+    rope_angles(frequency, 32, at, 1, c0, s0);
+    rope_angles(frequency, 32, at + 17, 1, c1, s1);
+    for (int i = 0; i < 32; i++) {
+      const double cosine = (double)c0[i] * c1[i] + (double)s0[i] * s1[i], sine = (double)c0[i] * s1[i] - (double)s0[i] * c1[i];
+      assert_true(fabs(cosine - cos(17 * frequency[i])) < 3e-7);
+      assert_true(fabs(sine - sin(17 * frequency[i])) < 3e-7);
+    }
+  }
+}
+
+/* ---- whole networks ---- */
+
+static void check_network(const struct random_shape *shape, const char *name, const char *policy, struct ref_policy p) {
+  enum { TOKENS = 40 };
+  struct random_model m;
+  struct sluice_error err = {0};
+  struct session *s = NULL;
+  struct rng r;
+  int32_t ids[TOKENS];
+  double want[512], worst = 0;
+  const struct session_options o = {.policy = policy, .kernel = name};
+  random_model_make(&m, shape, 31);
+  rng_seed(&r, 32);
+  for (int i = 0; i < TOKENS; i++) ids[i] = (int32_t)rng_below(&r, (uint32_t)shape->vocab);
+  float *got = malloc(sizeof *got * (size_t)shape->vocab * TOKENS);
+  p.kept = calloc(REF_KEPT, sizeof *p.kept);
+  if (session_open(&m.model, &o, &s, &err)) fail_msg("%s", err.message);
+  assert_string_equal(session_kernel(s), name);
+  assert_int_equal(session_append(s, ids, TOKENS, got, TOKENS, &err), SLUICE_OK);
+  for (int t = 0; t < TOKENS; t++) {
+    int best = 0, got_best = 0, second = 1;
+    ref_append(&m.ref, &p, ids[t], want);
+    for (int i = 0; i < shape->vocab; i++) {
+      worst = fmax(worst, fabs(got[t * shape->vocab + i] - want[i]));
+      if (got[t * shape->vocab + i] > got[t * shape->vocab + got_best]) got_best = i;
+      if (want[i] > want[best]) second = best, best = i;
+      else if (i != best && (second == best || want[i] > want[second])) second = i;
+    }
+    if (want[best] - want[second] > 1e-3) assert_int_equal(got_best, best);
+  }
+  if (!(worst < 1e-4)) fail_msg("%s, %s: logits are off by %g", name, policy, worst);
+  ref_close(&p);
+  session_close(s);
+  free(got);
+  random_model_free(&m);
+}
+
+static void test_networks(void **state) {
+  (void)state;
+  static const struct random_shape shapes[] = {
+      {.n_layers = 3, .d = 64, .heads = 8, .kv_heads = 4, .head_dim = 8, .ff = 172, .vocab = 51, .dtype = DTYPE_F32, .tied = true},
+      {.n_layers = 2, .d = 36, .heads = 3, .kv_heads = 3, .head_dim = 12, .ff = 50, .vocab = 33, .dtype = DTYPE_F16},
+      {.n_layers = 2, .d = 96, .heads = 6, .kv_heads = 1, .head_dim = 32, .ff = 128, .vocab = 100, .dtype = DTYPE_BF16},
+      {.n_layers = 1, .d = 17, .heads = 1, .kv_heads = 1, .head_dim = 2, .ff = 3, .vocab = 5, .dtype = DTYPE_BF16},
+  };
+  for (int i = 0; i < 3; i++)
+    for (size_t s = 0; kernel(i) && s < sizeof shapes / sizeof *shapes; s++) {
+      check_network(&shapes[s], NAMES[i], "full", (struct ref_policy){.rule = REF_FULL});
+      check_network(&shapes[s], NAMES[i], "streaming:budget=12", (struct ref_policy){.rule = REF_STREAMING, .budget = 12, .sinks = 4});
+      check_network(&shapes[s], NAMES[i], "interval:budget=12", (struct ref_policy){.rule = REF_INTERVAL, .budget = 12, .sinks = 4});
+    }
+}
+
+static void test_choosing_a_kernel(void **state) {
+  (void)state;
+  struct sluice_error err = {0};
+  const struct kernels *k;
+  assert_int_equal(kernels_find(NULL, &k, &err), SLUICE_OK);
+  assert_int_equal(kernels_find("portable", &k, &err), SLUICE_OK);
+  assert_string_equal(k->name, "portable");
+  assert_int_equal(kernels_find("avx51", &k, &err), SLUICE_USAGE);
+  assert_non_null(strstr(err.message, "did you mean \"avx512\""));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_matmul),   cmocka_unit_test(test_elementwise), cmocka_unit_test(test_attention),
+      cmocka_unit_test(test_rope_far_away), cmocka_unit_test(test_networks), cmocka_unit_test(test_choosing_a_kernel),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
