@@ -1,0 +1,19 @@
+/* Private to reports: the parts of the HTML page. */
+#ifndef SLUICE_REPORTS_HTML_H
+#define SLUICE_REPORTS_HTML_H
+
+#include "reports/model.h"
+#include "reports/page.h"
+
+sluice_status page_style(struct buffer *out, struct sluice_error *err); /* the whole <style> text, palette included */
+extern const char *const page_script;
+
+void html_latency(struct page *p, const struct report *r, size_t facet);
+void html_coverage(struct page *p, const struct report *r, size_t facet);
+void html_errors(struct page *p, const struct report *r);
+void html_facts(struct page *p, const struct report *r);
+void html_methods(struct page *p, const struct report *r);
+/* Dialogues until the page would pass room bytes; says what was left out. */
+void html_dialogues(struct page *p, struct ledger *l, const struct report *r, size_t room);
+
+#endif
