@@ -17,6 +17,7 @@ static const struct {
   const char *summary;
 } verbs[] = {
     {"data", verb_data, "list, make and show benchmark dialogues and training text"},
+    {"judge", verb_judge, "let a judge read a ledger's recorded answers; may be repeated and continued"},
     {"plan", verb_plan, "print a suite's cells, dialogues, tokens and an estimate, without running"},
     {"run", verb_run, "play a suite into a ledger; the same command continues after any stop"},
     {"score", verb_score, "score a ledger's recorded outputs; may be repeated"},

@@ -5,6 +5,7 @@
 int verb_data(int argc, char **argv);
 int verb_train(int argc, char **argv);
 int verb_export(int argc, char **argv);
+int verb_judge(int argc, char **argv);
 int verb_plan(int argc, char **argv);
 int verb_run(int argc, char **argv);
 int verb_score(int argc, char **argv);
