@@ -12,6 +12,8 @@ sluice_status splitter_open(struct splitter *s, const char *where, const char *p
   pcre2_code *re = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, options, &code, &offset, NULL);
   if (!re) {
     char why[160] = "";
+    if (code == PCRE2_ERROR_HEAP_FAILED)
+      return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory for the pattern", where);
     pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
     return sluice_fail(err, SLUICE_INPUT, "%s: the splitting pattern is wrong at offset %zu: %s", where, offset, why);
   }
