@@ -16,9 +16,10 @@ static const struct verb_help help = {
                 "  sluice export demo.db coverage --format csv\n"
                 "  sluice export demo.db --runs\n"
                 "  sluice export demo.db same > a; sluice export other.db same > b; cmp a b\n",
-    .notes = "Views: results, turns, cells, coverage, errors, positions, trivial, monitor, runs, and same: every "
-             "column that a\n"
-             "repeated run of one build on one host must give again to the byte (all but times and row numbers).\n"};
+    .notes =
+        "Views: results, turns, cells, coverage, errors, positions, trivial, monitor, in-flight, runs, and same: every "
+        "column that a\n"
+        "repeated run of one build on one host must give again to the byte (all but times and row numbers).\n"};
 
 struct view {
   const char *name, *sql; /* ?1: the run's id, or NULL for all */
@@ -33,6 +34,11 @@ static const struct view views[] = {
     {"positions", "SELECT * FROM v_position_nll" OF_RUN " ORDER BY cell_id, start"},
     {"trivial", "SELECT * FROM v_trivial" OF_RUN " ORDER BY cell_id, scorer, metric"},
     {"monitor", "SELECT * FROM v_monitor" OF_RUN " ORDER BY cell_id, ordinal, turn_no, seq"},
+    {"in-flight", "SELECT a.cell_id, c.engine, c.policy, c.monitor, c.benchmark, c.seed, a.ordinal, s.ext_id, "
+                  "k.next_turn, k.resumed,"
+                  " length(k.snapshot) AS snapshot_bytes FROM checkpoint k JOIN attempt a ON a.id = k.attempt_id JOIN "
+                  "cell c ON c.id ="
+                  " a.cell_id JOIN sample s ON s.uid = a.sample_uid WHERE ?1 IS NULL OR c.run_id = ?1 ORDER BY a.id"},
     {"runs", "SELECT * FROM v_run WHERE ?1 IS NULL OR run_id = ?1 ORDER BY run_id"},
     {"same",
      "SELECT c.engine, c.policy_full, c.monitor, c.benchmark, c.seed, hex(c.spec_hash) AS spec, a.ordinal, "
