@@ -172,6 +172,34 @@ static void the_file_opens_and_specials_are_ids(void **state) {
   tokenizer_close(t);
 }
 
+/* Whatever the merges, any bytes come back. */
+static void random_bytes_survive(void **state) {
+  (void)state;
+  struct sluice_error err;
+  struct tokenizer *t;
+  struct rng rng;
+  char bytes[300];
+  write_lines(story, strlen(story));
+  if (train(290, NULL, &err) || tokenizer_open(out, &t, &err)) fail_msg("%s", err.message);
+  rng_seed(&rng, 9);
+  for (int i = 0; i < 2000; i++) {
+    size_t len = rng_below(&rng, sizeof bytes), at = 0, n = 0;
+    int32_t *ids = NULL;
+    for (size_t k = 0; k < len; k++)
+      bytes[k] = i % 2 ? story[rng_below(&rng, sizeof story - 1)] : (char)rng_below(&rng, 256);
+    if (i % 4 == 1 && len > 60) memcpy(bytes, story + 9, 60); /* markers and words as they stand */
+    if (tokenizer_encode(t, (struct slice){bytes, len}, TOKENIZE_SPECIALS, &ids, &n, &err)) fail_msg("%s", err.message);
+    for (size_t k = 0; k < n; k++) {
+      struct slice piece = tokenizer_bytes(t, ids[k]);
+      assert_true(at + piece.len <= len && memcmp(bytes + at, piece.ptr, piece.len) == 0);
+      at += piece.len;
+    }
+    assert_int_equal(at, len);
+    free(ids);
+  }
+  tokenizer_close(t);
+}
+
 static void the_same_text_gives_the_same_bytes(void **state) {
   (void)state;
   struct sluice_error err;
@@ -219,6 +247,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(merges_are_those_of_the_obvious_form),
       cmocka_unit_test(the_file_opens_and_specials_are_ids),
+      cmocka_unit_test(random_bytes_survive),
       cmocka_unit_test(the_same_text_gives_the_same_bytes),
       cmocka_unit_test(wrong_input_is_refused_by_line),
   };
