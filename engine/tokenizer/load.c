@@ -1,6 +1,6 @@
 /* tokenizer.json (the Hugging Face tokenizers library, version "1.0") into tables. What would change ids or lose bytes
  * and is not done here is refused by name: a normalizer, dropout, sub-word prefixes, byte fallback, stripping added
- * tokens. */
+ * tokens. A post_processor is not read: it adds tokens around a text (a BOS), which here is the caller's work. */
 #include <cjson/cJSON.h>
 #include <limits.h>
 #include <stdlib.h>
