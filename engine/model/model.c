@@ -73,7 +73,8 @@ uint64_t model_parameters(const struct model *m) {
   return m->parameters;
 }
 
-/* One file: the SHA-256 of its bytes, what sha256sum prints. More: each further file's digest is hashed onto the last. */
+/* One file: the SHA-256 of its bytes, what sha256sum prints. More: each further file's digest is hashed onto the last.
+ */
 static void compute_hash(struct model *m) {
   unsigned char chain[2 * SHA256_BYTES];
   for (size_t i = 0; i < m->n_files; i++) {

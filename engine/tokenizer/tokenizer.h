@@ -6,7 +6,7 @@
 #include "engine/tokenizer/split.h"
 
 enum {
-  TOKENIZER_MAX_FILE = 64 << 20,   /* bytes of tokenizer.json; the largest published ones have 33 MB */
+  TOKENIZER_MAX_FILE = 64 << 20,  /* bytes of tokenizer.json; the largest published ones have 33 MB */
   TOKENIZER_MAX_IDS = 1 << 21,    /* largest id + 1; the largest published vocabularies have 262,144 */
   TOKENIZER_MAX_PIECE = 64 << 20, /* bytes of one piece between two cuts of the splitting pattern */
   TOKENIZER_MAX_SPLITS = 16       /* steps of a pre_tokenizer Sequence */
