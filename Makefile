@@ -138,7 +138,7 @@ test: deps data
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 # Without warnings: the plain build has judged them, and the sanitizers' own code raises false ones.
 sanitize: deps data
-	@$(STAGE) BUILD=build/sanitize OPT='-O1 -g' CFLAGS='$(CFLAGS) $(SANITIZE) -w' all unit
+	@$(STAGE) BUILD=build/sanitize CUDA=0 OPT='-O1 -g' CFLAGS='$(CFLAGS) $(SANITIZE) -w' all unit
 	@BUILD=build/sanitize tests/run.sh --unit
 
 demo: deps-build
