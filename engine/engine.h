@@ -58,6 +58,9 @@ void session_close(struct session *s);
  * chunks, except where the policy itself is defined by turns. */
 sluice_status session_append(struct session *s, const int32_t *ids, size_t n, float *logits, size_t rows,
                              struct sluice_error *err);
+/* The logits after the newest token, logits[vocab], computed when asked: append without logits what nobody scores, and ask here
+ * where a score is wanted. Under `recompute` each such question is a pass over the whole window. USAGE before any token. */
+sluice_status session_logits(struct session *s, float *logits, struct sluice_error *err);
 sluice_status session_end_turn(struct session *s, struct sluice_error *err); /* policies with decay act here */
 sluice_status session_fork(const struct session *s, struct session **out, struct sluice_error *err);
 /* Bounded snapshot of the whole state, for scoring choices from one past, and for resume. Caller frees *bytes. */

@@ -17,6 +17,8 @@ static sluice_status open_policy(struct session *s, const struct policy_family *
 }
 
 static sluice_status open_logits(struct session *s, struct sluice_error *err) {
+  s->hidden = sluice_alloc_aligned(forward_width(s->forward) * sizeof *s->hidden);
+  if (!s->hidden) return sluice_fail(err, SLUICE_NOMEM, "out of memory");
   if (!s->policy->family->wants_surprisal) return SLUICE_OK;
   const size_t vocab = (size_t)forward_model(s->forward)->config.vocab;
   s->last_logits = malloc(vocab * sizeof *s->last_logits);
@@ -73,6 +75,7 @@ void session_close(struct session *s) {
   kv_close(&s->store);
   forward_close(s->forward);
   free(s->canonical);
+  free(s->hidden);
   free(s->last_logits);
   free(s->rows);
   free(s);
@@ -90,6 +93,8 @@ sluice_status session_fork(const struct session *s, struct session **out, struct
     return st;
   }
   copy->seen = s->seen, copy->position = s->position, copy->peak_bytes = s->peak_bytes;
+  memcpy(copy->hidden, s->hidden, forward_width(s->forward) * sizeof *s->hidden);
+  copy->hidden_fresh = s->hidden_fresh;
   copy->last_id = s->last_id, copy->last_lse = s->last_lse;
   if (s->last_logits) memcpy(copy->last_logits, s->last_logits, (size_t)forward_model(s->forward)->config.vocab * sizeof(float));
   *out = copy;
@@ -172,14 +177,15 @@ static sluice_status run_chunk(struct session *s, const int32_t *ids, int n, flo
   if (st) return st;
   plan_chunk(s, &plan, n, kept);
   if (family->wants_surprisal) {
-    forward_run(s->forward, &s->store, &plan, ids, n, s->rows);
+    forward_run(s->forward, &s->store, &plan, ids, n, s->rows, s->hidden);
     measure_surprisal(s, ids, n, s->rows, surprisal);
     if (n_rows) memcpy(logits, s->rows + (size_t)(n - n_rows) * vocab, (size_t)n_rows * vocab * sizeof *logits);
   } else {
-    forward_run(s->forward, &s->store, &plan, ids, n_rows, logits);
+    forward_run(s->forward, &s->store, &plan, ids, n_rows, logits, s->hidden);
   }
   if (family->observe) family->observe(s->policy, &s->store, plan.slot, surprisal, (size_t)n);
   kv_settle(&s->store);
+  s->hidden_fresh = true;
   s->seen += (uint64_t)n;
   count_bytes(s);
   free(kept);
@@ -213,6 +219,13 @@ static sluice_status feed(void *ctx, const int32_t *ids, size_t n, float *logits
   return st;
 }
 
+static sluice_status run_policy(struct session *s, const int32_t *ids, size_t n, float *logits, size_t n_rows,
+                                struct sluice_error *err) {
+  struct policy_runner runner = {
+      .store = &s->store, .ctx = s, .feed = feed, .vocab = forward_model(s->forward)->config.vocab};
+  return s->policy->family->run(s->policy, &runner, ids, n, logits, n_rows, err);
+}
+
 sluice_status session_append(struct session *s, const int32_t *ids, size_t n, float *logits, size_t rows,
                              struct sluice_error *err) {
   const int vocab = forward_model(s->forward)->config.vocab;
@@ -224,12 +237,18 @@ sluice_status session_append(struct session *s, const int32_t *ids, size_t n, fl
     if (ids[i] < 0 || ids[i] >= vocab)
       return sluice_fail(err, SLUICE_INPUT, "token %zu has id %d; the model knows 0 to %d", i, ids[i], vocab - 1);
   if (!s->policy->family->run) return run_text(s, ids, n, logits, n_rows, err);
-  struct policy_runner runner = {.store = &s->store, .ctx = s, .feed = feed, .vocab = vocab};
-  sluice_status st = s->policy->family->run(s->policy, &runner, ids, n, logits, n_rows, err);
+  s->hidden_fresh = false;
+  sluice_status st = run_policy(s, ids, n, logits, n_rows, err);
   if (st) return st;
   s->seen += n;
   s->position += n;
-  count_bytes(s);
+  return SLUICE_OK;
+}
+
+sluice_status session_logits(struct session *s, float *logits, struct sluice_error *err) {
+  if (s->seen == 0) return sluice_fail(err, SLUICE_USAGE, "no token has been appended yet, so no logits follow it");
+  if (!s->hidden_fresh) return run_policy(s, NULL, 0, logits, 1, err);
+  forward_logits(s->forward, s->hidden, 1, logits);
   return SLUICE_OK;
 }
 

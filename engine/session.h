@@ -13,6 +13,8 @@ struct session {
   uint64_t seen;     /* tokens appended */
   uint64_t position; /* true position of the next token; seen, unless session_skip moved it */
   size_t peak_bytes;
+  float *hidden;      /* [forward_width] of the newest token that was computed */
+  bool hidden_fresh;  /* that token is the newest of the text */
   float *last_logits; /* [vocab] of the newest token, for its successor's surprisal; NULL unless the policy wants that */
   float last_lse;
   int32_t last_id;    /* -1: no token yet */

@@ -13,6 +13,7 @@ struct head {
   uint32_t policy_len, vocab;
   int32_t last_id;
   float last_lse;
+  uint32_t hidden_fresh, width;
 };
 
 static sluice_status write_state(const struct session *s, struct buffer *out, struct sluice_error *err) {
@@ -23,10 +24,13 @@ static sluice_status write_state(const struct session *s, struct buffer *out, st
   h.vocab = (uint32_t)forward_model(s->forward)->config.vocab;
   h.last_id = s->last_id;
   h.last_lse = s->last_lse;
+  h.hidden_fresh = s->hidden_fresh;
+  h.width = (uint32_t)forward_width(s->forward);
   sluice_status st = buffer_append(out, &h, sizeof h, err);
   if (!st) st = buffer_append(out, s->canonical, h.policy_len, err);
   if (!st) st = kv_write(&s->store, out, err);
   if (!st && family->snapshot) st = family->snapshot(s->policy, &s->store, out, err);
+  if (!st) st = buffer_append(out, s->hidden, h.width * sizeof *s->hidden, err);
   if (!st && s->last_logits && s->last_id >= 0) st = buffer_append(out, s->last_logits, h.vocab * sizeof *s->last_logits, err);
   if (st) return st;
   const uint64_t sum = hash64(out->ptr, out->len);
@@ -52,7 +56,8 @@ static sluice_status read_head(const struct session *s, struct slice *from, stru
   const size_t len = strlen(s->canonical);
   if (from->len < h->policy_len || h->policy_len != len || memcmp(from->ptr, s->canonical, len) != 0)
     return sluice_fail(err, SLUICE_INPUT, "snapshot: made under another cache policy than %s", s->canonical);
-  if (h->vocab != (uint32_t)forward_model(s->forward)->config.vocab || h->last_id < -1 || h->last_id >= (int64_t)h->vocab)
+  if (h->vocab != (uint32_t)forward_model(s->forward)->config.vocab || h->last_id < -1 || h->last_id >= (int64_t)h->vocab ||
+      h->width != forward_width(s->forward))
     return sluice_fail(err, SLUICE_INPUT, "snapshot: made by another model (vocabulary of %u)", h->vocab);
   from->ptr += len;
   from->len -= len;
@@ -68,6 +73,7 @@ static sluice_status read_state(struct session *s, struct slice from, struct slu
   if (!st && ((budget && s->store.n_kept > budget) || (family->pins_sinks && s->store.next_pinned > sinks)))
     st = sluice_fail(err, SLUICE_INPUT, "snapshot: damaged: more tokens than %s keeps", s->canonical);
   if (!st && family->restore) st = family->restore(s->policy, &s->store, &from, err);
+  if (!st) st = policy_take(&from, s->hidden, h.width * sizeof *s->hidden, err);
   if (!st && s->last_logits && h.last_id >= 0)
     st = policy_take(&from, s->last_logits, h.vocab * sizeof *s->last_logits, err);
   if (!st && from.len) st = sluice_fail(err, SLUICE_INPUT, "snapshot: %zu bytes too many", from.len);
@@ -77,6 +83,7 @@ static sluice_status read_state(struct session *s, struct slice from, struct slu
   s->peak_bytes = (size_t)h.peak_bytes;
   s->last_id = h.last_id;
   s->last_lse = h.last_lse;
+  s->hidden_fresh = h.hidden_fresh != 0 || (!family->run && h.seen > 0); /* only a policy that runs text itself leaves it stale */
   return SLUICE_OK;
 }
 

@@ -108,7 +108,6 @@ static void run_layer(struct forward *f, struct kv_store *s, const struct forwar
   if (from == 0) qkv.p[qkv.n_products++] = (struct product){&w->wq, f->normed, f->q, f->d_width, f->q_width};
   run_products(&qkv);
   store_keys_values(f, s, plan, layer);
-  if (from == n) return;
   if (from > 0) {
     struct product_job q = {.f = f, .from = from, .n = n, .n_products = 1};
     q.p[0] = (struct product){&w->wq, f->normed, f->q, f->d_width, f->q_width};
@@ -143,19 +142,23 @@ static void prepare_angles(struct forward *f, const struct forward_plan *plan) {
   for (int l = 0; l < f->lanes; l++) f->lane[l].epoch = -1;
 }
 
+void forward_logits(struct forward *f, const float *hidden, int n_rows, float *logits) {
+  struct product_job head = {.f = f, .n = n_rows, .n_products = 1};
+  head.p[0] = (struct product){&f->model->lm_head, hidden, logits, f->d_width, (size_t)f->model->config.vocab};
+  run_products(&head);
+}
+
 void forward_run(struct forward *f, struct kv_store *s, const struct forward_plan *plan, const int32_t *ids, int n_rows,
-                 float *logits) {
+                 float *logits, float *hidden) {
   const struct model *m = f->model;
-  const int n = plan->n, from = n - n_rows;
+  const int n = plan->n, from = n_rows ? n - n_rows : n - 1;
   prepare_angles(f, plan);
   for (int t = 0; t < n; t++) weight_row(&m->embedding, ids[t], f->x + (size_t)t * f->d_width);
   for (int layer = 0; layer < m->config.n_layers; layer++)
     run_layer(f, s, plan, layer, layer + 1 < m->config.n_layers ? 0 : from);
-  if (n_rows == 0) return;
   normalise(f, m->final_norm, from, n);
-  struct product_job head = {.f = f, .n = n_rows, .n_products = 1};
-  head.p[0] = (struct product){&m->lm_head, f->normed + (size_t)from * f->d_width, logits, f->d_width, (size_t)m->config.vocab};
-  run_products(&head);
+  memcpy(hidden, f->normed + (size_t)(n - 1) * f->d_width, f->d_width * sizeof *hidden);
+  if (n_rows) forward_logits(f, f->normed + (size_t)from * f->d_width, n_rows, logits);
 }
 
 /* ---- working memory ----------------------------------------------------------------------------------------------- */
@@ -243,6 +246,7 @@ void forward_close(struct forward *f) {
 
 const struct kernels *forward_kernels(const struct forward *f) { return f->kernels; }
 const struct model *forward_model(const struct forward *f) { return f->model; }
+size_t forward_width(const struct forward *f) { return f->d_width; }
 
 static bool replace(float **p, size_t floats) {
   free(*p);

@@ -41,9 +41,13 @@ const struct kernels *forward_kernels(const struct forward *f);
 const struct model *forward_model(const struct forward *f);
 /* Working memory for a store of `slots` slots, so that forward_run cannot fail. */
 sluice_status forward_reserve(struct forward *f, uint32_t slots, enum key_form form, struct sluice_error *err);
-/* Runs ids[plan->n], writes their keys and values into the store, and the logits of the last n_rows tokens: logits[n_rows][vocab].
- */
+/* Floats of a hidden state: d_model, padded with zeros. */
+size_t forward_width(const struct forward *f);
+/* Runs ids[plan->n], writes their keys and values into the store, the logits of the last n_rows tokens, logits[n_rows][vocab], and
+ * the normalised last hidden state of the newest token, hidden[forward_width]. */
 void forward_run(struct forward *f, struct kv_store *s, const struct forward_plan *plan, const int32_t *ids, int n_rows,
-                 float *logits);
+                 float *logits, float *hidden);
+/* The logits that belong to such a hidden state. */
+void forward_logits(struct forward *f, const float *hidden, int n_rows, float *logits);
 
 #endif

@@ -68,12 +68,14 @@ static sluice_status compute(struct recompute_policy *r, struct policy_runner *r
   return st;
 }
 
-/* Rows whose windows begin at the first token share one pass; every later row is a pass of its own. */
+/* Rows whose windows begin at the first token share one pass; every later row is a pass of its own. Without ids, one row of the
+ * newest token. */
 static sluice_status run(struct policy *p, struct policy_runner *run, const int32_t *ids, size_t n, float *logits, size_t n_rows,
                          struct sluice_error *err) {
   struct recompute_policy *r = (struct recompute_policy *)p;
   const uint64_t budget = p->settings.budget;
   size_t done = 0;
+  if (n == 0) return compute(r, run, logits, n_rows, err);
   while (done < n) {
     const size_t unscored = n - n_rows;
     size_t step = 1, rows = 1;

@@ -148,8 +148,46 @@ static void test_last_row_alone_is_the_same(void **state) {
     assert_int_equal(session_append(b, f.text, 150, NULL, 0, &err), SLUICE_OK);
     assert_int_equal(session_append(b, f.text + 150, 50, last, 1, &err), SLUICE_OK);
     assert_memory_equal(rows + 199 * SHAPE.vocab, last, rows_bytes(&f, 1));
+    memset(last, 0, rows_bytes(&f, 1));
+    assert_int_equal(session_logits(b, last, &err), SLUICE_OK);
+    assert_memory_equal(rows + 199 * SHAPE.vocab, last, rows_bytes(&f, 1));
     session_close(a);
     session_close(b);
+  }
+  free(rows), free(last);
+  random_model_free(&f.m);
+}
+
+/* Text fed without logits, and then the question what comes next: also from a fork and after a restore. */
+static void test_logits_when_asked(void **state) {
+  (void)state;
+  struct fixture f;
+  struct sluice_error err = {0};
+  setup(&f, &SHAPE);
+  float *rows = new_rows(&f), *last = new_rows(&f);
+  for (int p = 0; p < N_POLICIES; p++) {
+    struct session *a = open_session(&f, POLICIES[p], NULL, 1), *b = open_session(&f, POLICIES[p], NULL, 1), *fork, *twin;
+    unsigned char *bytes;
+    size_t len;
+    assert_int_equal(session_logits(b, last, &err), SLUICE_USAGE);
+    assert_int_equal(session_append(a, f.text, TEXT, rows, TEXT, &err), SLUICE_OK);
+    for (int done = 0, n = 11; done + n <= TEXT; done += n) {
+      const float *want = rows + (done + n - 1) * SHAPE.vocab;
+      assert_int_equal(session_append(b, f.text + done, (size_t)n, NULL, 0, &err), SLUICE_OK);
+      assert_int_equal(session_fork(b, &fork, &err), SLUICE_OK);
+      assert_int_equal(session_snapshot(b, &bytes, &len, &err), SLUICE_OK);
+      assert_int_equal(session_twin(b, &twin, &err), SLUICE_OK);
+      assert_int_equal(session_restore(twin, bytes, len, &err), SLUICE_OK);
+      struct session *each[] = {fork, twin, b, b};
+      for (int i = 0; i < (done % 33 == 0 ? 4 : 2); i++) { /* b itself is mostly not asked: its text piles up */
+        memset(last, 0, rows_bytes(&f, 1));
+        assert_int_equal(session_logits(each[i], last, &err), SLUICE_OK);
+        if (memcmp(want, last, rows_bytes(&f, 1)) != 0) fail_msg("%s: logits asked for behind token %d differ", POLICIES[p], done + n - 1);
+      }
+      session_close(fork), session_close(twin);
+      free(bytes);
+    }
+    session_close(a), session_close(b);
   }
   free(rows), free(last);
   random_model_free(&f.m);
@@ -383,6 +421,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_bits_do_not_depend_on_pieces), cmocka_unit_test(test_all_cuts_of_a_short_text),
       cmocka_unit_test(test_bits_do_not_depend_on_threads), cmocka_unit_test(test_last_row_alone_is_the_same),
+      cmocka_unit_test(test_logits_when_asked),
       cmocka_unit_test(test_forks_and_snapshots_go_on_alike), cmocka_unit_test(test_damaged_snapshots),
       cmocka_unit_test(test_memory_is_constant), cmocka_unit_test(test_wrong_calls_change_nothing),
       cmocka_unit_test(test_policy_strings), cmocka_unit_test(test_wrong_policy_strings), cmocka_unit_test(test_policy_table),
