@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- opening and closing ------------------------------------------------------------------------------------------ */
+/* ---- opening and closing ------------------------------------------------------------------------------------------
+ */
 
-static sluice_status open_policy(struct session *s, const struct policy_family *family, const struct policy_settings *settings,
-                                 struct sluice_error *err) {
+static sluice_status open_policy(struct session *s, const struct policy_family *family,
+                                 const struct policy_settings *settings, struct sluice_error *err) {
   s->policy = calloc(1, family->size);
   if (!s->policy) return sluice_fail(err, SLUICE_NOMEM, "out of memory");
   s->policy->family = family;
@@ -27,8 +28,9 @@ static sluice_status open_logits(struct session *s, struct sluice_error *err) {
 }
 
 /* An empty session; takes `forward` over, also when it fails. */
-static sluice_status build(struct forward *forward, const struct policy_family *family, const struct policy_settings *settings,
-                           uint64_t seed, struct session **out, struct sluice_error *err) {
+static sluice_status build(struct forward *forward, const struct policy_family *family,
+                           const struct policy_settings *settings, uint64_t seed, struct session **out,
+                           struct sluice_error *err) {
   struct session *s = calloc(1, sizeof *s);
   if (!s) {
     forward_close(forward);
@@ -96,12 +98,14 @@ sluice_status session_fork(const struct session *s, struct session **out, struct
   memcpy(copy->hidden, s->hidden, forward_width(s->forward) * sizeof *s->hidden);
   copy->hidden_fresh = s->hidden_fresh;
   copy->last_id = s->last_id, copy->last_lse = s->last_lse;
-  if (s->last_logits) memcpy(copy->last_logits, s->last_logits, (size_t)forward_model(s->forward)->config.vocab * sizeof(float));
+  if (s->last_logits)
+    memcpy(copy->last_logits, s->last_logits, (size_t)forward_model(s->forward)->config.vocab * sizeof(float));
   *out = copy;
   return SLUICE_OK;
 }
 
-/* ---- one chunk ---------------------------------------------------------------------------------------------------- */
+/* ---- one chunk ----------------------------------------------------------------------------------------------------
+ */
 
 /* Kept slots as the tokens of each epoch see them; one array for a chunk, epoch after epoch. */
 static sluice_status reserve_epochs(const struct session *s, size_t n, uint32_t **kept, struct sluice_error *err) {
@@ -139,8 +143,8 @@ static void plan_chunk(struct session *s, struct forward_plan *plan, int n, uint
   }
 }
 
-/* -log p of each token of the chunk under the logits before it, and keeps the last logits for the next chunk. mode=repo asks
- * for the probability of the previous token instead, as upstream's off-by-one does. */
+/* -log p of each token of the chunk under the logits before it, and keeps the last logits for the next chunk. mode=repo
+ * asks for the probability of the previous token instead, as upstream's off-by-one does. */
 static void measure_surprisal(struct session *s, const int32_t *ids, int n, const float *rows, float *surprisal) {
   const int vocab = forward_model(s->forward)->config.vocab;
   const struct kernels *k = forward_kernels(s->forward);
@@ -165,7 +169,8 @@ static void count_bytes(struct session *s) {
 }
 
 /* At most KV_CHUNK tokens; n_rows logits of the last ones. Changes nothing when it fails. */
-static sluice_status run_chunk(struct session *s, const int32_t *ids, int n, float *logits, int n_rows, struct sluice_error *err) {
+static sluice_status run_chunk(struct session *s, const int32_t *ids, int n, float *logits, int n_rows,
+                               struct sluice_error *err) {
   const struct policy_family *family = s->policy->family;
   const size_t vocab = (size_t)forward_model(s->forward)->config.vocab;
   uint32_t *kept;
@@ -210,7 +215,8 @@ static sluice_status run_text(struct session *s, const int32_t *ids, size_t n, f
   return SLUICE_OK;
 }
 
-static sluice_status feed(void *ctx, const int32_t *ids, size_t n, float *logits, size_t n_rows, struct sluice_error *err) {
+static sluice_status feed(void *ctx, const int32_t *ids, size_t n, float *logits, size_t n_rows,
+                          struct sluice_error *err) {
   struct session *s = ctx;
   const uint64_t seen = s->seen, position = s->position;
   s->position = s->store.tokens; /* a policy that computes text again does so from position 0 */
@@ -232,7 +238,8 @@ sluice_status session_append(struct session *s, const int32_t *ids, size_t n, fl
   const size_t n_rows = logits ? rows : 0;
   if (n == 0) return SLUICE_OK;
   if (logits && rows != 1 && rows != n)
-    return sluice_fail(err, SLUICE_INTERNAL, "session_append: logits for %zu of %zu tokens; 1 or all can be had", rows, n);
+    return sluice_fail(err, SLUICE_INTERNAL, "session_append: logits for %zu of %zu tokens; 1 or all can be had", rows,
+                       n);
   for (size_t i = 0; i < n; i++)
     if (ids[i] < 0 || ids[i] >= vocab)
       return sluice_fail(err, SLUICE_INPUT, "token %zu has id %d; the model knows 0 to %d", i, ids[i], vocab - 1);
@@ -258,20 +265,29 @@ sluice_status session_end_turn(struct session *s, struct sluice_error *err) {
   return SLUICE_OK;
 }
 
-/* ---- questions ---------------------------------------------------------------------------------------------------- */
+/* ---- questions ----------------------------------------------------------------------------------------------------
+ */
 
-void session_skip(struct session *s, uint64_t n) { s->position += n; }
+void session_skip(struct session *s, uint64_t n) {
+  s->position += n;
+}
 
-uint64_t session_position(const struct session *s) { return s->seen; }
+uint64_t session_position(const struct session *s) {
+  return s->seen;
+}
 
 size_t session_bytes(const struct session *s) {
   const struct policy_family *family = s->policy->family;
   return family->bytes ? family->bytes(s->policy, &s->store) : s->store.n_kept * kv_token_bytes(&s->store);
 }
 
-size_t session_peak_bytes(const struct session *s) { return s->peak_bytes; }
+size_t session_peak_bytes(const struct session *s) {
+  return s->peak_bytes;
+}
 
-size_t session_allocated(const struct session *s) { return kv_allocated_bytes(&s->store); }
+size_t session_allocated(const struct session *s) {
+  return kv_allocated_bytes(&s->store);
+}
 
 size_t session_trace(const struct session *s, uint64_t *positions, size_t cap) {
   const struct policy_family *family = s->policy->family;
@@ -280,5 +296,9 @@ size_t session_trace(const struct session *s, uint64_t *positions, size_t cap) {
   return s->store.n_kept;
 }
 
-const char *session_policy(const struct session *s) { return s->canonical; }
-const char *session_kernel(const struct session *s) { return forward_kernels(s->forward)->name; }
+const char *session_policy(const struct session *s) {
+  return s->canonical;
+}
+const char *session_kernel(const struct session *s) {
+  return forward_kernels(s->forward)->name;
+}

@@ -13,18 +13,19 @@ struct session {
   uint64_t seen;     /* tokens appended */
   uint64_t position; /* true position of the next token; seen, unless session_skip moved it */
   size_t peak_bytes;
-  float *hidden;      /* [forward_width] of the newest token that was computed */
-  bool hidden_fresh;  /* that token is the newest of the text */
-  float *last_logits; /* [vocab] of the newest token, for its successor's surprisal; NULL unless the policy wants that */
+  float *hidden;     /* [forward_width] of the newest token that was computed */
+  bool hidden_fresh; /* that token is the newest of the text */
+  float
+      *last_logits; /* [vocab] of the newest token, for its successor's surprisal; NULL unless the policy wants that */
   float last_lse;
-  int32_t last_id;    /* -1: no token yet */
-  float *rows;        /* [KV_CHUNK][vocab] scratch of the same policies */
+  int32_t last_id; /* -1: no token yet */
+  float *rows;     /* [KV_CHUNK][vocab] scratch of the same policies */
 };
 
 /* An empty session with the same model, policy, seed and kernel; the two share threads and working memory. */
 sluice_status session_twin(const struct session *s, struct session **out, struct sluice_error *err);
-/* Gives the next token a true position that is n higher than it would be, as if n tokens had come and gone. For tests of far
- * positions and for the benchmark; only meaningful when no kept token is attended across the gap. */
+/* Gives the next token a true position that is n higher than it would be, as if n tokens had come and gone. For tests
+ * of far positions and for the benchmark; only meaningful when no kept token is attended across the gap. */
 void session_skip(struct session *s, uint64_t n);
 /* Memory that the session holds for its cache, index arrays and staging included. */
 size_t session_allocated(const struct session *s);

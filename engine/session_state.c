@@ -1,5 +1,5 @@
-/* session_snapshot and session_restore. The bytes hold: a head, the policy's canonical string, the store, the policy's own
- * state, the last logits where the policy measures surprisal, and a checksum of all of it. */
+/* session_snapshot and session_restore. The bytes hold: a head, the policy's canonical string, the store, the policy's
+ * own state, the last logits where the policy measures surprisal, and a checksum of all of it. */
 #include "engine/session.h"
 
 #include <stdlib.h>
@@ -31,7 +31,8 @@ static sluice_status write_state(const struct session *s, struct buffer *out, st
   if (!st) st = kv_write(&s->store, out, err);
   if (!st && family->snapshot) st = family->snapshot(s->policy, &s->store, out, err);
   if (!st) st = buffer_append(out, s->hidden, h.width * sizeof *s->hidden, err);
-  if (!st && s->last_logits && s->last_id >= 0) st = buffer_append(out, s->last_logits, h.vocab * sizeof *s->last_logits, err);
+  if (!st && s->last_logits && s->last_id >= 0)
+    st = buffer_append(out, s->last_logits, h.vocab * sizeof *s->last_logits, err);
   if (st) return st;
   const uint64_t sum = hash64(out->ptr, out->len);
   return buffer_append(out, &sum, sizeof sum, err);
@@ -52,12 +53,13 @@ sluice_status session_snapshot(const struct session *s, unsigned char **bytes, s
 static sluice_status read_head(const struct session *s, struct slice *from, struct head *h, struct sluice_error *err) {
   sluice_status st = policy_take(from, h, sizeof *h, err);
   if (st) return st;
-  if (memcmp(h->magic, MAGIC, sizeof MAGIC) != 0) return sluice_fail(err, SLUICE_INPUT, "snapshot: these bytes are none");
+  if (memcmp(h->magic, MAGIC, sizeof MAGIC) != 0)
+    return sluice_fail(err, SLUICE_INPUT, "snapshot: these bytes are none");
   const size_t len = strlen(s->canonical);
   if (from->len < h->policy_len || h->policy_len != len || memcmp(from->ptr, s->canonical, len) != 0)
     return sluice_fail(err, SLUICE_INPUT, "snapshot: made under another cache policy than %s", s->canonical);
-  if (h->vocab != (uint32_t)forward_model(s->forward)->config.vocab || h->last_id < -1 || h->last_id >= (int64_t)h->vocab ||
-      h->width != forward_width(s->forward))
+  if (h->vocab != (uint32_t)forward_model(s->forward)->config.vocab || h->last_id < -1 ||
+      h->last_id >= (int64_t)h->vocab || h->width != forward_width(s->forward))
     return sluice_fail(err, SLUICE_INPUT, "snapshot: made by another model (vocabulary of %u)", h->vocab);
   from->ptr += len;
   from->len -= len;
@@ -83,7 +85,8 @@ static sluice_status read_state(struct session *s, struct slice from, struct slu
   s->peak_bytes = (size_t)h.peak_bytes;
   s->last_id = h.last_id;
   s->last_lse = h.last_lse;
-  s->hidden_fresh = h.hidden_fresh != 0 || (!family->run && h.seen > 0); /* only a policy that runs text itself leaves it stale */
+  s->hidden_fresh =
+      h.hidden_fresh != 0 || (!family->run && h.seen > 0); /* only a policy that runs text itself leaves it stale */
   return SLUICE_OK;
 }
 
@@ -92,7 +95,8 @@ sluice_status session_restore(struct session *s, const unsigned char *bytes, siz
   uint64_t sum;
   if (len < sizeof sum) return sluice_fail(err, SLUICE_INPUT, "snapshot: cut short: %zu bytes", len);
   memcpy(&sum, bytes + len - sizeof sum, sizeof sum);
-  if (hash64(bytes, len - sizeof sum) != sum) return sluice_fail(err, SLUICE_INPUT, "snapshot: damaged: wrong checksum");
+  if (hash64(bytes, len - sizeof sum) != sum)
+    return sluice_fail(err, SLUICE_INPUT, "snapshot: damaged: wrong checksum");
   struct session *fresh;
   sluice_status st = session_twin(s, &fresh, err);
   if (st) return st;

@@ -1,5 +1,5 @@
-/* One small random network twice: as the engine's struct model, and as the reference's. Every value is a small multiple of
- * 1/256, so that F32, F16 and BF16 hold it exactly and the two networks are the same to the last bit. */
+/* One small random network twice: as the engine's struct model, and as the reference's. Every value is a small multiple
+ * of 1/256, so that F32, F16 and BF16 hold it exactly and the two networks are the same to the last bit. */
 #ifndef SLUICE_TESTS_RANDOM_MODEL_H
 #define SLUICE_TESTS_RANDOM_MODEL_H
 
@@ -35,10 +35,12 @@ static inline void random_value(struct rng *r, enum dtype dtype, double *value, 
   }
 }
 
-static inline double *random_matrix(struct random_model *m, struct rng *r, enum dtype dtype, int rows, int cols, struct weight *w) {
+static inline double *random_matrix(struct random_model *m, struct rng *r, enum dtype dtype, int rows, int cols,
+                                    struct weight *w) {
   const size_t n = (size_t)rows * (size_t)cols, size = dtype == DTYPE_F32 ? 4 : 2;
   double *values = arena_alloc(&m->memory, n * sizeof *values);
-  char *stored = (char *)arena_alloc(&m->memory, n * size + 16) + (dtype == DTYPE_F32 ? 4 : 2); /* aligned to the element only */
+  char *stored =
+      (char *)arena_alloc(&m->memory, n * size + 16) + (dtype == DTYPE_F32 ? 4 : 2); /* aligned to the element only */
   for (size_t i = 0; i < n; i++) random_value(r, dtype, &values[i], stored + i * size);
   *w = (struct weight){.data = stored, .dtype = dtype, .rows = rows, .cols = cols};
   return values;
@@ -74,11 +76,28 @@ static inline void random_model_make(struct random_model *m, const struct random
   struct rng r;
   rng_seed(&r, seed);
   memset(m, 0, sizeof *m);
-  m->model.config = (struct model_config){.n_layers = s->n_layers, .d_model = s->d, .n_heads = s->heads, .n_kv_heads = s->kv_heads,
-                                          .head_dim = s->head_dim, .d_ff = s->ff, .vocab = s->vocab, .max_context = 1024,
-                                          .norm_eps = 1e-5f, .rope_theta = 10000, .tied = s->tied, .bos = -1, .eos = -1};
-  m->ref = (struct ref_model){.n_layers = s->n_layers, .d = s->d, .heads = s->heads, .kv_heads = s->kv_heads,
-                              .head_dim = s->head_dim, .ff = s->ff, .vocab = s->vocab, .eps = (double)1e-5f, .theta = 10000};
+  m->model.config = (struct model_config){.n_layers = s->n_layers,
+                                          .d_model = s->d,
+                                          .n_heads = s->heads,
+                                          .n_kv_heads = s->kv_heads,
+                                          .head_dim = s->head_dim,
+                                          .d_ff = s->ff,
+                                          .vocab = s->vocab,
+                                          .max_context = 1024,
+                                          .norm_eps = 1e-5f,
+                                          .rope_theta = 10000,
+                                          .tied = s->tied,
+                                          .bos = -1,
+                                          .eos = -1};
+  m->ref = (struct ref_model){.n_layers = s->n_layers,
+                              .d = s->d,
+                              .heads = s->heads,
+                              .kv_heads = s->kv_heads,
+                              .head_dim = s->head_dim,
+                              .ff = s->ff,
+                              .vocab = s->vocab,
+                              .eps = (double)1e-5f,
+                              .theta = 10000};
   m->model.layers = arena_alloc(&m->memory, sizeof *m->model.layers * (size_t)s->n_layers);
   m->ref.embedding = random_matrix(m, &r, s->dtype, s->vocab, s->d, &m->model.embedding);
   m->model.lm_head = m->model.embedding;
@@ -87,6 +106,8 @@ static inline void random_model_make(struct random_model *m, const struct random
   for (int l = 0; l < s->n_layers; l++) random_layer(m, &r, s, l);
 }
 
-static inline void random_model_free(struct random_model *m) { arena_free(&m->memory); }
+static inline void random_model_free(struct random_model *m) {
+  arena_free(&m->memory);
+}
 
 #endif

@@ -1,6 +1,7 @@
-/* A Llama forward pass in float64, and the cache policies, as plain loops over lists of kept tokens: slow and obvious. The
- * engine is tested against it, so it includes nothing of the engine. Sources: RMSNorm (Zhang 2019), SwiGLU (Shazeer
- * 2020), RoPE half-split (Su 2021, as in Hugging Face), GQA (Ainslie 2023), StreamingLLM (Xiao 2023), SirLLM (Yao 2024). */
+/* A Llama forward pass in float64, and the cache policies, as plain loops over lists of kept tokens: slow and obvious.
+ * The engine is tested against it, so it includes nothing of the engine. Sources: RMSNorm (Zhang 2019), SwiGLU (Shazeer
+ * 2020), RoPE half-split (Su 2021, as in Hugging Face), GQA (Ainslie 2023), StreamingLLM (Xiao 2023), SirLLM (Yao
+ * 2024). */
 #ifndef SLUICE_TESTS_REFERENCE_LLAMA_H
 #define SLUICE_TESTS_REFERENCE_LLAMA_H
 
@@ -29,8 +30,8 @@ struct ref_model {
 struct ref_token {
   int64_t position; /* in the text */
   double k[REF_LAYERS][REF_KV], v[REF_LAYERS][REF_KV];
-  double weight;    /* SirLLM */
-  int turn;         /* SirLLM: number of its dialogue round */
+  double weight; /* SirLLM */
+  int turn;      /* SirLLM: number of its dialogue round */
 };
 
 enum ref_rule { REF_FULL, REF_WINDOW, REF_STREAMING, REF_SIRLLM, REF_RANDOM, REF_INTERVAL };
@@ -46,7 +47,7 @@ struct ref_policy {
   int segment;            /* tokens of the running segment: the last ones of kept */
   int turn;
   int last_id;
-  double *last_logits;    /* [vocab] */
+  double *last_logits; /* [vocab] */
   struct rng rng;
   int sweep;
 };
@@ -77,8 +78,8 @@ static inline void ref_norm(const struct ref_model *m, const double *x, const do
 }
 
 /* mixed = softmax(q K^T / sqrt(head_dim)) V over kept[0..n); the newest is the one that asks. */
-static inline void ref_attend(const struct ref_model *m, const struct ref_token *kept, int n, int layer, bool cache_positions,
-                       const double *q_in, double *mixed) {
+static inline void ref_attend(const struct ref_model *m, const struct ref_token *kept, int n, int layer,
+                              bool cache_positions, const double *q_in, double *mixed) {
   double q[512], k[REF_KV], score[REF_KEPT];
   const int group = m->heads / m->kv_heads, hd = m->head_dim;
   memcpy(q, q_in, sizeof(double) * (size_t)(m->heads * hd));
@@ -102,7 +103,8 @@ static inline void ref_attend(const struct ref_model *m, const struct ref_token 
 }
 
 /* Runs one token, the last of kept[0..n): fills its keys and values, gives its logits. */
-static inline void ref_forward(const struct ref_model *m, struct ref_token *kept, int n, bool cache_positions, int id, double *logits) {
+static inline void ref_forward(const struct ref_model *m, struct ref_token *kept, int n, bool cache_positions, int id,
+                               double *logits) {
   double x[256], h[256], q[512], mixed[512], out[1024], gate[1024], up[1024];
   struct ref_token *self = &kept[n - 1];
   memcpy(x, m->embedding + (size_t)id * (size_t)m->d, sizeof(double) * (size_t)m->d);
@@ -140,7 +142,8 @@ static inline void ref_drop(struct ref_policy *p, int index) {
   p->n--;
 }
 
-/* SirLLM's published rule over the first `past` kept tokens, for `coming` tokens; save[i] tells who stays. Ties: the newer. */
+/* SirLLM's published rule over the first `past` kept tokens, for `coming` tokens; save[i] tells who stays. Ties: the
+ * newer. */
 static inline void ref_sirllm_rule(const struct ref_policy *p, int past, int coming, bool *save) {
   const int cache = p->sinks + p->recent + p->entropy, keep = cache - coming;
   int top = p->entropy - coming, saved = 0;
@@ -177,15 +180,22 @@ static inline void ref_make_room(struct ref_policy *p) {
   if (p->rule != REF_FULL && p->n == p->budget) {
     bool save[REF_KEPT];
     switch (p->rule) {
-    case REF_FULL: break;
-    case REF_WINDOW: ref_drop(p, 0); break;
-    case REF_STREAMING: ref_drop(p, p->sinks); break;
+    case REF_FULL:
+      break;
+    case REF_WINDOW:
+      ref_drop(p, 0);
+      break;
+    case REF_STREAMING:
+      ref_drop(p, p->sinks);
+      break;
     case REF_SIRLLM:
       ref_sirllm_rule(p, past, p->segment + 1, save);
       for (int i = past - 1; i >= 0; i--)
         if (!save[i]) ref_drop(p, i);
       break;
-    case REF_RANDOM: ref_drop(p, p->sinks + (int)rng_below(&p->rng, (uint32_t)(past - p->sinks))); break;
+    case REF_RANDOM:
+      ref_drop(p, p->sinks + (int)rng_below(&p->rng, (uint32_t)(past - p->sinks)));
+      break;
     case REF_INTERVAL: { /* keep one, drop the next, start over behind the newest of the past */
       int victim = p->sinks + p->sweep + 1;
       if (victim >= past) victim = past > p->sinks + 1 ? p->sinks + 1 : p->sinks;

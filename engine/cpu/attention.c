@@ -14,8 +14,8 @@ struct attend_job {
   } tiles[KV_CHUNK];
 };
 
-/* The rotation of every slot kept in an epoch, laid out like key blocks. Slots that are not kept keep what stood there: they are
- * not seen. */
+/* The rotation of every slot kept in an epoch, laid out like key blocks. Slots that are not kept keep what stood there:
+ * they are not seen. */
 static void lay_out_angles(const struct forward *f, struct lane_space *l, const struct forward_plan *plan, int epoch) {
   if (l->epoch == epoch) return;
   l->epoch = epoch;
@@ -50,8 +50,8 @@ static void merge_parts(const struct lane_space *l, int n_parts, int n_queries, 
 }
 
 /* One part: the queries of a tile over one segment of one key-value head. */
-static void attend_segment(const struct attend_job *job, struct lane_space *l, const struct tile *tile, int head, int part,
-                           int n_queries, float *const *out) {
+static void attend_segment(const struct attend_job *job, struct lane_space *l, const struct tile *tile, int head,
+                           int part, int n_queries, float *const *out) {
   const struct forward *f = job->f;
   const struct kv_store *s = job->s;
   const int head_dim = s->head_dim;
@@ -92,7 +92,8 @@ static void attend_segment(const struct attend_job *job, struct lane_space *l, c
 
 static void attend_tile(const struct attend_job *job, struct lane_space *l, const struct tile *tile, int head) {
   const struct forward *f = job->f;
-  const int head_dim = job->s->head_dim, n_queries = (tile->end - tile->begin) * f->group, n_parts = job->plan->n_segments;
+  const int head_dim = job->s->head_dim, n_queries = (tile->end - tile->begin) * f->group,
+            n_parts = job->plan->n_segments;
   for (int part = 0; part < n_parts; part++) {
     float **out = l->out;
     for (int t = tile->begin, j = 0; t < tile->end; t++)

@@ -7,10 +7,11 @@
 #include "engine/cpu/rope.h"
 #include "engine/cpu/workspace.h"
 
-/* ---- dealing work to lanes ---------------------------------------------------------------------------------------- */
+/* ---- dealing work to lanes ----------------------------------------------------------------------------------------
+ */
 
-enum { ROWS_STEP = 16 };                /* lanes get whole steps of rows */
-static const double SPREAD_FROM = 4e5;  /* multiplications below which one lane is faster than waking others */
+enum { ROWS_STEP = 16 };               /* lanes get whole steps of rows */
+static const double SPREAD_FROM = 4e5; /* multiplications below which one lane is faster than waking others */
 
 struct spread_job {
   void (*fn)(void *ctx, int lane, int lanes);
@@ -61,7 +62,8 @@ static void product_lane(void *ctx, int lane, int lanes) {
               p->y + (size_t)job->from * p->ldy, p->ldy, job->add);
   }
   for (int t = job->from; job->swiglu_width && t < job->n; t++) /* begin and end are the same for gate and up */
-    k->swiglu(job->p[0].y + (size_t)t * job->p[0].ldy + begin, job->p[1].y + (size_t)t * job->p[1].ldy + begin, end - begin);
+    k->swiglu(job->p[0].y + (size_t)t * job->p[0].ldy + begin, job->p[1].y + (size_t)t * job->p[1].ldy + begin,
+              end - begin);
 }
 
 static void run_products(struct product_job *job) {
@@ -70,12 +72,14 @@ static void run_products(struct product_job *job) {
   forward_spread(job->f, work * (job->n - job->from), product_lane, job);
 }
 
-/* ---- one layer ---------------------------------------------------------------------------------------------------- */
+/* ---- one layer ----------------------------------------------------------------------------------------------------
+ */
 
 static void normalise(struct forward *f, const float *gain, int from, int n) {
   const struct model_config *c = &f->model->config;
   for (int t = from; t < n; t++)
-    f->kernels->rms_norm(f->x + (size_t)t * f->d_width, gain, c->norm_eps, c->d_model, f->normed + (size_t)t * f->d_width);
+    f->kernels->rms_norm(f->x + (size_t)t * f->d_width, gain, c->norm_eps, c->d_model,
+                         f->normed + (size_t)t * f->d_width);
 }
 
 /* Keys go transposed into their block, rotated when they keep their true position. */
@@ -85,7 +89,8 @@ static void store_keys_values(struct forward *f, struct kv_store *s, const struc
   for (int t = 0; t < plan->n; t++) {
     const size_t block = plan->slot[t] / SLOT_BLOCK * s->block_floats, lane = plan->slot[t] % SLOT_BLOCK;
     for (int h = 0; h < s->n_kv_heads; h++) {
-      const float *k = f->k + (size_t)t * f->kv_width + h * head_dim, *v = f->v + (size_t)t * f->kv_width + h * head_dim;
+      const float *k = f->k + (size_t)t * f->kv_width + h * head_dim,
+                  *v = f->v + (size_t)t * f->kv_width + h * head_dim;
       if (plan->form == KEYS_AT_TRUE_POSITION) {
         f->kernels->rotate(k, f->k_cosine + t * f->half, f->k_sine + t * f->half, f->half, turned);
         k = turned;
@@ -127,7 +132,8 @@ static void run_layer(struct forward *f, struct kv_store *s, const struct forwar
   run_products(&down);
 }
 
-/* ---- one chunk ---------------------------------------------------------------------------------------------------- */
+/* ---- one chunk ----------------------------------------------------------------------------------------------------
+ */
 
 static void prepare_angles(struct forward *f, const struct forward_plan *plan) {
   const float scale = 1.0f / sqrtf((float)(2 * f->half));
@@ -136,7 +142,8 @@ static void prepare_angles(struct forward *f, const struct forward_plan *plan) {
       rope_angles(f->frequency, f->half, plan->position[t], 1, f->k_cosine + t * f->half, f->k_sine + t * f->half);
     for (int part = 0; part < plan->n_segments; part++) {
       const int at = (part * KV_CHUNK + t) * f->half;
-      rope_angles(f->frequency, f->half, plan->segments[t][part].query_position, scale, f->q_cosine + at, f->q_sine + at);
+      rope_angles(f->frequency, f->half, plan->segments[t][part].query_position, scale, f->q_cosine + at,
+                  f->q_sine + at);
     }
   }
   for (int l = 0; l < f->lanes; l++) f->lane[l].epoch = -1;
@@ -161,9 +168,12 @@ void forward_run(struct forward *f, struct kv_store *s, const struct forward_pla
   if (n_rows) forward_logits(f, f->normed + (size_t)from * f->d_width, n_rows, logits);
 }
 
-/* ---- working memory ----------------------------------------------------------------------------------------------- */
+/* ---- working memory -----------------------------------------------------------------------------------------------
+ */
 
-static float *rows_of(size_t width) { return sluice_alloc_aligned(KV_CHUNK * width * sizeof(float)); }
+static float *rows_of(size_t width) {
+  return sluice_alloc_aligned(KV_CHUNK * width * sizeof(float));
+}
 
 static bool alloc_rows(struct forward *f) {
   const size_t angles = (size_t)f->half * KV_CHUNK * sizeof(float);
@@ -229,8 +239,8 @@ struct forward *forward_share(struct forward *f) {
 
 void forward_close(struct forward *f) {
   if (!f || --f->shares > 0) return;
-  float *rows[] = {f->x,    f->normed, f->q,        f->mixed,  f->q_rotated, f->k,      f->v,          f->gate,
-                   f->up,   f->q_cosine, f->q_sine, f->k_cosine, f->k_sine,  f->row_cosine, f->row_sine};
+  float *rows[] = {f->x,  f->normed,   f->q,      f->mixed,    f->q_rotated, f->k,          f->v,       f->gate,
+                   f->up, f->q_cosine, f->q_sine, f->k_cosine, f->k_sine,    f->row_cosine, f->row_sine};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) free(rows[i]);
   for (int i = 0; f->lane && i < f->lanes; i++) {
     struct lane_space *l = &f->lane[i];
@@ -244,9 +254,15 @@ void forward_close(struct forward *f) {
   free(f);
 }
 
-const struct kernels *forward_kernels(const struct forward *f) { return f->kernels; }
-const struct model *forward_model(const struct forward *f) { return f->model; }
-size_t forward_width(const struct forward *f) { return f->d_width; }
+const struct kernels *forward_kernels(const struct forward *f) {
+  return f->kernels;
+}
+const struct model *forward_model(const struct forward *f) {
+  return f->model;
+}
+size_t forward_width(const struct forward *f) {
+  return f->d_width;
+}
 
 static bool replace(float **p, size_t floats) {
   free(*p);

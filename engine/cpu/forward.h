@@ -1,4 +1,5 @@
-/* One chunk of tokens through the network (Llama: RMSNorm, grouped-query attention with RoPE, SwiGLU). Private to engine/. */
+/* One chunk of tokens through the network (Llama: RMSNorm, grouped-query attention with RoPE, SwiGLU). Private to
+ * engine/. */
 #ifndef SLUICE_ENGINE_FORWARD_H
 #define SLUICE_ENGINE_FORWARD_H
 
@@ -26,8 +27,8 @@ struct forward_plan {
   uint64_t position[KV_CHUNK]; /* at which a key at its true position is rotated */
   struct kv_segment segments[KV_CHUNK][SEGMENTS_MAX];
   /* KEYS_AT_CACHE_POSITION: tokens between two evictions form an epoch, in which no kept token changes its index. */
-  int epoch[KV_CHUNK];             /* of each token */
-  const uint32_t *kept[KV_CHUNK];  /* of each epoch: slots in order, as its last token sees them */
+  int epoch[KV_CHUNK];            /* of each token */
+  const uint32_t *kept[KV_CHUNK]; /* of each epoch: slots in order, as its last token sees them */
   uint32_t n_kept[KV_CHUNK];
 };
 
@@ -43,8 +44,8 @@ const struct model *forward_model(const struct forward *f);
 sluice_status forward_reserve(struct forward *f, uint32_t slots, enum key_form form, struct sluice_error *err);
 /* Floats of a hidden state: d_model, padded with zeros. */
 size_t forward_width(const struct forward *f);
-/* Runs ids[plan->n], writes their keys and values into the store, the logits of the last n_rows tokens, logits[n_rows][vocab], and
- * the normalised last hidden state of the newest token, hidden[forward_width]. */
+/* Runs ids[plan->n], writes their keys and values into the store, the logits of the last n_rows tokens,
+ * logits[n_rows][vocab], and the normalised last hidden state of the newest token, hidden[forward_width]. */
 void forward_run(struct forward *f, struct kv_store *s, const struct forward_plan *plan, const int32_t *ids, int n_rows,
                  float *logits, float *hidden);
 /* The logits that belong to such a hidden state. */

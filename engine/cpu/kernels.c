@@ -16,7 +16,8 @@ static void list_candidates(struct candidate out[3]) {
 #if defined(__x86_64__)
   out[0].table = &kernels_avx512;
   out[0].runs = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                __builtin_cpu_supports("fma");
   out[1].table = &kernels_avx2;
   out[1].runs = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 #endif
@@ -28,8 +29,9 @@ sluice_status kernels_find(const char *name, const struct kernels **out, struct 
   for (int i = 0; i < 3; i++) {
     if (name ? strcmp(name, all[i].name) != 0 : !all[i].runs) continue;
     if (!all[i].runs)
-      return sluice_fail(err, SLUICE_UNSUPPORTED, "kernel \"%s\": this processor or build lacks it; leave it out to get \"%s\"",
-                         name, all[1].runs ? "avx2" : "portable");
+      return sluice_fail(err, SLUICE_UNSUPPORTED,
+                         "kernel \"%s\": this processor or build lacks it; leave it out to get \"%s\"", name,
+                         all[1].runs ? "avx2" : "portable");
     *out = all[i].table;
     return SLUICE_OK;
   }

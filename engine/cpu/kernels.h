@@ -1,23 +1,26 @@
 /* The arithmetic of one forward pass, as a table of functions for each instruction set. Private to engine/.
  *
- * Every element of a result is summed in an order that depends on the kernel alone: not on how many tokens or queries are
- * worked on together, nor on how rows are dealt to threads. So a text gives the same bits however it is cut into chunks. */
+ * Every element of a result is summed in an order that depends on the kernel alone: not on how many tokens or queries
+ * are worked on together, nor on how rows are dealt to threads. So a text gives the same bits however it is cut into
+ * chunks. */
 #ifndef SLUICE_ENGINE_KERNELS_H
 #define SLUICE_ENGINE_KERNELS_H
 
 #include "engine/model/model.h"
 
 enum {
-  KERNEL_PAD = 16,   /* activations' rows hold a multiple of this many floats; what pads them stays finite */
-  SLOT_BLOCK = 16    /* keys of this many tokens lie together, dimension by dimension */
+  KERNEL_PAD = 16, /* activations' rows hold a multiple of this many floats; what pads them stays finite */
+  SLOT_BLOCK = 16  /* keys of this many tokens lie together, dimension by dimension */
 };
 
-static inline size_t kernel_padded(size_t n) { return (n + KERNEL_PAD - 1) / KERNEL_PAD * KERNEL_PAD; }
+static inline size_t kernel_padded(size_t n) {
+  return (n + KERNEL_PAD - 1) / KERNEL_PAD * KERNEL_PAD;
+}
 
 /* Softmax attention of some queries over one segment of kept tokens, one layer, one key-value head. */
 struct attention {
-  const float *k; /* block 0: [head_dim][SLOT_BLOCK] */
-  const float *v; /* block 0: [SLOT_BLOCK][v_width] */
+  const float *k;        /* block 0: [head_dim][SLOT_BLOCK] */
+  const float *v;        /* block 0: [SLOT_BLOCK][v_width] */
   size_t k_step, v_step; /* floats from one block to the next */
   size_t v_width;        /* head_dim padded to KERNEL_PAD */
   int head_dim, first_block, end_block;
@@ -26,15 +29,16 @@ struct attention {
   const float *const *q; /* [n_queries] -> [head_dim], already divided by sqrt(head_dim) */
   const int32_t *time;   /* [n_queries] */
   int n_queries;
-  float *scores;      /* scratch: ATTENTION_TILE * (end_block - first_block) * SLOT_BLOCK */
-  float *const *out;  /* [n_queries] -> [head_dim]: softmax-weighted mean of the values seen; zeros when none is */
-  float *lse;         /* [n_queries]: log of the sum of exp(score); -INFINITY when nothing is seen */
+  float *scores;     /* scratch: ATTENTION_TILE * (end_block - first_block) * SLOT_BLOCK */
+  float *const *out; /* [n_queries] -> [head_dim]: softmax-weighted mean of the values seen; zeros when none is */
+  float *lse;        /* [n_queries]: log of the sum of exp(score); -INFINITY when nothing is seen */
 };
 enum { ATTENTION_TILE = 8 };
 
 struct kernels {
   const char *name;
-  /* y[t][row] (+)= sum over c of w[row][c] * x[t][c], rows [row_begin, row_end). x[t] is padded; ldx and ldy in floats. */
+  /* y[t][row] (+)= sum over c of w[row][c] * x[t][c], rows [row_begin, row_end). x[t] is padded; ldx and ldy in floats.
+   */
   void (*matmul)(const struct weight *w, int row_begin, int row_end, const float *x, size_t ldx, int n_tokens, float *y,
                  size_t ldy, bool add);
   /* out = x / rms(x) * gain; x is padded with zeros. */
@@ -42,7 +46,8 @@ struct kernels {
   void (*swiglu)(float *gate, const float *up, int n); /* gate = silu(gate) * up; reads and writes padded rows */
   /* Half-split rotation of x[2*half] by angles whose cosines and sines are given. */
   void (*rotate)(const float *x, const float *cosine, const float *sine, int half, float *out);
-  /* The same for whole key blocks: cosine and sine are [block][half][SLOT_BLOCK], out is [block][2*half][SLOT_BLOCK]. */
+  /* The same for whole key blocks: cosine and sine are [block][half][SLOT_BLOCK], out is [block][2*half][SLOT_BLOCK].
+   */
   void (*rotate_blocks)(const float *k, size_t k_step, const float *cosine, const float *sine, int half, int n_blocks,
                         float *out);
   void (*attend)(const struct attention *a);
@@ -54,7 +59,8 @@ extern const struct kernels kernels_portable;
 extern const struct kernels kernels_avx2, kernels_avx512;
 #endif
 
-/* name: NULL for the best that this CPU runs. SLUICE_USAGE for an unknown word, SLUICE_UNSUPPORTED for one this CPU lacks. */
+/* name: NULL for the best that this CPU runs. SLUICE_USAGE for an unknown word, SLUICE_UNSUPPORTED for one this CPU
+ * lacks. */
 sluice_status kernels_find(const char *name, const struct kernels **out, struct sluice_error *err);
 
 #endif

@@ -1,6 +1,6 @@
-/* One float vector of the instruction set that this file is compiled for: 16 lanes under AVX-512, 8 under AVX2, 4 elsewhere.
- * Kernels are written once over it (kernels.inc). The order of every sum is a property of the lane count alone, so that
- * a result depends on the kernel's name and on nothing else. */
+/* One float vector of the instruction set that this file is compiled for: 16 lanes under AVX-512, 8 under AVX2, 4
+ * elsewhere. Kernels are written once over it (kernels.inc). The order of every sum is a property of the lane count
+ * alone, so that a result depends on the kernel's name and on nothing else. */
 #ifndef SLUICE_ENGINE_CPU_VECTOR_H
 #define SLUICE_ENGINE_CPU_VECTOR_H
 
@@ -39,7 +39,9 @@ VF_INLINE vi vi_load(const int32_t *p) {
   return v;
 }
 
-VF_INLINE void vf_store(float *p, vf v) { memcpy(p, &v, sizeof v); }
+VF_INLINE void vf_store(float *p, vf v) {
+  memcpy(p, &v, sizeof v);
+}
 
 VF_INLINE vf vf_set1(float x) {
 #if VF_LANES == 16
@@ -68,7 +70,9 @@ VF_INLINE vf vf_fma(vf a, vf b, vf c) {
 }
 
 /* Lanes of a where mask is all ones, of b where it is zero. */
-VF_INLINE vf vf_select(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
+VF_INLINE vf vf_select(vi mask, vf a, vf b) {
+  return (vf)(((vi)a & mask) | ((vi)b & ~mask));
+}
 
 VF_INLINE vf vf_max(vf a, vf b) {
 #if VF_LANES == 16
@@ -88,7 +92,8 @@ VF_INLINE float vf_largest(vf v) {
   return m;
 }
 
-/* Four sums at once: out[j] is the sum of the lanes of the j-th vector, halves first: i + (i + lanes/2), and so on down. */
+/* Four sums at once: out[j] is the sum of the lanes of the j-th vector, halves first: i + (i + lanes/2), and so on
+ * down. */
 VF_INLINE void vf_sum4(vf a, vf b, vf c, vf d, float out[4]) {
 #if VF_LANES == 16
 #define VF_SHUFFLE __builtin_shufflevector
@@ -103,9 +108,12 @@ VF_INLINE void vf_sum4(vf a, vf b, vf c, vf d, float out[4]) {
   out[0] = s[0], out[1] = s[4], out[2] = s[8], out[3] = s[12];
 #undef VF_SHUFFLE
 #elif VF_LANES == 8
-  const vf ab = __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
-  const vf cd = __builtin_shufflevector(c, d, 0, 1, 2, 3, 8, 9, 10, 11) + __builtin_shufflevector(c, d, 4, 5, 6, 7, 12, 13, 14, 15);
-  const vf q = __builtin_shufflevector(ab, cd, 0, 1, 8, 9, 4, 5, 12, 13) + __builtin_shufflevector(ab, cd, 2, 3, 10, 11, 6, 7, 14, 15);
+  const vf ab = __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11) +
+                __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
+  const vf cd = __builtin_shufflevector(c, d, 0, 1, 2, 3, 8, 9, 10, 11) +
+                __builtin_shufflevector(c, d, 4, 5, 6, 7, 12, 13, 14, 15);
+  const vf q = __builtin_shufflevector(ab, cd, 0, 1, 8, 9, 4, 5, 12, 13) +
+               __builtin_shufflevector(ab, cd, 2, 3, 10, 11, 6, 7, 14, 15);
   const vf s = q + __builtin_shufflevector(q, q, 1, 0, 3, 2, 5, 4, 7, 6);
   out[0] = s[0], out[1] = s[4], out[2] = s[2], out[3] = s[6];
 #else
@@ -154,11 +162,13 @@ VF_INLINE vf vf_load_tail(const void *p, const enum dtype dtype, int n) {
   return vf_load_as(full, dtype);
 }
 
-/* e^x to 1 unit in the last place or two; x <= -87.3 (and -infinity) gives 0. Cody-Waite reduction, degree-6 polynomial. */
+/* e^x to 1 unit in the last place or two; x <= -87.3 (and -infinity) gives 0. Cody-Waite reduction, degree-6
+ * polynomial. */
 VF_INLINE vf vf_exp(vf x) {
   const vi tiny = x < vf_set1(-87.3f);
   x = vf_select(x > vf_set1(88.3f), vf_set1(88.3f), vf_select(tiny, vf_set1(0), x));
-  const vf shifted = vf_fma(x, vf_set1(1.44269504f), vf_set1(12582912.0f)); /* 1.5 * 2^23: rounds to the nearest integer */
+  const vf shifted =
+      vf_fma(x, vf_set1(1.44269504f), vf_set1(12582912.0f)); /* 1.5 * 2^23: rounds to the nearest integer */
   const vf n = shifted - vf_set1(12582912.0f);
   vf r = vf_fma(n, vf_set1(-0.693359375f), x);
   r = vf_fma(n, vf_set1(2.12194440e-4f), r);

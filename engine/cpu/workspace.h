@@ -6,15 +6,15 @@
 
 /* Scratch of one thread in attention. */
 struct lane_space {
-  float *scores;        /* [ATTENTION_TILE][slots] */
-  float *cosine, *sine; /* [blocks][half][SLOT_BLOCK]: rotation of each slot in the epoch at hand */
-  float *keys;          /* [blocks][head_dim][SLOT_BLOCK]: keys rotated by it */
-  int epoch;            /* whose cosines and sines lie here; -1: none */
+  float *scores;             /* [ATTENTION_TILE][slots] */
+  float *cosine, *sine;      /* [blocks][half][SLOT_BLOCK]: rotation of each slot in the epoch at hand */
+  float *keys;               /* [blocks][head_dim][SLOT_BLOCK]: keys rotated by it */
+  int epoch;                 /* whose cosines and sines lie here; -1: none */
   float *part[SEGMENTS_MAX]; /* [queries][head_dim] */
-  float *lse;           /* [SEGMENTS_MAX][queries] */
-  const float **q;      /* [queries] */
-  float **out, **part_out; /* [queries] */
-  int32_t *time;        /* [queries] */
+  float *lse;                /* [SEGMENTS_MAX][queries] */
+  const float **q;           /* [queries] */
+  float **out, **part_out;   /* [queries] */
+  int32_t *time;             /* [queries] */
 };
 
 struct forward {
@@ -23,20 +23,20 @@ struct forward {
   const struct kernels *kernels;
   struct team *team;
   int lanes;
-  int half;            /* head_dim / 2 */
-  int group;           /* query heads a key-value head */
-  double *frequency;   /* [half] */
+  int half;          /* head_dim / 2 */
+  int group;         /* query heads a key-value head */
+  double *frequency; /* [half] */
   /* Rows of KV_CHUNK tokens, each padded to KERNEL_PAD floats; the padding is zero and stays zero. */
   size_t d_width, q_width, kv_width, ff_width;
-  float *x, *normed;   /* [KV_CHUNK][d_width] */
-  float *q, *mixed;    /* [KV_CHUNK][q_width] */
-  float *q_rotated;    /* [SEGMENTS_MAX][KV_CHUNK][q_width] */
-  float *k, *v;        /* [KV_CHUNK][kv_width] */
-  float *gate, *up;    /* [KV_CHUNK][ff_width] */
-  float *q_cosine, *q_sine; /* [SEGMENTS_MAX][KV_CHUNK][half], over sqrt(head_dim) */
-  float *k_cosine, *k_sine; /* [KV_CHUNK][half] */
+  float *x, *normed;            /* [KV_CHUNK][d_width] */
+  float *q, *mixed;             /* [KV_CHUNK][q_width] */
+  float *q_rotated;             /* [SEGMENTS_MAX][KV_CHUNK][q_width] */
+  float *k, *v;                 /* [KV_CHUNK][kv_width] */
+  float *gate, *up;             /* [KV_CHUNK][ff_width] */
+  float *q_cosine, *q_sine;     /* [SEGMENTS_MAX][KV_CHUNK][half], over sqrt(head_dim) */
+  float *k_cosine, *k_sine;     /* [KV_CHUNK][half] */
   float *row_cosine, *row_sine; /* [slots][half]: every cache position */
-  uint32_t slots; /* what lanes and rows have room for */
+  uint32_t slots;               /* what lanes and rows have room for */
   bool keys_reserved;
   struct lane_space *lane; /* [lanes] */
 };

@@ -11,8 +11,16 @@ struct head { /* what must agree, and what is restored; no padding */
 };
 
 sluice_status kv_write(const struct kv_store *s, struct buffer *out, struct sluice_error *err) {
-  const struct head h = {(uint32_t)s->n_layers, (uint32_t)s->n_kv_heads, (uint32_t)s->head_dim, s->pinned,         s->limit,
-                         s->next_pinned,        s->next,                 s->n_kept,             s->released_first, s->n_released,
+  const struct head h = {(uint32_t)s->n_layers,
+                         (uint32_t)s->n_kv_heads,
+                         (uint32_t)s->head_dim,
+                         s->pinned,
+                         s->limit,
+                         s->next_pinned,
+                         s->next,
+                         s->n_kept,
+                         s->released_first,
+                         s->n_released,
                          s->tokens};
   const size_t blocks = (s->next + SLOT_BLOCK - 1) / SLOT_BLOCK, bytes = s->block_floats * sizeof(float);
   sluice_status st = buffer_append(out, &h, sizeof h, err);
@@ -37,8 +45,8 @@ static bool head_agrees(const struct kv_store *s, const struct head *h) {
          h->head_dim == (uint32_t)s->head_dim && h->pinned == s->pinned && h->limit == s->limit;
 }
 
-/* Every slot ever given out of the second region is kept or waits to be given out again, and fewer than KV_CHUNK wait between
- * chunks: this is what keeps a bounded store inside its bound. Pinned tokens never leave. */
+/* Every slot ever given out of the second region is kept or waits to be given out again, and fewer than KV_CHUNK wait
+ * between chunks: this is what keeps a bounded store inside its bound. Pinned tokens never leave. */
 static bool head_possible(const struct kv_store *s, const struct head *h) {
   if (h->next_pinned > s->pinned || h->next < s->pinned || h->next > s->limit || h->n_kept > h->tokens) return false;
   if (h->released_first >= KV_CHUNK || h->n_released >= KV_CHUNK || h->n_kept < h->next_pinned) return false;
@@ -80,7 +88,8 @@ sluice_status kv_read(struct kv_store *s, struct slice *from, struct sluice_erro
   if (!take(from, &h, sizeof h) || !take(from, s->released, KV_CHUNK * sizeof *s->released))
     return sluice_fail(err, SLUICE_INPUT, "snapshot: cut short");
   if (!head_agrees(s, &h)) return sluice_fail(err, SLUICE_INPUT, "snapshot: made by another model or policy");
-  if (!head_possible(s, &h)) return sluice_fail(err, SLUICE_INPUT, "snapshot: damaged: impossible counts of cached tokens");
+  if (!head_possible(s, &h))
+    return sluice_fail(err, SLUICE_INPUT, "snapshot: damaged: impossible counts of cached tokens");
   const size_t blocks = (h.next + SLOT_BLOCK - 1) / SLOT_BLOCK, bytes = s->block_floats * sizeof(float);
   if (h.tokens && from->len / bytes < blocks) return sluice_fail(err, SLUICE_INPUT, "snapshot: cut short");
   const uint32_t grow_by = h.next - s->next;

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint32_t whole_blocks(uint64_t slots) { return (uint32_t)((slots + SLOT_BLOCK - 1) / SLOT_BLOCK * SLOT_BLOCK); }
+static uint32_t whole_blocks(uint64_t slots) {
+  return (uint32_t)((slots + SLOT_BLOCK - 1) / SLOT_BLOCK * SLOT_BLOCK);
+}
 
 sluice_status kv_open(struct kv_store *s, const struct model_config *c, uint32_t kept_max, uint32_t pinned,
                       struct sluice_error *err) {
@@ -41,8 +43,8 @@ void kv_clear(struct kv_store *s) {
   if (s->dead) memset(s->dead, 0, sizeof *s->dead * s->capacity);
 }
 
-/* Room for `slots` slots: new arrays, old content, zeros behind it (attention multiplies unused values by zero, so they must
- * be finite). */
+/* Room for `slots` slots: new arrays, old content, zeros behind it (attention multiplies unused values by zero, so they
+ * must be finite). */
 static sluice_status resize(struct kv_store *s, uint32_t slots, struct sluice_error *err) {
   const size_t blocks = slots / SLOT_BLOCK, had = s->capacity / SLOT_BLOCK, bytes = s->block_floats * sizeof(float);
   if (blocks > SIZE_MAX / bytes / 2) return sluice_fail(err, SLUICE_NOMEM, "out of memory: %u cached tokens", slots);
@@ -95,12 +97,14 @@ sluice_status kv_copy(const struct kv_store *from, struct kv_store *to, struct s
   return SLUICE_OK;
 }
 
-/* ---- one chunk ---------------------------------------------------------------------------------------------------- */
+/* ---- one chunk ----------------------------------------------------------------------------------------------------
+ */
 
 sluice_status kv_begin_chunk(struct kv_store *s, uint32_t n, struct sluice_error *err) {
   uint64_t want = (uint64_t)s->next + n; /* released slots may serve, but there need not be any */
   if (want > KV_SLOTS_MAX && s->limit == KV_SLOTS_MAX)
-    return sluice_fail(err, SLUICE_LIMIT, "the cache holds %u tokens, its bound; choose a policy with a budget", s->n_kept);
+    return sluice_fail(err, SLUICE_LIMIT, "the cache holds %u tokens, its bound; choose a policy with a budget",
+                       s->n_kept);
   if (want > s->limit) want = s->limit;
   if (want > s->capacity) {
     uint64_t slots = s->capacity ? (uint64_t)s->capacity * 2 : 4 * SLOT_BLOCK;
@@ -154,7 +158,8 @@ void kv_settle(struct kv_store *s) {
   s->n_changed = 0;
 }
 
-/* ---- where things lie --------------------------------------------------------------------------------------------- */
+/* ---- where things lie ---------------------------------------------------------------------------------------------
+ */
 
 float *kv_keys(const struct kv_store *s, int layer, int head) {
   return s->memory + ((size_t)layer * (size_t)s->n_kv_heads + (size_t)head) * s->k_plane;
@@ -171,5 +176,6 @@ size_t kv_token_bytes(const struct kv_store *s) {
 
 size_t kv_allocated_bytes(const struct kv_store *s) {
   const size_t index = sizeof *s->position + sizeof *s->born + sizeof *s->dead + sizeof *s->kept;
-  return s->capacity / SLOT_BLOCK * s->block_floats * sizeof(float) + s->capacity * index + KV_CHUNK * sizeof *s->released;
+  return s->capacity / SLOT_BLOCK * s->block_floats * sizeof(float) + s->capacity * index +
+         KV_CHUNK * sizeof *s->released;
 }

@@ -1,20 +1,20 @@
 /* engine/kv: where the keys and values of kept tokens lie. Private to engine/.
  *
- * Tokens lie in slots, SLOT_BLOCK slots a block; a block holds all layers and heads of its slots, so that the store grows
- * without moving what it has. A slot of an evicted token is given out again only when no query of the same chunk can
- * still need it (KV_CHUNK - 1 tokens later), so the slot of a token, and with it the order of every sum in attention, depends
- * on the tokens alone and not on how they were cut into chunks.
+ * Tokens lie in slots, SLOT_BLOCK slots a block; a block holds all layers and heads of its slots, so that the store
+ * grows without moving what it has. A slot of an evicted token is given out again only when no query of the same chunk
+ * can still need it (KV_CHUNK - 1 tokens later), so the slot of a token, and with it the order of every sum in
+ * attention, depends on the tokens alone and not on how they were cut into chunks.
  *
- * A store has two regions of slots: the first `pinned` ones (sinks that are attended with a query position of their own)
- * and the others. Everything is private to one session; forks copy. */
+ * A store has two regions of slots: the first `pinned` ones (sinks that are attended with a query position of their
+ * own) and the others. Everything is private to one session; forks copy. */
 #ifndef SLUICE_ENGINE_KV_STORE_H
 #define SLUICE_ENGINE_KV_STORE_H
 
 #include "engine/cpu/kernels.h"
 
-enum { KV_CHUNK = 64 };              /* the most tokens that one forward pass takes */
-#define KV_SLOTS_MAX (1u << 24)      /* tokens held at once, whatever the policy */
-#define KV_ALWAYS INT32_MAX          /* dead[slot] of a token that stays */
+enum { KV_CHUNK = 64 };         /* the most tokens that one forward pass takes */
+#define KV_SLOTS_MAX (1u << 24) /* tokens held at once, whatever the policy */
+#define KV_ALWAYS INT32_MAX     /* dead[slot] of a token that stays */
 
 struct kv_released {
   uint32_t slot;
@@ -23,26 +23,26 @@ struct kv_released {
 
 struct kv_store {
   int n_layers, n_kv_heads, head_dim;
-  size_t v_width;      /* floats a value row: head_dim padded */
+  size_t v_width;          /* floats a value row: head_dim padded */
   size_t k_plane, v_plane; /* floats of one block's keys or values, one layer, one head */
-  size_t block_floats; /* a block's keys of all layers and heads, then its values */
+  size_t block_floats;     /* a block's keys of all layers and heads, then its values */
 
-  uint32_t pinned;     /* slots of the first region, a multiple of SLOT_BLOCK */
-  uint32_t limit;      /* slots at most, a multiple of SLOT_BLOCK; KV_SLOTS_MAX when the policy sets no bound */
-  uint32_t capacity;   /* slots allocated */
+  uint32_t pinned;            /* slots of the first region, a multiple of SLOT_BLOCK */
+  uint32_t limit;             /* slots at most, a multiple of SLOT_BLOCK; KV_SLOTS_MAX when the policy sets no bound */
+  uint32_t capacity;          /* slots allocated */
   uint32_t next_pinned, next; /* the first slots of the regions never given out */
 
-  float *memory;       /* [capacity / SLOT_BLOCK][block_floats] */
-  uint64_t *position;  /* [capacity] true position of the token in a slot */
+  float *memory;        /* [capacity / SLOT_BLOCK][block_floats] */
+  uint64_t *position;   /* [capacity] true position of the token in a slot */
   int32_t *born, *dead; /* [capacity] seen by token t of the running chunk when born <= t < dead */
-  uint32_t *kept;      /* [capacity] slots of kept tokens, ascending position */
+  uint32_t *kept;       /* [capacity] slots of kept tokens, ascending position */
   uint32_t n_kept;
   struct kv_released *released; /* ring of [KV_CHUNK]: slots waiting, oldest first */
   uint32_t released_first, n_released;
   uint32_t changed[2 * KV_CHUNK]; /* slots whose born or dead speak of the running chunk */
   uint32_t n_changed;
-  uint64_t tokens;     /* tokens ever admitted */
-  uint64_t chunk;      /* `tokens` when the running chunk began */
+  uint64_t tokens; /* tokens ever admitted */
+  uint64_t chunk;  /* `tokens` when the running chunk began */
 };
 
 /* kept_max: tokens that the policy keeps at most (0: no bound); pinned: of these, how many go to the first region. */
@@ -53,8 +53,8 @@ void kv_close(struct kv_store *s);
 void kv_clear(struct kv_store *s);
 sluice_status kv_copy(const struct kv_store *from, struct kv_store *to, struct sluice_error *err);
 
-/* A chunk: begin, then n <= KV_CHUNK times evict at most one and admit one, then attention, then settle. Only the beginning can
- * fail, and then nothing has changed. */
+/* A chunk: begin, then n <= KV_CHUNK times evict at most one and admit one, then attention, then settle. Only the
+ * beginning can fail, and then nothing has changed. */
 sluice_status kv_begin_chunk(struct kv_store *s, uint32_t n, struct sluice_error *err);
 /* Takes the token out that stands at `index` of `kept`; the token that is admitted next no longer sees it. */
 void kv_evict(struct kv_store *s, uint32_t index);
@@ -62,7 +62,7 @@ void kv_evict(struct kv_store *s, uint32_t index);
 uint32_t kv_admit(struct kv_store *s, uint64_t position, bool pinned);
 void kv_settle(struct kv_store *s);
 
-float *kv_keys(const struct kv_store *s, int layer, int head);   /* of block 0; block_floats to the next */
+float *kv_keys(const struct kv_store *s, int layer, int head); /* of block 0; block_floats to the next */
 float *kv_values(const struct kv_store *s, int layer, int head);
 size_t kv_token_bytes(const struct kv_store *s);     /* keys and values of one token over all layers and heads */
 size_t kv_allocated_bytes(const struct kv_store *s); /* what malloc gave, index arrays included */

@@ -1,8 +1,8 @@
-/* interval: SirLLM's baseline "Interval": of the earlier rounds, tokens at even distances stay. A stream cannot know the distance
- * beforehand, so the past is thinned in sweeps: from the oldest token behind the sinks to the newest of the rounds before, one
- * stays, the next goes for a token that comes, one stays, and so on; at the end the sweep starts over. After each whole sweep
- * the past holds every second token of what it was. Sinks and the running round stay whole (rounds.c); positions are
- * cache-relative, as in all of SirLLM's policies. */
+/* interval: SirLLM's baseline "Interval": of the earlier rounds, tokens at even distances stay. A stream cannot know
+ * the distance beforehand, so the past is thinned in sweeps: from the oldest token behind the sinks to the newest of
+ * the rounds before, one stays, the next goes for a token that comes, one stays, and so on; at the end the sweep starts
+ * over. After each whole sweep the past holds every second token of what it was. Sinks and the running round stay whole
+ * (rounds.c); positions are cache-relative, as in all of SirLLM's policies. */
 #include "engine/policies/policy.h"
 
 struct interval_policy {
@@ -50,7 +50,8 @@ static sluice_status fork_interval(const struct policy *from, struct policy *to,
   return SLUICE_OK;
 }
 
-static sluice_status snapshot(const struct policy *p, const struct kv_store *s, struct buffer *out, struct sluice_error *err) {
+static sluice_status snapshot(const struct policy *p, const struct kv_store *s, struct buffer *out,
+                              struct sluice_error *err) {
   const struct interval_policy *v = (const struct interval_policy *)p;
   (void)s;
   sluice_status st = buffer_append(out, &v->rounds.segment, sizeof v->rounds.segment, err);

@@ -1,7 +1,7 @@
-/* random: SirLLM's baseline. Sinks stay, the running round stays (rounds.c), and for each token that comes over the budget one
- * token of the earlier rounds goes, each with the same chance: what is left of them is a uniform random subset, as if
- * upstream's choice before the round had been drawn at once. Cache-relative positions, as all of SirLLM's policies. The draws
- * follow from the key `seed` and the session's seed, and from nothing else. */
+/* random: SirLLM's baseline. Sinks stay, the running round stays (rounds.c), and for each token that comes over the
+ * budget one token of the earlier rounds goes, each with the same chance: what is left of them is a uniform random
+ * subset, as if upstream's choice before the round had been drawn at once. Cache-relative positions, as all of SirLLM's
+ * policies. The draws follow from the key `seed` and the session's seed, and from nothing else. */
 #include "engine/policies/policy.h"
 
 struct random_policy {
@@ -51,7 +51,8 @@ static sluice_status fork_random(const struct policy *from, struct policy *to, s
   return SLUICE_OK;
 }
 
-static sluice_status snapshot(const struct policy *p, const struct kv_store *s, struct buffer *out, struct sluice_error *err) {
+static sluice_status snapshot(const struct policy *p, const struct kv_store *s, struct buffer *out,
+                              struct sluice_error *err) {
   const struct random_policy *r = (const struct random_policy *)p;
   (void)s;
   sluice_status st = buffer_append(out, &r->rounds.segment, sizeof r->rounds.segment, err);

@@ -1,7 +1,7 @@
-/* recompute: sliding window with re-computation (the strong, slow baseline of StreamingLLM's table 1). The logits at a position
- * are those of a fresh forward pass over the last `budget` tokens of text, at positions 0 to n-1. Nothing is computed for
- * positions whose logits nobody asks for: only their ids are remembered. What was computed last is used again while the
- * window still begins where it did, which is so until the text outgrows the budget. */
+/* recompute: sliding window with re-computation (the strong, slow baseline of StreamingLLM's table 1). The logits at a
+ * position are those of a fresh forward pass over the last `budget` tokens of text, at positions 0 to n-1. Nothing is
+ * computed for positions whose logits nobody asks for: only their ids are remembered. What was computed last is used
+ * again while the window still begins where it did, which is so until the text outgrows the budget. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,9 +9,9 @@
 
 struct recompute_policy {
   struct policy base;
-  int32_t *ids;    /* ring of [budget] */
-  uint64_t seen;   /* tokens of text */
-  uint64_t start;  /* text position of the first token that the store holds */
+  int32_t *ids;   /* ring of [budget] */
+  uint64_t seen;  /* tokens of text */
+  uint64_t start; /* text position of the first token that the store holds */
 };
 
 static sluice_status configure(const struct spec *spec, struct policy_settings *out, struct sluice_error *err) {
@@ -29,7 +29,9 @@ static sluice_status open_recompute(struct policy *p, uint64_t seed, struct slui
   return r->ids ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "out of memory");
 }
 
-static void close_recompute(struct policy *p) { free(((struct recompute_policy *)p)->ids); }
+static void close_recompute(struct policy *p) {
+  free(((struct recompute_policy *)p)->ids);
+}
 
 static uint64_t window_start(const struct recompute_policy *r, uint64_t end) {
   const uint64_t budget = r->base.settings.budget;
@@ -37,13 +39,13 @@ static uint64_t window_start(const struct recompute_policy *r, uint64_t end) {
 }
 
 /* Feeds text positions [from, to), which the ring holds, and wants the logits of the last n_rows. */
-static sluice_status feed_span(struct recompute_policy *r, struct policy_runner *run, uint64_t from, uint64_t to, float *logits,
-                               size_t n_rows, struct sluice_error *err) {
+static sluice_status feed_span(struct recompute_policy *r, struct policy_runner *run, uint64_t from, uint64_t to,
+                               float *logits, size_t n_rows, struct sluice_error *err) {
   const uint64_t budget = r->base.settings.budget;
   int32_t span[KV_CHUNK];
   while (from < to) {
     size_t n = to - from < KV_CHUNK ? (size_t)(to - from) : KV_CHUNK;
-    const size_t left = (size_t)(to - from) - n; /* tokens behind this span */
+    const size_t left = (size_t)(to - from) - n;           /* tokens behind this span */
     const size_t rows = n_rows > left ? n_rows - left : 0; /* n_rows <= KV_CHUNK: see run */
     for (size_t i = 0; i < n; i++) span[i] = r->ids[(from + i) % budget];
     sluice_status st = run->feed(run->ctx, span, n, rows ? logits : NULL, rows, err);
@@ -68,10 +70,10 @@ static sluice_status compute(struct recompute_policy *r, struct policy_runner *r
   return st;
 }
 
-/* Rows whose windows begin at the first token share one pass; every later row is a pass of its own. Without ids, one row of the
- * newest token. */
-static sluice_status run(struct policy *p, struct policy_runner *run, const int32_t *ids, size_t n, float *logits, size_t n_rows,
-                         struct sluice_error *err) {
+/* Rows whose windows begin at the first token share one pass; every later row is a pass of its own. Without ids, one
+ * row of the newest token. */
+static sluice_status run(struct policy *p, struct policy_runner *run, const int32_t *ids, size_t n, float *logits,
+                         size_t n_rows, struct sluice_error *err) {
   struct recompute_policy *r = (struct recompute_policy *)p;
   const uint64_t budget = p->settings.budget;
   size_t done = 0;
@@ -108,7 +110,8 @@ static sluice_status fork_recompute(const struct policy *from, struct policy *to
   return SLUICE_OK;
 }
 
-static sluice_status snapshot(const struct policy *p, const struct kv_store *s, struct buffer *out, struct sluice_error *err) {
+static sluice_status snapshot(const struct policy *p, const struct kv_store *s, struct buffer *out,
+                              struct sluice_error *err) {
   const struct recompute_policy *r = (const struct recompute_policy *)p;
   const size_t n = (size_t)(r->seen < p->settings.budget ? r->seen : p->settings.budget);
   (void)s;
@@ -123,8 +126,8 @@ static sluice_status restore(struct policy *p, const struct kv_store *s, struct 
   sluice_status st = policy_take(from, &seen, sizeof seen, err);
   if (!st) st = policy_take(from, &start, sizeof start, err);
   if (!st && (start > seen || s->tokens > seen - start))
-    st = sluice_fail(err, SLUICE_INPUT, "snapshot: a window from %llu in a text of %llu tokens", (unsigned long long)start,
-                     (unsigned long long)seen);
+    st = sluice_fail(err, SLUICE_INPUT, "snapshot: a window from %llu in a text of %llu tokens",
+                     (unsigned long long)start, (unsigned long long)seen);
   const size_t n = (size_t)(seen < p->settings.budget ? seen : p->settings.budget);
   if (!st) st = policy_take(from, r->ids, n * sizeof *r->ids, err);
   if (st) return st;

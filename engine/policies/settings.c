@@ -21,12 +21,13 @@ sluice_status policy_budget(const struct spec *spec, const char *rest, uint32_t 
     return st;
   }
   if (spec_get(spec, rest))
-    return sluice_fail(err, SLUICE_USAGE, "%s: budget is the total, and sets %s; give one of the two", spec->name, rest);
+    return sluice_fail(err, SLUICE_USAGE, "%s: budget is the total, and sets %s; give one of the two", spec->name,
+                       rest);
   sluice_status st = policy_tokens(spec, "budget", 1024, 1, &s->budget, err);
   if (st) return st;
   if (s->budget <= taken)
-    return sluice_fail(err, SLUICE_USAGE, "%s: budget=%u leaves no token for %s: %u are taken already", spec->name, s->budget,
-                       rest, taken);
+    return sluice_fail(err, SLUICE_USAGE, "%s: budget=%u leaves no token for %s: %u are taken already", spec->name,
+                       s->budget, rest, taken);
   *part = s->budget - taken;
   return SLUICE_OK;
 }
@@ -89,9 +90,10 @@ sluice_status policy_parse(const char *text, const struct policy_family **family
     if (!first_name) first_name = (*family)->name;
     at = end ? end + 1 : NULL;
   }
-  return sluice_fail(err, SLUICE_UNSUPPORTED,
-                     "cache policy \"%.200s\": %s and %s both decide which tokens stay, so they cannot be joined; choose one",
-                     text, first_name, (*family)->name);
+  return sluice_fail(
+      err, SLUICE_UNSUPPORTED,
+      "cache policy \"%.200s\": %s and %s both decide which tokens stay, so they cannot be joined; choose one", text,
+      first_name, (*family)->name);
 }
 
 sluice_status policy_canonical(const struct policy_family *family, const struct policy_settings *s, char **out,

@@ -1,17 +1,18 @@
 /* sirllm: sinks and the most surprising tokens (SirLLM, Yao 2024), at cache-relative positions.
  *
- * Upstream, before a dialogue round of `coming` tokens is fed to a full cache of sinks + recent + entropy: keep the sinks, the
- * (entropy - coming) tokens of highest weight among all, sinks included, and then, newest first, others until only
- * (cache - coming) are kept. A token's weight is its surprisal, -log p, when it came; after each round the weights of earlier
- * rounds are multiplied by `decay`; the first token of a round gets the round's largest weight, because upstream has no
- * logits before it. (`recent` therefore only enlarges the cache.) mode=repo reproduces upstream's off-by-one: the weight is -log
- * of the probability that the token before is repeated.
+ * Upstream, before a dialogue round of `coming` tokens is fed to a full cache of sinks + recent + entropy: keep the
+ * sinks, the (entropy - coming) tokens of highest weight among all, sinks included, and then, newest first, others
+ * until only (cache - coming) are kept. A token's weight is its surprisal, -log p, when it came; after each round the
+ * weights of earlier rounds are multiplied by `decay`; the first token of a round gets the round's largest weight,
+ * because upstream has no logits before it. (`recent` therefore only enlarges the cache.) mode=repo reproduces
+ * upstream's off-by-one: the weight is -log of the probability that the token before is repeated.
  *
- * Here room is made token by token (rounds.h): for the j-th token of the round upstream's rule runs with coming = j. The
- * rule is nested (what it keeps for j it would also choose out of what it kept for j - 1), so that when a round of m tokens
- * ends, exactly what upstream keeps for coming = m is left; only the round's early tokens see more than upstream's, and text may
- * be fed in any pieces. A round is what lies between two calls of session_end_turn. With a full cache and coming = j exactly
- * one token goes: the oldest that is no sink among those outside the top (entropy - j). Ties of weight: the newer stays. */
+ * Here room is made token by token (rounds.h): for the j-th token of the round upstream's rule runs with coming = j.
+ * The rule is nested (what it keeps for j it would also choose out of what it kept for j - 1), so that when a round of
+ * m tokens ends, exactly what upstream keeps for coming = m is left; only the round's early tokens see more than
+ * upstream's, and text may be fed in any pieces. A round is what lies between two calls of session_end_turn. With a
+ * full cache and coming = j exactly one token goes: the oldest that is no sink among those outside the top (entropy -
+ * j). Ties of weight: the newer stays. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,13 +57,15 @@ static sluice_status describe(const struct policy_settings *s, struct buffer *ou
     snprintf(decay, sizeof decay, "%.*g", digits, s->decay);
     if (strtod(decay, NULL) == s->decay) break;
   }
-  return buffer_printf(out, err, ":sinks=%u,recent=%u,entropy=%u,decay=%s,mode=%s", s->sinks, s->recent, s->entropy, decay,
-                       s->repo ? "repo" : "paper");
+  return buffer_printf(out, err, ":sinks=%u,recent=%u,entropy=%u,decay=%s,mode=%s", s->sinks, s->recent, s->entropy,
+                       decay, s->repo ? "repo" : "paper");
 }
 
 /* ---- state ---- */
 
-static size_t slots_of(const struct policy *p) { return (size_t)p->settings.budget + KV_CHUNK + SLOT_BLOCK; }
+static size_t slots_of(const struct policy *p) {
+  return (size_t)p->settings.budget + KV_CHUNK + SLOT_BLOCK;
+}
 
 static void close_sirllm(struct policy *p) {
   struct sirllm_policy *l = (struct sirllm_policy *)p;
@@ -113,8 +116,10 @@ static uint32_t index_of(const struct kv_store *s, uint64_t position) {
   uint32_t low = 0, high = s->n_kept;
   while (low + 1 < high) {
     const uint32_t middle = low + (high - low) / 2;
-    if (s->position[s->kept[middle]] <= position) low = middle;
-    else high = middle;
+    if (s->position[s->kept[middle]] <= position)
+      low = middle;
+    else
+      high = middle;
   }
   return low;
 }
@@ -136,7 +141,8 @@ static void append(struct policy *p, struct kv_store *s) {
   l->n_order--;
 }
 
-static void observe(struct policy *p, const struct kv_store *s, const uint32_t *slots, const float *surprisal, size_t n) {
+static void observe(struct policy *p, const struct kv_store *s, const uint32_t *slots, const float *surprisal,
+                    size_t n) {
   struct sirllm_policy *l = (struct sirllm_policy *)p;
   const uint32_t before = l->rounds.segment - (uint32_t)n;
   if (l->turn_start == UINT64_MAX) l->turn_start = s->position[slots[0]];
@@ -181,7 +187,8 @@ static sluice_status fork_sirllm(const struct policy *from, struct policy *to, s
   return SLUICE_OK;
 }
 
-static sluice_status snapshot(const struct policy *p, const struct kv_store *s, struct buffer *out, struct sluice_error *err) {
+static sluice_status snapshot(const struct policy *p, const struct kv_store *s, struct buffer *out,
+                              struct sluice_error *err) {
   const struct sirllm_policy *l = (const struct sirllm_policy *)p;
   sluice_status st = buffer_append(out, &l->rounds.segment, sizeof l->rounds.segment, err);
   if (!st) st = buffer_append(out, &l->first_slot, sizeof l->first_slot, err);

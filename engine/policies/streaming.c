@@ -1,11 +1,11 @@
-/* streaming: the first `sinks` tokens and the last `recent` ones stay (StreamingLLM, Xiao 2023). The room for a token is made
- * before it is attended, so that it and what it sees are never more than sinks + recent; upstream's evict_for_space with one
- * coming token does the same.
+/* streaming: the first `sinks` tokens and the last `recent` ones stay (StreamingLLM, Xiao 2023). The room for a token
+ * is made before it is attended, so that it and what it sees are never more than sinks + recent; upstream's
+ * evict_for_space with one coming token does the same.
  *
- * Positions are those within the cache, yet no stored key is ever rotated again. All keys lie rotated at their true positions.
- * Among the recent tokens only differences count, and those are the same in the cache, so a query at its true position sees
- * them right. The sinks' true positions are their cache positions, 0 to sinks - 1, so they are seen by the query at its own
- * cache position. The two parts are merged by log-sum-exp. */
+ * Positions are those within the cache, yet no stored key is ever rotated again. All keys lie rotated at their true
+ * positions. Among the recent tokens only differences count, and those are the same in the cache, so a query at its
+ * true position sees them right. The sinks' true positions are their cache positions, 0 to sinks - 1, so they are seen
+ * by the query at its own cache position. The two parts are merged by log-sum-exp. */
 #include "engine/policies/policy.h"
 
 static sluice_status configure(const struct spec *spec, struct policy_settings *out, struct sluice_error *err) {

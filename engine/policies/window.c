@@ -1,5 +1,5 @@
-/* window: the last `budget` tokens stay, with the keys and values that they had, at true positions. The baseline that collapses
- * once the first tokens leave (StreamingLLM, Xiao 2023, table 1: "0+1024"). */
+/* window: the last `budget` tokens stay, with the keys and values that they had, at true positions. The baseline that
+ * collapses once the first tokens leave (StreamingLLM, Xiao 2023, table 1: "0+1024"). */
 #include "engine/policies/policy.h"
 
 static sluice_status configure(const struct spec *spec, struct policy_settings *out, struct sluice_error *err) {

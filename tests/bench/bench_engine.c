@@ -1,7 +1,7 @@
 /* Tokens per second of the CPU engine on one model folder: `bench_engine DIR [TOKENS] [THREADS] [KERNEL] [POLICY]...`.
- * Prefill is text fed without logits, decode one token at a time with them. Tokens are drawn at random: the engine's speed
- * does not depend on which they are. With TOKENS above 100,000 the cost per token is printed at powers of ten on the way, which
- * shows whether a policy's cost is flat. */
+ * Prefill is text fed without logits, decode one token at a time with them. Tokens are drawn at random: the engine's
+ * speed does not depend on which they are. With TOKENS above 100,000 the cost per token is printed at powers of ten on
+ * the way, which shows whether a policy's cost is flat. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,9 @@ struct bench {
   float *logits;
 };
 
-static int32_t draw(struct bench *b) { return (int32_t)rng_below(&b->rng, (uint32_t)model_configuration(b->model)->vocab); }
+static int32_t draw(struct bench *b) {
+  return (int32_t)rng_below(&b->rng, (uint32_t)model_configuration(b->model)->vocab);
+}
 
 static double prefill(struct bench *b, uint64_t tokens, struct sluice_error *err) {
   const int64_t start = clock_mono_ns();
@@ -44,7 +46,8 @@ static int run(struct bench *b, const char *policy, uint64_t tokens, int threads
   if (session_open(b->model, &o, &b->s, &err)) return fprintf(stderr, "%s\n", err.message), 1;
   const bool far = tokens > 100000;
   double pre = 0;
-  for (uint64_t done = 0, next = far ? 1000 : tokens; done < tokens && pre >= 0; next = next * 10 < tokens ? next * 10 : tokens) {
+  for (uint64_t done = 0, next = far ? 1000 : tokens; done < tokens && pre >= 0;
+       next = next * 10 < tokens ? next * 10 : tokens) {
     pre = prefill(b, next - done, &err);
     const double one = pre < 0 ? -1 : decode(b, far ? 200 : 500, &err);
     if (pre < 0 || one < 0) break;
@@ -59,8 +62,14 @@ static int run(struct bench *b, const char *policy, uint64_t tokens, int threads
 }
 
 int main(int argc, char **argv) {
-  static const char *const defaults[] = {"full", "window:budget=256", "streaming:budget=256", "sirllm:budget=256",
-                                         "random:budget=256", "interval:budget=256", "streaming", "sirllm"};
+  static const char *const defaults[] = {"full",
+                                         "window:budget=256",
+                                         "streaming:budget=256",
+                                         "sirllm:budget=256",
+                                         "random:budget=256",
+                                         "interval:budget=256",
+                                         "streaming",
+                                         "sirllm"};
   struct sluice_error err = {0};
   struct bench b = {0};
   if (argc < 2) return fprintf(stderr, "usage: bench_engine DIR [TOKENS] [THREADS] [KERNEL] [POLICY]...\n"), 2;
@@ -74,7 +83,8 @@ int main(int argc, char **argv) {
   if (argc > 5)
     for (int i = 5; i < argc && !rc; i++) rc = run(&b, argv[i], tokens, threads, kernel);
   else
-    for (size_t i = 0; i < sizeof defaults / sizeof *defaults && !rc; i++) rc = run(&b, defaults[i], tokens, threads, kernel);
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults && !rc; i++)
+      rc = run(&b, defaults[i], tokens, threads, kernel);
   free(b.logits);
   model_close(b.model);
   return rc;

@@ -1,5 +1,6 @@
-/* Each kernel of each instruction set that this processor has, against plain float64 loops: awkward sizes, all element types, and
- * whole rows that must not be read past. Then the network as a whole, for each kernel and shape, against the reference. */
+/* Each kernel of each instruction set that this processor has, against plain float64 loops: awkward sizes, all element
+ * types, and whole rows that must not be read past. Then the network as a whole, for each kernel and shape, against the
+ * reference. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,7 +36,8 @@ static void check_matmul(const struct kernels *k, enum dtype dtype, int rows, in
   size_t len, size = dtype == DTYPE_F32 ? 4 : 2, ldx = kernel_padded((size_t)cols), ldy = (size_t)rows + 3;
   char *data = before_the_edge((size_t)rows * (size_t)cols * size, &map, &len);
   double *w = malloc(sizeof *w * (size_t)rows * (size_t)cols);
-  float *x = calloc(ldx * (size_t)tokens, sizeof *x), *y = malloc(sizeof *y * ldy * (size_t)tokens), *one = calloc((size_t)rows, sizeof *one);
+  float *x = calloc(ldx * (size_t)tokens, sizeof *x), *y = malloc(sizeof *y * ldy * (size_t)tokens),
+        *one = calloc((size_t)rows, sizeof *one);
   rng_seed(&r, (uint64_t)(rows * 31 + cols));
   for (int i = 0; i < rows * cols; i++) random_value(&r, dtype, &w[i], data + (size_t)i * size);
   for (int t = 0; t < tokens; t++)
@@ -61,10 +63,12 @@ static void check_matmul(const struct kernels *k, enum dtype dtype, int rows, in
 
 static void test_matmul(void **state) {
   (void)state;
-  static const int sizes[][3] = {{1, 1, 1}, {3, 5, 2}, {4, 16, 4}, {7, 17, 5}, {64, 48, 9}, {33, 172, 3}, {8, 192, 64}, {5, 31, 7}};
+  static const int sizes[][3] = {{1, 1, 1},   {3, 5, 2},    {4, 16, 4},   {7, 17, 5},
+                                 {64, 48, 9}, {33, 172, 3}, {8, 192, 64}, {5, 31, 7}};
   for (int i = 0; i < 3; i++)
     for (size_t s = 0; kernel(i) && s < sizeof sizes / sizeof *sizes; s++)
-      for (int d = DTYPE_F32; d <= DTYPE_BF16; d++) check_matmul(kernel(i), (enum dtype)d, sizes[s][0], sizes[s][1], sizes[s][2]);
+      for (int d = DTYPE_F32; d <= DTYPE_BF16; d++)
+        check_matmul(kernel(i), (enum dtype)d, sizes[s][0], sizes[s][1], sizes[s][2]);
 }
 
 static void test_elementwise(void **state) {
@@ -89,7 +93,8 @@ static void test_elementwise(void **state) {
       for (int j = 0; j < n; j++) assert_true(fabs(out[j] - x[j] / sqrt(squares / n + 1e-5) * gain[j]) < 1e-5);
       memcpy(gate, x, sizeof gate);
       k->swiglu(gate, up, (n + 15) / 16 * 16);
-      for (int j = 0; j < n; j++) assert_true(fabs(gate[j] - x[j] / (1 + exp(-x[j])) * up[j]) < 1e-5 * (1 + fabs(x[j])));
+      for (int j = 0; j < n; j++)
+        assert_true(fabs(gate[j] - x[j] / (1 + exp(-x[j])) * up[j]) < 1e-5 * (1 + fabs(x[j])));
       assert_true(fabs(k->log_sum_exp(x, n) - log(total)) < 1e-5);
     }
     for (int j = 0; j < 40; j++) x[j] = j == 7 ? 3.0f : -INFINITY;
@@ -100,7 +105,8 @@ static void test_elementwise(void **state) {
     k->swiglu(gate, up, 16);
     for (int j = 0; j < 16; j++) {
       assert_true(isfinite(gate[j]));
-      assert_true(fabs(gate[j] - (extremes[j] < -100 ? 0 : extremes[j] / (1 + exp(-extremes[j])))) <= 1e-5 * fabs(extremes[j]));
+      assert_true(fabs(gate[j] - (extremes[j] < -100 ? 0 : extremes[j] / (1 + exp(-extremes[j])))) <=
+                  1e-5 * fabs(extremes[j]));
     }
   }
 }
@@ -119,7 +125,8 @@ struct attention_case {
 
 static void fill_attention(struct attention_case *c, int head_dim, struct rng *r) {
   c->head_dim = head_dim;
-  for (size_t i = 0; i < sizeof c->k / sizeof *c->k; i++) c->k[i] = (float)rng_normal(r), c->v[i] = (float)rng_normal(r);
+  for (size_t i = 0; i < sizeof c->k / sizeof *c->k; i++)
+    c->k[i] = (float)rng_normal(r), c->v[i] = (float)rng_normal(r);
   for (int s = 0; s < SLOTS; s++) {
     c->born[s] = (int32_t)rng_below(r, 12);
     c->dead[s] = rng_below(r, 3) ? KV_ALWAYS : (int32_t)rng_below(r, 20);
@@ -133,10 +140,22 @@ static void fill_attention(struct attention_case *c, int head_dim, struct rng *r
 
 static struct attention attention_of(struct attention_case *c, int first, int end, float *scores) {
   const size_t width = kernel_padded((size_t)c->head_dim);
-  return (struct attention){.k = c->k, .v = c->v, .k_step = (size_t)c->head_dim * SLOT_BLOCK, .v_step = width * SLOT_BLOCK,
-                            .v_width = width, .head_dim = c->head_dim, .first_block = first, .end_block = end, .born = c->born,
-                            .dead = c->dead, .q = c->q_rows, .time = c->time, .n_queries = QUERIES, .scores = scores,
-                            .out = c->out_rows, .lse = c->lse};
+  return (struct attention){.k = c->k,
+                            .v = c->v,
+                            .k_step = (size_t)c->head_dim * SLOT_BLOCK,
+                            .v_step = width * SLOT_BLOCK,
+                            .v_width = width,
+                            .head_dim = c->head_dim,
+                            .first_block = first,
+                            .end_block = end,
+                            .born = c->born,
+                            .dead = c->dead,
+                            .q = c->q_rows,
+                            .time = c->time,
+                            .n_queries = QUERIES,
+                            .scores = scores,
+                            .out = c->out_rows,
+                            .lse = c->lse};
 }
 
 static void check_attention(struct attention_case *c, int first, int end) {
@@ -150,8 +169,10 @@ static void check_attention(struct attention_case *c, int first, int end) {
       weight[s] = c->born[s] <= c->time[j] && c->time[j] < c->dead[s] ? exp(dot) : 0;
       total += weight[s];
     }
-    if (total > 0) assert_true(fabs(c->lse[j] - log(total)) < 1e-4);
-    else assert_true(c->lse[j] == -INFINITY);
+    if (total > 0)
+      assert_true(fabs(c->lse[j] - log(total)) < 1e-4);
+    else
+      assert_true(c->lse[j] == -INFINITY);
     for (int d = 0; d < c->head_dim; d++) {
       double want = 0;
       for (int s = first * SLOT_BLOCK; s < end * SLOT_BLOCK; s++)
@@ -204,7 +225,8 @@ static void test_rope_far_away(void **state) {
     rope_angles(frequency, 32, at, 1, c0, s0);
     rope_angles(frequency, 32, at + 17, 1, c1, s1);
     for (int i = 0; i < 32; i++) {
-      const double cosine = (double)c0[i] * c1[i] + (double)s0[i] * s1[i], sine = (double)c0[i] * s1[i] - (double)s0[i] * c1[i];
+      const double cosine = (double)c0[i] * c1[i] + (double)s0[i] * s1[i],
+                   sine = (double)c0[i] * s1[i] - (double)s0[i] * c1[i];
       assert_true(fabs(cosine - cos(17 * frequency[i])) < 3e-7);
       assert_true(fabs(sine - sin(17 * frequency[i])) < 3e-7);
     }
@@ -236,8 +258,10 @@ static void check_network(const struct random_shape *shape, const char *name, co
     for (int i = 0; i < shape->vocab; i++) {
       worst = fmax(worst, fabs(got[t * shape->vocab + i] - want[i]));
       if (got[t * shape->vocab + i] > got[t * shape->vocab + got_best]) got_best = i;
-      if (want[i] > want[best]) second = best, best = i;
-      else if (i != best && (second == best || want[i] > want[second])) second = i;
+      if (want[i] > want[best])
+        second = best, best = i;
+      else if (i != best && (second == best || want[i] > want[second]))
+        second = i;
     }
     if (want[best] - want[second] > 1e-3) assert_int_equal(got_best, best);
   }
@@ -251,7 +275,15 @@ static void check_network(const struct random_shape *shape, const char *name, co
 static void test_networks(void **state) {
   (void)state;
   static const struct random_shape shapes[] = {
-      {.n_layers = 3, .d = 64, .heads = 8, .kv_heads = 4, .head_dim = 8, .ff = 172, .vocab = 51, .dtype = DTYPE_F32, .tied = true},
+      {.n_layers = 3,
+       .d = 64,
+       .heads = 8,
+       .kv_heads = 4,
+       .head_dim = 8,
+       .ff = 172,
+       .vocab = 51,
+       .dtype = DTYPE_F32,
+       .tied = true},
       {.n_layers = 2, .d = 36, .heads = 3, .kv_heads = 3, .head_dim = 12, .ff = 50, .vocab = 33, .dtype = DTYPE_F16},
       {.n_layers = 2, .d = 96, .heads = 6, .kv_heads = 1, .head_dim = 32, .ff = 128, .vocab = 100, .dtype = DTYPE_BF16},
       {.n_layers = 1, .d = 17, .heads = 1, .kv_heads = 1, .head_dim = 2, .ff = 3, .vocab = 5, .dtype = DTYPE_BF16},
@@ -259,8 +291,10 @@ static void test_networks(void **state) {
   for (int i = 0; i < 3; i++)
     for (size_t s = 0; kernel(i) && s < sizeof shapes / sizeof *shapes; s++) {
       check_network(&shapes[s], NAMES[i], "full", (struct ref_policy){.rule = REF_FULL});
-      check_network(&shapes[s], NAMES[i], "streaming:budget=12", (struct ref_policy){.rule = REF_STREAMING, .budget = 12, .sinks = 4});
-      check_network(&shapes[s], NAMES[i], "interval:budget=12", (struct ref_policy){.rule = REF_INTERVAL, .budget = 12, .sinks = 4});
+      check_network(&shapes[s], NAMES[i], "streaming:budget=12",
+                    (struct ref_policy){.rule = REF_STREAMING, .budget = 12, .sinks = 4});
+      check_network(&shapes[s], NAMES[i], "interval:budget=12",
+                    (struct ref_policy){.rule = REF_INTERVAL, .budget = 12, .sinks = 4});
     }
 }
 
@@ -277,8 +311,9 @@ static void test_choosing_a_kernel(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_matmul),   cmocka_unit_test(test_elementwise), cmocka_unit_test(test_attention),
-      cmocka_unit_test(test_rope_far_away), cmocka_unit_test(test_networks), cmocka_unit_test(test_choosing_a_kernel),
+      cmocka_unit_test(test_matmul),    cmocka_unit_test(test_elementwise),
+      cmocka_unit_test(test_attention), cmocka_unit_test(test_rope_far_away),
+      cmocka_unit_test(test_networks),  cmocka_unit_test(test_choosing_a_kernel),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,8 +9,15 @@
 
 enum { TEXT = 150, TURN_MAX = 13 };
 
-static const struct random_shape SHAPE = {
-    .n_layers = 2, .d = 40, .heads = 6, .kv_heads = 2, .head_dim = 8, .ff = 84, .vocab = 101, .dtype = DTYPE_BF16, .tied = true};
+static const struct random_shape SHAPE = {.n_layers = 2,
+                                          .d = 40,
+                                          .heads = 6,
+                                          .kv_heads = 2,
+                                          .head_dim = 8,
+                                          .ff = 84,
+                                          .vocab = 101,
+                                          .dtype = DTYPE_BF16,
+                                          .tied = true};
 
 struct text {
   int32_t ids[TEXT];
@@ -42,11 +49,14 @@ static void check_logits(const float *got, const double *want, int vocab, const 
   int best = 0, second = -1, got_best = 0;
   for (int i = 1; i < vocab; i++) {
     if (got[i] > got[got_best]) got_best = i;
-    if (want[i] > want[best]) second = best, best = i;
-    else if (second < 0 || want[i] > want[second]) second = i;
+    if (want[i] > want[best])
+      second = best, best = i;
+    else if (second < 0 || want[i] > want[second])
+      second = i;
   }
   for (int i = 0; i < vocab; i++)
-    if (!(fabs(got[i] - want[i]) < 1e-4)) fail_msg("%s: token %d, logit %d: %.7f, reference %.7f", what, token, i, got[i], want[i]);
+    if (!(fabs(got[i] - want[i]) < 1e-4))
+      fail_msg("%s: token %d, logit %d: %.7f, reference %.7f", what, token, i, got[i], want[i]);
   if (want[best] - want[second] > 1e-3) assert_int_equal(got_best, best);
 }
 
@@ -56,8 +66,8 @@ static void check_kept(const struct session *s, const struct ref_policy *p, cons
   if ((int)n != p->n) fail_msg("%s: after token %d: %zu kept, reference %d", what, token, n, p->n);
   for (size_t i = 0; i < n; i++)
     if (got[i] != (uint64_t)p->kept[i].position)
-      fail_msg("%s: after token %d: kept %zu is position %llu, reference %lld", what, token, i, (unsigned long long)got[i],
-               (long long)p->kept[i].position);
+      fail_msg("%s: after token %d: kept %zu is position %llu, reference %lld", what, token, i,
+               (unsigned long long)got[i], (long long)p->kept[i].position);
 }
 
 struct policy_case {
@@ -74,11 +84,13 @@ static const struct policy_case CASES[] = {
     {"streaming:sinks=19,recent=1", {.rule = REF_STREAMING, .budget = 20, .sinks = 19, .recent = 1}},
     {"sirllm:budget=28", {.rule = REF_SIRLLM, .budget = 28, .sinks = 4, .entropy = 24, .decay = 1}},
     {"sirllm:budget=28,decay=0.7", {.rule = REF_SIRLLM, .budget = 28, .sinks = 4, .entropy = 24, .decay = 0.7}},
-    {"sirllm:budget=28,mode=repo", {.rule = REF_SIRLLM, .budget = 28, .sinks = 4, .entropy = 24, .decay = 1, .repo = true}},
+    {"sirllm:budget=28,mode=repo",
+     {.rule = REF_SIRLLM, .budget = 28, .sinks = 4, .entropy = 24, .decay = 1, .repo = true}},
     {"sirllm:budget=34,decay=0.8", {.rule = REF_SIRLLM, .budget = 34, .sinks = 4, .entropy = 30, .decay = 0.8}},
     {"sirllm:sinks=2,recent=9,entropy=17,decay=0.9",
      {.rule = REF_SIRLLM, .budget = 28, .sinks = 2, .recent = 9, .entropy = 17, .decay = 0.9}},
-    {"sirllm:sinks=4,recent=20,entropy=3", {.rule = REF_SIRLLM, .budget = 27, .sinks = 4, .recent = 20, .entropy = 3, .decay = 1}},
+    {"sirllm:sinks=4,recent=20,entropy=3",
+     {.rule = REF_SIRLLM, .budget = 27, .sinks = 4, .recent = 20, .entropy = 3, .decay = 1}},
     {"sirllm:sinks=1,entropy=1", {.rule = REF_SIRLLM, .budget = 2, .sinks = 1, .entropy = 1, .decay = 1}},
     {"random:budget=24", {.rule = REF_RANDOM, .budget = 24, .sinks = 4}},
     {"interval:budget=24", {.rule = REF_INTERVAL, .budget = 24, .sinks = 4}},
@@ -116,7 +128,8 @@ static void run_case(const struct random_model *m, const struct policy_case *c, 
       check_logits(got + i * vocab, want, vocab, c->name, done + i);
     }
     check_kept(s, &p, c->name, last);
-    assert_int_equal(session_bytes(s), (size_t)p.n * 2 * 4 * (size_t)(m->ref.n_layers * m->ref.kv_heads * m->ref.head_dim));
+    assert_int_equal(session_bytes(s),
+                     (size_t)p.n * 2 * 4 * (size_t)(m->ref.n_layers * m->ref.kv_heads * m->ref.head_dim));
     done += n;
     if (!text.turn_ends[last]) continue;
     ref_end_turn(&p);
@@ -177,7 +190,8 @@ static void test_sirllm_keeps_what_one_eviction_keeps(void **state) {
   struct ref_policy p = ref_open(&CASES[9]); /* no round is cut: 13 tokens at most, half of the budget is 15 */
   struct session *s = open_session(&m, CASES[9].name, NULL, 1);
   for (int start = 0, end; start < TEXT; start = end) {
-    for (end = start; end < TEXT - 1 && !text.turn_ends[end]; end++) {}
+    for (end = start; end < TEXT - 1 && !text.turn_ends[end]; end++) {
+    }
     end++;
     bool save[REF_KEPT];
     int64_t published[REF_KEPT];

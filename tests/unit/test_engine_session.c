@@ -1,5 +1,5 @@
-/* What a session promises whatever its policy: the same bits for every way to cut the text and every thread count, forks and
- * snapshots that go on as if nothing had happened, constant memory, errors that change nothing. */
+/* What a session promises whatever its policy: the same bits for every way to cut the text and every thread count,
+ * forks and snapshots that go on as if nothing had happened, constant memory, errors that change nothing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,7 +45,8 @@ static struct session *open_session(const struct fixture *f, const char *policy,
   return s;
 }
 
-/* Feeds text[from, to) in pieces of 1 to `piece` tokens, rounds ending every ROUND tokens; every token's logits to rows[to-from]. */
+/* Feeds text[from, to) in pieces of 1 to `piece` tokens, rounds ending every ROUND tokens; every token's logits to
+ * rows[to-from]. */
 static void feed(const struct fixture *f, struct session *s, int from, int to, int piece, uint64_t seed, float *rows) {
   struct sluice_error err = {0};
   struct rng r;
@@ -56,14 +57,19 @@ static void feed(const struct fixture *f, struct session *s, int from, int to, i
     const int round_end = (done / ROUND + 1) * ROUND;
     if (done + n > round_end) n = round_end - done;
     if (done + n > to) n = to - done;
-    if (session_append(s, f->text + done, (size_t)n, rows + (done - from) * vocab, (size_t)n, &err)) fail_msg("%s", err.message);
+    if (session_append(s, f->text + done, (size_t)n, rows + (done - from) * vocab, (size_t)n, &err))
+      fail_msg("%s", err.message);
     done += n;
     if (done % ROUND == 0) assert_int_equal(session_end_turn(s, &err), SLUICE_OK);
   }
 }
 
-static float *new_rows(const struct fixture *f) { return calloc(TEXT * (size_t)f->m.ref.vocab, sizeof(float)); }
-static size_t rows_bytes(const struct fixture *f, int n) { return (size_t)n * (size_t)f->m.ref.vocab * sizeof(float); }
+static float *new_rows(const struct fixture *f) {
+  return calloc(TEXT * (size_t)f->m.ref.vocab, sizeof(float));
+}
+static size_t rows_bytes(const struct fixture *f, int n) {
+  return (size_t)n * (size_t)f->m.ref.vocab * sizeof(float);
+}
 
 static void test_bits_do_not_depend_on_pieces(void **state) {
   (void)state;
@@ -79,7 +85,8 @@ static void test_bits_do_not_depend_on_pieces(void **state) {
     for (int piece = 2; piece < 300; piece = piece * 3 + 1) {
       s = open_session(&f, POLICIES[p], NULL, 1);
       feed(&f, s, 0, TEXT, piece, (uint64_t)piece, got);
-      if (memcmp(want, got, rows_bytes(&f, TEXT)) != 0) fail_msg("%s: pieces of up to %d give other bits", POLICIES[p], piece);
+      if (memcmp(want, got, rows_bytes(&f, TEXT)) != 0)
+        fail_msg("%s: pieces of up to %d give other bits", POLICIES[p], piece);
       assert_int_equal(session_trace(s, kept_again, TEXT), n);
       assert_memory_equal(kept, kept_again, n * sizeof *kept);
       session_close(s);
@@ -92,7 +99,8 @@ static void test_bits_do_not_depend_on_pieces(void **state) {
 /* All 2^(n-1) ways to cut a short text, over a cache that it overflows. */
 static void test_all_cuts_of_a_short_text(void **state) {
   (void)state;
-  static const char *const small[] = {"window:budget=4", "streaming:sinks=2,recent=3", "sirllm:sinks=1,entropy=5", "random:budget=5,sinks=1"};
+  static const char *const small[] = {"window:budget=4", "streaming:sinks=2,recent=3", "sirllm:sinks=1,entropy=5",
+                                      "random:budget=5,sinks=1"};
   enum { N = 9 };
   struct sluice_error err = {0};
   struct fixture f;
@@ -104,7 +112,8 @@ static void test_all_cuts_of_a_short_text(void **state) {
       float *to = cuts ? got : want;
       for (int begin = 0, end = 1; end <= N; end++) {
         if (end < N && !(cuts >> (end - 1) & 1)) continue;
-        if (session_append(s, f.text + begin, (size_t)(end - begin), to + begin * SHAPE.vocab, (size_t)(end - begin), &err))
+        if (session_append(s, f.text + begin, (size_t)(end - begin), to + begin * SHAPE.vocab, (size_t)(end - begin),
+                           &err))
           fail_msg("%s", err.message);
         begin = end;
       }
@@ -129,7 +138,8 @@ static void test_bits_do_not_depend_on_threads(void **state) {
       struct session *s = open_session(&f, POLICIES[p], NULL, threads);
       feed(&f, s, 0, TEXT, 100, 7, threads == 1 ? want : got);
       session_close(s);
-      if (threads > 1 && memcmp(want, got, rows_bytes(&f, TEXT)) != 0) fail_msg("%s: %d threads give other bits", POLICIES[p], threads);
+      if (threads > 1 && memcmp(want, got, rows_bytes(&f, TEXT)) != 0)
+        fail_msg("%s: %d threads give other bits", POLICIES[p], threads);
     }
   }
   free(want), free(got);
@@ -166,7 +176,8 @@ static void test_logits_when_asked(void **state) {
   setup(&f, &SHAPE);
   float *rows = new_rows(&f), *last = new_rows(&f);
   for (int p = 0; p < N_POLICIES; p++) {
-    struct session *a = open_session(&f, POLICIES[p], NULL, 1), *b = open_session(&f, POLICIES[p], NULL, 1), *fork, *twin;
+    struct session *a = open_session(&f, POLICIES[p], NULL, 1), *b = open_session(&f, POLICIES[p], NULL, 1), *fork,
+                   *twin;
     unsigned char *bytes;
     size_t len;
     assert_int_equal(session_logits(b, last, &err), SLUICE_USAGE);
@@ -182,7 +193,8 @@ static void test_logits_when_asked(void **state) {
       for (int i = 0; i < (done % 33 == 0 ? 4 : 2); i++) { /* b itself is mostly not asked: its text piles up */
         memset(last, 0, rows_bytes(&f, 1));
         assert_int_equal(session_logits(each[i], last, &err), SLUICE_OK);
-        if (memcmp(want, last, rows_bytes(&f, 1)) != 0) fail_msg("%s: logits asked for behind token %d differ", POLICIES[p], done + n - 1);
+        if (memcmp(want, last, rows_bytes(&f, 1)) != 0)
+          fail_msg("%s: logits asked for behind token %d differ", POLICIES[p], done + n - 1);
       }
       session_close(fork), session_close(twin);
       free(bytes);
@@ -209,14 +221,16 @@ static void test_forks_and_snapshots_go_on_alike(void **state) {
       assert_int_equal(session_snapshot(s, &bytes, &len, &err), SLUICE_OK);
       feed(&f, s, at, TEXT, 20, 4, want);
       feed(&f, fork, at, TEXT, 31, 5, got);
-      if (memcmp(want, got, rows_bytes(&f, TEXT - at)) != 0) fail_msg("%s: a fork at %d goes on otherwise", POLICIES[p], at);
+      if (memcmp(want, got, rows_bytes(&f, TEXT - at)) != 0)
+        fail_msg("%s: a fork at %d goes on otherwise", POLICIES[p], at);
       feed(&f, back, 0, (at * 7) % 100, 9, 6, got); /* what stood there before must not matter */
       if (session_restore(back, bytes, len, &err)) fail_msg("%s: %s", POLICIES[p], err.message);
       assert_int_equal(session_snapshot(back, &again, &len_again, &err), SLUICE_OK);
       assert_int_equal(len, len_again);
       assert_memory_equal(bytes, again, len);
       feed(&f, back, at, TEXT, 50, 8, got);
-      if (memcmp(want, got, rows_bytes(&f, TEXT - at)) != 0) fail_msg("%s: restored at %d goes on otherwise", POLICIES[p], at);
+      if (memcmp(want, got, rows_bytes(&f, TEXT - at)) != 0)
+        fail_msg("%s: restored at %d goes on otherwise", POLICIES[p], at);
       assert_int_equal(session_position(back), TEXT);
       assert_int_equal(session_peak_bytes(back), session_peak_bytes(s));
       session_close(s), session_close(fork), session_close(back);
@@ -247,7 +261,8 @@ static void test_damaged_snapshots(void **state) {
     size_t len;
     feed(&f, s, 0, 90, 20, 3, want);
     assert_int_equal(session_snapshot(s, &bytes, &len, &err), SLUICE_OK);
-    for (size_t cut = 0; cut < len; cut += 1 + len / 40) assert_int_equal(session_restore(victim, bytes, cut, &err), SLUICE_INPUT);
+    for (size_t cut = 0; cut < len; cut += 1 + len / 40)
+      assert_int_equal(session_restore(victim, bytes, cut, &err), SLUICE_INPUT);
     for (int i = 0; i < 150; i++) {
       unsigned char *bad = malloc(len);
       memcpy(bad, bytes, len);
@@ -256,7 +271,8 @@ static void test_damaged_snapshots(void **state) {
       bad[at] = (unsigned char)(bad[at] + 1 + rng_below(&r, 255));
       assert_int_equal(session_restore(victim, bad, len, &err), SLUICE_INPUT); /* the checksum */
       checksum_again(bad, len);
-      if (session_restore(victim, bad, len, &err) == SLUICE_OK && session_append(victim, f.text, 50, NULL, 0, &err) == SLUICE_OK)
+      if (session_restore(victim, bad, len, &err) == SLUICE_OK &&
+          session_append(victim, f.text, 50, NULL, 0, &err) == SLUICE_OK)
         session_end_turn(victim, &err);
       free(bad);
     }
@@ -292,7 +308,8 @@ static void test_memory_is_constant(void **state) {
       assert_int_equal(session_peak_bytes(s), bytes);
       assert_int_equal(session_allocated(s), allocated);
     }
-    assert_int_equal(bytes, 40 * 2 * 4 * SHAPE.n_layers * SHAPE.kv_heads * SHAPE.head_dim); /* budget x keys and values */
+    assert_int_equal(bytes,
+                     40 * 2 * 4 * SHAPE.n_layers * SHAPE.kv_heads * SHAPE.head_dim); /* budget x keys and values */
     session_close(s);
   }
   random_model_free(&f.m);
@@ -419,12 +436,18 @@ static void test_policy_table(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_bits_do_not_depend_on_pieces), cmocka_unit_test(test_all_cuts_of_a_short_text),
-      cmocka_unit_test(test_bits_do_not_depend_on_threads), cmocka_unit_test(test_last_row_alone_is_the_same),
+      cmocka_unit_test(test_bits_do_not_depend_on_pieces),
+      cmocka_unit_test(test_all_cuts_of_a_short_text),
+      cmocka_unit_test(test_bits_do_not_depend_on_threads),
+      cmocka_unit_test(test_last_row_alone_is_the_same),
       cmocka_unit_test(test_logits_when_asked),
-      cmocka_unit_test(test_forks_and_snapshots_go_on_alike), cmocka_unit_test(test_damaged_snapshots),
-      cmocka_unit_test(test_memory_is_constant), cmocka_unit_test(test_wrong_calls_change_nothing),
-      cmocka_unit_test(test_policy_strings), cmocka_unit_test(test_wrong_policy_strings), cmocka_unit_test(test_policy_table),
+      cmocka_unit_test(test_forks_and_snapshots_go_on_alike),
+      cmocka_unit_test(test_damaged_snapshots),
+      cmocka_unit_test(test_memory_is_constant),
+      cmocka_unit_test(test_wrong_calls_change_nothing),
+      cmocka_unit_test(test_policy_strings),
+      cmocka_unit_test(test_wrong_policy_strings),
+      cmocka_unit_test(test_policy_table),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
