@@ -13,6 +13,7 @@
 struct work {
   int64_t attempt_a, attempt_b; /* attempt_b 0: pointwise */
   int turn_no;
+  bool judged; /* in an earlier pass */
   uint64_t cluster;
   int metric_label, judge_label; /* 1 right, 0 wrong, -1 unknown */
 };
@@ -21,26 +22,54 @@ struct work_list {
   size_t n;
 };
 
+/* ---- counting ------------------------------------------------------------------------------------------------- */
+static void count_outcome(struct judge_counts *c, enum judge_outcome o) {
+  if (o == JUDGE_SCORED) c->scored++;
+  if (o == JUDGE_UNSCORED) c->unscored++;
+  if (o == JUDGE_REFUSED) c->refused++;
+  if (o == JUDGE_ERROR) c->errors++;
+}
+
+static void count_judgement(const struct judge_pass *p, struct work *w, const struct judgement *j,
+                            struct judge_counts *c) {
+  size_t n = 0;
+  const char *const *menu = judge_menu(p->judge, &n);
+  count_outcome(c, j->outcome);
+  if (j->outcome != JUDGE_SCORED) return;
+  c->value += j->value;
+  w->judge_label = j->value >= 0.5 ? 1 : 0;
+  for (size_t i = 0; i < n; i++) c->verdicts[i] += strcmp(menu[i], j->verdict) == 0;
+}
+
+static void count_pair(const struct judgement_pair *j, struct judge_counts *c) {
+  count_outcome(c, j->outcome);
+  if (j->outcome != JUDGE_SCORED) return;
+  c->value += j->value;
+  c->wins += strcmp(j->winner, "a") == 0;
+  c->ties += strcmp(j->winner, "tie") == 0;
+  c->losses += strcmp(j->winner, "b") == 0;
+  c->inconsistent += !j->consistent;
+}
+
 /* ---- which turns ---------------------------------------------------------------------------------------------- */
-/* A finished turn has an answer when text was generated or a choice was made. Judged before: a judgment of this scorer
- * without an error. */
+/* A finished turn has an answer when text was generated or a choice was made. A judgment with an error does not count
+ * as judged. Columns: attempt a, attempt b, turn, cluster, the metric's label, verdict and value of an earlier pass (in
+ * the first order), its verdict in the second order. */
 #define HAS_ANSWER "(t.output IS NOT NULL OR t.chosen IS NOT NULL)"
 static const char pointwise_sql[] =
     "SELECT f.attempt_id, 0, t.turn_no, s.cluster,"
     " (SELECT CASE WHEN sc.label IN ('right','win') THEN 1 WHEN sc.label IN ('wrong','lose') THEN 0 END FROM score sc"
     "   JOIN scorer r ON r.id = sc.scorer_id WHERE r.kind = 'metric' AND sc.attempt_id = t.attempt_id"
-    "   AND sc.turn_no = t.turn_no LIMIT 1),"
-    " EXISTS(SELECT 1 FROM judgment j WHERE j.scorer_id = ?1 AND j.attempt_a = t.attempt_id AND j.turn_no = t.turn_no"
-    "   AND j.attempt_b IS NULL AND j.error IS NULL)"
+    "   AND sc.turn_no = t.turn_no LIMIT 1), j.verdict, j.value, NULL"
     " FROM v_final f JOIN cell c ON c.id = f.cell_id JOIN sample s ON s.uid = f.sample_uid"
     " JOIN turn t ON t.attempt_id = f.attempt_id"
     " JOIN sample_turn st ON st.sample_uid = f.sample_uid AND st.turn_no = t.turn_no"
+    " LEFT JOIN judgment j ON j.attempt_a = t.attempt_id AND j.turn_no = t.turn_no AND j.scorer_id = ?1"
+    "   AND j.attempt_b IS NULL AND j.error IS NULL"
     " WHERE c.run_id = ?2 AND (?3 IS NULL OR st.metric = ?3) AND " HAS_ANSWER
     " ORDER BY c.ordinal, f.ordinal, t.turn_no";
 static const char pairwise_sql[] =
-    "SELECT f.attempt_id, g.attempt_id, t.turn_no, s.cluster, NULL,"
-    " (SELECT count(*) FROM judgment j WHERE j.scorer_id = ?1 AND j.attempt_a = f.attempt_id"
-    "   AND j.attempt_b = g.attempt_id AND j.turn_no = t.turn_no AND j.error IS NULL) >= 2"
+    "SELECT f.attempt_id, g.attempt_id, t.turn_no, s.cluster, NULL, j.verdict, j.value, k.verdict"
     " FROM v_final f JOIN cell c ON c.id = f.cell_id JOIN sample s ON s.uid = f.sample_uid"
     " JOIN cell d ON d.run_id = ?4 AND d.engine = c.engine AND d.monitor = c.monitor AND d.benchmark = c.benchmark"
     "   AND d.seed = c.seed AND d.id <> c.id AND d.policy = coalesce(?6, c.policy)"
@@ -48,8 +77,57 @@ static const char pairwise_sql[] =
     " JOIN turn t ON t.attempt_id = f.attempt_id"
     " JOIN turn u ON u.attempt_id = g.attempt_id AND u.turn_no = t.turn_no"
     " JOIN sample_turn st ON st.sample_uid = f.sample_uid AND st.turn_no = t.turn_no"
+    " LEFT JOIN judgment j ON j.attempt_a = f.attempt_id AND j.turn_no = t.turn_no AND j.scorer_id = ?1"
+    "   AND j.attempt_b = g.attempt_id AND j.order_ab = 0 AND j.error IS NULL"
+    " LEFT JOIN judgment k ON k.attempt_a = f.attempt_id AND k.turn_no = t.turn_no AND k.scorer_id = ?1"
+    "   AND k.attempt_b = g.attempt_id AND k.order_ab = 1 AND k.error IS NULL"
     " WHERE c.run_id = ?2 AND (?5 IS NULL OR c.policy = ?5) AND (?3 IS NULL OR st.metric = ?3) AND " HAS_ANSWER
     " AND (u.output IS NOT NULL OR u.chosen IS NOT NULL) ORDER BY c.ordinal, f.ordinal, t.turn_no";
+
+/* A verdict as it stands in the ledger. */
+static struct judgement recorded(const struct ledger_rows *q, int column, double value) {
+  const char *verdict = ledger_text(q, column);
+  struct judgement j = {.verdict = verdict, .value = value, .outcome = JUDGE_SCORED};
+  if (strcmp(verdict, "unscored") == 0) j.outcome = JUDGE_UNSCORED;
+  if (strcmp(verdict, "refused") == 0) j.outcome = JUDGE_REFUSED;
+  return j;
+}
+
+static void count_recorded(const struct judge_pass *p, const struct ledger_rows *q, struct work *w,
+                           struct judge_counts *c) {
+  if (w->attempt_b == 0) {
+    struct judgement j = recorded(q, 5, ledger_real(q, 6));
+    count_judgement(p, w, &j, c);
+  } else {
+    char first[64];
+    struct judgement_pair pair = {.order = {recorded(q, 5, NAN), {0}}};
+    snprintf(first, sizeof first, "%s", ledger_text(q, 5)); /* text of a column lives until the next one is read */
+    pair.order[1] = recorded(q, 7, NAN);
+    pair.order[0].verdict = first;
+    judgement_pair_settle(&pair);
+    count_pair(&pair, c);
+  }
+  c->already++;
+}
+
+static sluice_status add_work(const struct judge_pass *p, const struct ledger_rows *q, struct work_list *list,
+                              struct judge_counts *counts, struct sluice_error *err) {
+  struct work *grown = realloc(list->at, (list->n + 1) * sizeof *grown);
+  if (grown == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for %zu turns", list->n + 1);
+  list->at = grown;
+  struct work *w = &list->at[list->n++];
+  struct slice cluster = ledger_bytes(q, 3);
+  *w = (struct work){.attempt_a = ledger_int(q, 0),
+                     .attempt_b = ledger_int(q, 1),
+                     .turn_no = (int)ledger_int(q, 2),
+                     .cluster = hash64(cluster.ptr, cluster.len),
+                     .judge_label = -1,
+                     .metric_label = ledger_type_of(q, 4) == LEDGER_NULL ? -1 : (int)ledger_int(q, 4)};
+  w->judged = ledger_type_of(q, 5) != LEDGER_NULL && (w->attempt_b == 0 || ledger_type_of(q, 7) != LEDGER_NULL);
+  if (w->judged) count_recorded(p, q, w, counts);
+  counts->turns++;
+  return SLUICE_OK;
+}
 
 static sluice_status list_work(const struct judge_pass *p, struct work_list *list, struct judge_counts *counts,
                                struct sluice_error *err) {
@@ -60,26 +138,8 @@ static sluice_status list_work(const struct judge_pass *p, struct work_list *lis
   sluice_status st = ledger_query(p->ledger, pair ? pairwise_sql : pointwise_sql, values, pair ? 6 : 3, &q, err);
   if (st == SLUICE_OK) st = ledger_next(q, &row, err);
   while (st == SLUICE_OK && row && (p->limit == 0 || (int64_t)counts->turns < p->limit)) {
-    counts->turns++;
-    if (ledger_int(q, 5) != 0) {
-      counts->already++;
-    } else {
-      struct work *grown = realloc(list->at, (list->n + 1) * sizeof *grown);
-      if (grown == NULL) {
-        st = sluice_fail(err, SLUICE_NOMEM, "no memory for %zu turns", list->n + 1);
-        break;
-      }
-      struct slice cluster = ledger_bytes(q, 3);
-      list->at = grown;
-      list->at[list->n++] =
-          (struct work){.attempt_a = ledger_int(q, 0),
-                        .attempt_b = ledger_int(q, 1),
-                        .turn_no = (int)ledger_int(q, 2),
-                        .cluster = hash64(cluster.ptr, cluster.len),
-                        .judge_label = -1,
-                        .metric_label = ledger_type_of(q, 4) == LEDGER_NULL ? -1 : (int)ledger_int(q, 4)};
-    }
-    st = ledger_next(q, &row, err);
+    st = add_work(p, q, list, counts, err);
+    if (st == SLUICE_OK) st = ledger_next(q, &row, err);
   }
   ledger_rows_end(q);
   return st;
@@ -192,7 +252,7 @@ static sluice_status put_judgment(const struct judge_pass *p, const struct work 
                                 .attempt_b = w->attempt_b,
                                 .turn_no = w->turn_no,
                                 .b_first = b_first,
-                                .verdict = j->verdict,
+                                .verdict = j->outcome == JUDGE_REFUSED ? "refused" : j->verdict,
                                 .value = j->value,
                                 .parse_ok = j->outcome == JUDGE_SCORED,
                                 .raw = {j->raw, j->raw_len},
@@ -212,32 +272,18 @@ static sluice_status put_score(const struct judge_pass *p, const struct work *w,
                     " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                     LEDGER_VALUES(lv_int(w->attempt_a), lv_int(w->turn_no), lv_int(p->scorer_id),
                                   lv_text(judge_name(p->judge)), lv_real_or_null(j->value),
-                                  lv_text(j->verdict != NULL ? j->verdict : "unscored"),
+                                  lv_text(j->verdict != NULL ? j->verdict : judge_outcome_name(j->outcome)),
                                   lv_text(j->outcome == JUDGE_SCORED ? NULL : j->reason)),
                     err);
-}
-
-static void count_outcome(struct judge_counts *c, enum judge_outcome o) {
-  if (o == JUDGE_SCORED) c->scored++;
-  if (o == JUDGE_UNSCORED) c->unscored++;
-  if (o == JUDGE_REFUSED) c->refused++;
-  if (o == JUDGE_ERROR) c->errors++;
 }
 
 static sluice_status judge_one(const struct judge_pass *p, struct work *w, const struct judge_item *item, uint64_t call,
                                struct judge_counts *c, struct sluice_error *err) {
   struct judgement j;
-  size_t n = 0;
-  const char *const *menu = judge_menu(p->judge, &n);
   sluice_status st = judge_pointwise(p->judge, item, call, &j, err);
   if (st == SLUICE_OK) st = put_judgment(p, w, &j, false, err);
   if (st == SLUICE_OK) st = put_score(p, w, &j, err);
-  if (st == SLUICE_OK) count_outcome(c, j.outcome);
-  if (st == SLUICE_OK && j.outcome == JUDGE_SCORED) {
-    c->value += j.value;
-    w->judge_label = j.value >= 0.5 ? 1 : 0;
-    for (size_t i = 0; i < n; i++) c->verdicts[i] += strcmp(menu[i], j.verdict) == 0;
-  }
+  if (st == SLUICE_OK) count_judgement(p, w, &j, c);
   judgement_free(&j);
   return st;
 }
@@ -246,21 +292,15 @@ static sluice_status judge_two(const struct judge_pass *p, const struct work *w,
                                uint64_t call, struct judge_counts *c, struct sluice_error *err) {
   struct judgement_pair j;
   sluice_status st = judge_pairwise(p->judge, item, call, &j, err);
+  if (st == SLUICE_OK) count_pair(&j, c);
   /* An error in one order is an error of the pair: both rows say so, and the next pass asks both again. */
+  bool failed = j.order[0].outcome == JUDGE_ERROR || j.order[1].outcome == JUDGE_ERROR;
   for (int order = 0; order < 2 && st == SLUICE_OK; order++) {
-    if (j.outcome == JUDGE_ERROR && j.order[order].outcome != JUDGE_ERROR) {
+    if (failed && j.order[order].outcome != JUDGE_ERROR) {
       j.order[order].outcome = JUDGE_ERROR;
       snprintf(j.order[order].reason, sizeof j.order[order].reason, "the other order failed");
     }
     st = put_judgment(p, w, &j.order[order], order == 1, err);
-  }
-  if (st == SLUICE_OK) count_outcome(c, j.outcome);
-  if (st == SLUICE_OK && j.outcome == JUDGE_SCORED) {
-    c->value += j.value;
-    c->wins += strcmp(j.winner, "a") == 0;
-    c->ties += strcmp(j.winner, "tie") == 0;
-    c->losses += strcmp(j.winner, "b") == 0;
-    c->inconsistent += !j.consistent;
   }
   judgement_pair_free(&j);
   return st;
@@ -290,6 +330,7 @@ static sluice_status work_through(const struct judge_pass *p, struct work_list *
   sluice_status st = SLUICE_OK;
   progress_begin(&bar, "judging", list->n);
   for (size_t i = 0; i < list->n && st == SLUICE_OK; i++) {
+    if (list->at[i].judged) continue;
     if (signal_interrupted() != 0) {
       st = sluice_fail(err, SLUICE_INTERRUPTED, "interrupted after %zu of %zu turns; the same command continues", i,
                        list->n);

@@ -113,7 +113,7 @@ static void print_table(const struct judge_pass *p, const struct judge_counts *c
   printf("  %-10s %8llu\n  %-10s %8llu\n  %-10s %8llu\n", "unscored", (unsigned long long)c->unscored, "refused",
          (unsigned long long)c->refused, "error", (unsigned long long)c->errors);
   if (c->scored > 0)
-    printf("mean value %.4f over %llu scored now\n", c->value / (double)c->scored, (unsigned long long)c->scored);
+    printf("mean value %.4f over %llu scored\n", c->value / (double)c->scored, (unsigned long long)c->scored);
   if (g->n > 0) {
     printf("agreement with the metric's right and wrong, n = %zu: raw %.3f, kappa %.3f [%.3f, %.3f]\n", g->n, g->raw,
            g->kappa, g->lo, g->hi);

@@ -1,5 +1,6 @@
 /* Reading one streamed chat completion: events of the body become pieces for the tap, and the answer's text. */
 #include "engine/remote.h"
+#include "wire/wire.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -12,9 +13,14 @@ struct remote_stream {
   void *ctx;
   struct buffer *text;
   struct remote_stream_result result;
-  struct buffer line, data, decoded;
+  struct sse_parser sse;
+  struct remote_fault *fault; /* of the call in progress */
+  bool halted;                /* a fault, or the tap said no: nothing more is read */
   bool done, refusal;
+  int64_t thought; /* which of several reasoning texts is passed on; -1: none came yet */
 };
+
+static sluice_status on_event(void *ctx, const struct sse_event *event, struct sluice_error *err);
 
 sluice_status remote_stream_open(piece_fn tap, void *ctx, struct buffer *text, struct remote_stream **out,
                                  struct sluice_error *err) {
@@ -23,20 +29,17 @@ sluice_status remote_stream_open(piece_fn tap, void *ctx, struct buffer *text, s
   s->tap = tap;
   s->ctx = ctx;
   s->text = text;
+  s->thought = -1;
   s->result = (struct remote_stream_result){
       .outcome = OUTCOME_ERROR, .prompt_tokens = -1, .output_tokens = -1, .total_tokens = -1};
-  buffer_init(&s->line, EVENT_LIMIT);
-  buffer_init(&s->data, EVENT_LIMIT);
-  buffer_init(&s->decoded, EVENT_LIMIT);
+  sse_open(&s->sse, EVENT_LIMIT, on_event, s);
   *out = s;
   return SLUICE_OK;
 }
 
 void remote_stream_close(struct remote_stream *s) {
   if (s == NULL) return;
-  buffer_free(&s->line);
-  buffer_free(&s->data);
-  buffer_free(&s->decoded);
+  sse_close(&s->sse);
   free(s);
 }
 
@@ -44,159 +47,132 @@ const struct remote_stream_result *remote_stream_result(const struct remote_stre
   return &s->result;
 }
 
-/* ---- one chunk ------------------------------------------------------------------------------------------------ */
-/* Hands a text member of the delta on. False: stop. */
-static bool take(struct remote_stream *s, struct slice json, struct json_span delta, const char *key,
-                 enum channel channel, struct remote_fault *fault) {
-  struct json_span span;
-  struct sluice_error err;
-  if (!json_span_member(json, delta, key, &span) || span.type != JSON_STRING) return true;
-  buffer_clear(&s->decoded);
-  sluice_status st = json_span_decode(json, span, &s->decoded, &err);
-  if (st == SLUICE_OK && s->decoded.len > 0 && channel == CHANNEL_CONTENT) {
-    st = buffer_append(s->text, s->decoded.ptr, s->decoded.len, &err);
-  }
-  if (st != SLUICE_OK) {
-    remote_fault_set(fault, REMOTE_PROTOCOL, false, "%.300s", err.message);
-    return false;
-  }
-  if (s->decoded.len == 0) return true;
-  if (s->result.first_token_ns == 0) s->result.first_token_ns = clock_mono_ns();
-  if (channel == CHANNEL_REFUSAL) s->refusal = true;
-  if (s->tap == NULL) return true;
-  struct piece piece = {
-      .channel = channel, .bytes = {s->decoded.ptr, s->decoded.len}, .token = -1, .logprob = NAN, .surprisal = NAN};
-  s->result.emitted = true;
-  if (s->tap(s->ctx, &piece)) return true;
-  s->result.stopped = true;
-  s->result.outcome = OUTCOME_STOPPED;
-  return false;
+/* Ends the reading of this stream; the parser passes the status through. */
+static sluice_status halt(struct remote_stream *s, struct sluice_error *err) {
+  s->halted = true;
+  return sluice_fail(err, SLUICE_INTERRUPTED, "stream halted");
 }
 
-static bool take_delta(struct remote_stream *s, struct slice json, struct json_span delta, struct remote_fault *fault) {
-  struct json_span calls, call;
-  if (!take(s, json, delta, "reasoning_content", CHANNEL_REASONING, fault) ||
-      !take(s, json, delta, "reasoning", CHANNEL_REASONING, fault) ||
-      !take(s, json, delta, "content", CHANNEL_CONTENT, fault) ||
-      !take(s, json, delta, "refusal", CHANNEL_REFUSAL, fault)) {
-    return false;
+/* ---- one chunk ------------------------------------------------------------------------------------------------ */
+static sluice_status on_text(void *ctx, const struct wire_key *key, struct slice text, struct sluice_error *err) {
+  static const enum channel channels[] = {[WIRE_CONTENT] = CHANNEL_CONTENT,
+                                          [WIRE_REASONING] = CHANNEL_REASONING,
+                                          [WIRE_TOOL] = CHANNEL_TOOL,
+                                          [WIRE_REFUSAL] = CHANNEL_REFUSAL};
+  struct remote_stream *s = ctx;
+  if (key->choice != 0 || text.len == 0) return SLUICE_OK;
+  if (key->channel == WIRE_REASONING) { /* some servers send one thought under two names */
+    if (s->thought < 0) s->thought = key->index;
+    if (s->thought != key->index) return SLUICE_OK;
   }
-  if (!json_span_member(json, delta, "tool_calls", &calls) || calls.type != JSON_ARRAY) return true;
-  for (size_t i = 0; i < json_span_count(json, calls); i++) {
-    if (json_span_element(json, calls, i, &call) && json_span_path(json, call, "function", &call) &&
-        !take(s, json, call, "arguments", CHANNEL_TOOL, fault)) {
-      return false;
-    }
-  }
-  return true;
+  if (key->channel == WIRE_REFUSAL) s->refusal = true;
+  sluice_status st = key->channel == WIRE_CONTENT ? buffer_append(s->text, text.ptr, text.len, err) : SLUICE_OK;
+  if (st != SLUICE_OK) return st;
+  if (s->result.first_token_ns == 0) s->result.first_token_ns = clock_mono_ns();
+  if (s->tap == NULL) return SLUICE_OK;
+  struct piece piece = {
+      .channel = channels[key->channel], .bytes = text, .token = -1, .logprob = NAN, .surprisal = NAN};
+  s->result.emitted = true;
+  if (s->tap(s->ctx, &piece)) return SLUICE_OK;
+  s->result.stopped = true;
+  s->result.outcome = OUTCOME_STOPPED;
+  return halt(s, err);
 }
 
 static int number_at(struct slice json, struct json_span root, const char *path) {
   struct json_span n;
-  if (!json_span_path(json, root, path, &n) || n.type != JSON_NUMBER) return -1;
-  long v = strtol(json.ptr + n.start, NULL, 10);
+  char digits[16];
+  if (!json_span_path(json, root, path, &n) || n.type != JSON_NUMBER || n.end - n.start >= sizeof digits) return -1;
+  memcpy(digits, json.ptr + n.start, n.end - n.start);
+  digits[n.end - n.start] = '\0';
+  long v = strtol(digits, NULL, 10);
   return v >= 0 && v <= INT32_MAX ? (int)v : -1;
 }
 
-static bool take_finish(struct remote_stream *s, struct slice json, struct json_span why, struct remote_fault *fault) {
+static void take_usage(struct remote_stream *s, struct slice json, struct json_span root) {
+  int prompt = number_at(json, root, "usage.prompt_tokens"), output = number_at(json, root, "usage.completion_tokens");
+  int total = number_at(json, root, "usage.total_tokens");
+  if (prompt >= 0) s->result.prompt_tokens = prompt;
+  if (output >= 0) s->result.output_tokens = output;
+  if (total >= 0) s->result.total_tokens = total;
+}
+
+static sluice_status take_finish(struct remote_stream *s, struct slice json, struct json_span root,
+                                 struct sluice_error *err) {
   static const struct {
     const char *word;
     enum outcome outcome;
   } known[] = {{"\"length\"", OUTCOME_TRUNCATED},
                {"\"max_tokens\"", OUTCOME_TRUNCATED},
                {"\"content_filter\"", OUTCOME_REFUSED}};
-  struct slice word = {json.ptr + why.start, why.end - why.start};
-  if (slice_is(word, "\"abort\"") || slice_is(word, "\"error\"")) {
-    remote_fault_set(fault, REMOTE_SERVER, true, "the server gave up: finish_reason %.*s", (int)word.len, word.ptr);
-    return false;
+  struct json_span choices, choice, why;
+  if (!json_span_member(json, root, "choices", &choices) || choices.type != JSON_ARRAY) return SLUICE_OK;
+  for (size_t i = 0; json_span_element(json, choices, i, &choice); i++) {
+    if (number_at(json, choice, "index") > 0) continue;
+    if (!json_span_path(json, choice, "finish_reason", &why) || why.type != JSON_STRING) continue;
+    struct slice word = {json.ptr + why.start, why.end - why.start};
+    if (slice_is(word, "\"abort\"") || slice_is(word, "\"error\"")) {
+      remote_fault_set(s->fault, REMOTE_SERVER, true, "the server gave up: finish_reason %.*s", (int)word.len,
+                       word.ptr);
+      return halt(s, err);
+    }
+    s->result.finished = true;
+    s->result.outcome = s->refusal ? OUTCOME_REFUSED : OUTCOME_DONE;
+    for (size_t k = 0; k < sizeof known / sizeof known[0]; k++) {
+      if (slice_is(word, known[k].word)) s->result.outcome = known[k].outcome;
+    }
   }
-  s->result.finished = true;
-  s->result.outcome = s->refusal ? OUTCOME_REFUSED : OUTCOME_DONE;
-  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-    if (slice_is(word, known[i].word)) s->result.outcome = known[i].outcome;
-  }
-  return true;
+  return SLUICE_OK;
 }
 
-static bool take_chunk(struct remote_stream *s, struct slice json, struct remote_fault *fault) {
-  struct json_span root, choices, span;
-  struct sluice_error err;
-  if (json_span_root(json, &root, &err) != SLUICE_OK || root.type != JSON_OBJECT) {
-    remote_fault_set(fault, REMOTE_PROTOCOL, false, "an event is no JSON object: %.100s", json.ptr);
-    return false;
+static sluice_status take_chunk(struct remote_stream *s, struct slice json, struct sluice_error *err) {
+  struct json_span root, span;
+  bool known = false;
+  if (json_span_root(json, &root, err) != SLUICE_OK || root.type != JSON_OBJECT) {
+    remote_fault_set(s->fault, REMOTE_PROTOCOL, false, "an event is no JSON object: %.*s",
+                     (int)(json.len < 100 ? json.len : 100), json.ptr);
+    return halt(s, err);
   }
   if (json_span_member(json, root, "error", &span) && span.type != JSON_NULL) {
     char message[300], code[64];
     remote_error_text(json, message, sizeof message, code, sizeof code);
-    remote_fault_set(fault, REMOTE_SERVER, true, "error event: %s", message);
-    return false;
+    remote_fault_set(s->fault, REMOTE_SERVER, true, "error event: %s", message);
+    return halt(s, err);
   }
-  int tokens = number_at(json, root, "usage.prompt_tokens");
-  if (tokens >= 0) s->result.prompt_tokens = tokens;
-  tokens = number_at(json, root, "usage.completion_tokens");
-  if (tokens >= 0) s->result.output_tokens = tokens;
-  tokens = number_at(json, root, "usage.total_tokens");
-  if (tokens >= 0) s->result.total_tokens = tokens;
-  if (!json_span_member(json, root, "choices", &choices) || choices.type != JSON_ARRAY) return true;
-  for (size_t i = 0; i < json_span_count(json, choices); i++) {
-    struct json_span choice, delta;
-    if (!json_span_element(json, choices, i, &choice) || number_at(json, choice, "index") > 0) continue;
-    if (json_span_member(json, choice, "delta", &delta) && delta.type == JSON_OBJECT &&
-        !take_delta(s, json, delta, fault))
-      return false;
-    if (json_span_member(json, choice, "finish_reason", &span) && span.type == JSON_STRING &&
-        !take_finish(s, json, span, fault))
-      return false;
-  }
-  return true;
+  take_usage(s, json, root);
+  if (!json_span_member(json, root, "choices", &span)) return SLUICE_OK; /* usage alone, or a server's own event */
+  sluice_status st = wire_read_texts(json, NULL, on_text, s, &known, err);
+  return st == SLUICE_OK ? take_finish(s, json, root, err) : st;
 }
 
 /* ---- the body ------------------------------------------------------------------------------------------------- */
-static bool take_line(struct remote_stream *s, struct remote_fault *fault) {
-  struct sluice_error err;
-  struct slice line = {s->line.ptr, s->line.len};
-  if (line.len > 0 && line.ptr[line.len - 1] == '\r') line.len--;
-  bool on = true;
-  if (line.len == 0) {
-    if (s->data.len > 0) {
-      if (slice_is((struct slice){s->data.ptr, s->data.len}, "[DONE]"))
-        s->done = true;
-      else
-        on = take_chunk(s, (struct slice){s->data.ptr, s->data.len}, fault);
-      buffer_clear(&s->data);
-    }
-  } else if (line.len >= 5 && memcmp(line.ptr, "data:", 5) == 0) {
-    size_t skip = line.len > 5 && line.ptr[5] == ' ' ? 6 : 5;
-    if (s->data.len > 0) buffer_append(&s->data, "\n", 1, &err);
-    if (buffer_append(&s->data, line.ptr + skip, line.len - skip, &err) != SLUICE_OK) {
-      remote_fault_set(fault, REMOTE_PROTOCOL, false, "%.300s", err.message);
-      on = false;
-    }
+static sluice_status on_event(void *ctx, const struct sse_event *event, struct sluice_error *err) {
+  struct remote_stream *s = ctx;
+  if (!event->has_data || event->data.len == 0 || s->done) return SLUICE_OK;
+  if (slice_is(event->data, "[DONE]")) {
+    s->done = true;
+    return SLUICE_OK;
   }
-  buffer_clear(&s->line);
-  return on;
+  return take_chunk(s, event->data, err);
+}
+
+/* A parser's or reader's own error (an event past its bound, text past its limit) is the server's fault. */
+static bool go_on(struct remote_stream *s, sluice_status st, const struct sluice_error *err,
+                  struct remote_fault *fault) {
+  if (st != SLUICE_OK && !s->halted) remote_fault_set(fault, REMOTE_PROTOCOL, false, "%.400s", err->message);
+  return st == SLUICE_OK;
 }
 
 bool remote_stream_push(struct remote_stream *s, const char *bytes, size_t len, struct remote_fault *fault) {
   struct sluice_error err;
-  while (len > 0) {
-    const char *end = memchr(bytes, '\n', len);
-    size_t n = end != NULL ? (size_t)(end - bytes) : len;
-    if (buffer_append(&s->line, bytes, n, &err) != SLUICE_OK) {
-      remote_fault_set(fault, REMOTE_PROTOCOL, false, "%.300s", err.message);
-      return false;
-    }
-    if (end == NULL) return true;
-    if (!take_line(s, fault)) return false;
-    bytes = end + 1;
-    len -= n + 1;
-  }
-  return true;
+  s->fault = fault;
+  return go_on(s, sse_push(&s->sse, (struct slice){bytes, len}, &err), &err, fault);
 }
 
 void remote_stream_end(struct remote_stream *s, struct remote_fault *fault) {
-  if (s->line.len > 0 && !take_line(s, fault)) return;
-  if (s->data.len > 0 && !take_line(s, fault)) return;
+  struct sluice_error err;
+  s->fault = fault;
+  if (!s->done && !go_on(s, sse_end(&s->sse, &err), &err, fault)) return;
   if (s->result.finished) return;
   if (s->done) {
     remote_fault_set(fault, REMOTE_PROTOCOL, false, "the stream ended with [DONE] but without a finish_reason");

@@ -187,6 +187,19 @@ static const char *named(const struct judgement *j, bool b_first) {
   return (strcmp(j->verdict, "first") == 0) != b_first ? "a" : "b";
 }
 
+void judgement_pair_settle(struct judgement_pair *p) {
+  p->winner = NULL;
+  p->value = NAN;
+  p->consistent = false;
+  /* The worse of the two: an error above a refusal above an unread verdict. */
+  p->outcome = p->order[0].outcome > p->order[1].outcome ? p->order[0].outcome : p->order[1].outcome;
+  if (p->outcome != JUDGE_SCORED) return;
+  const char *one = named(&p->order[0], false), *two = named(&p->order[1], true);
+  p->consistent = strcmp(one, two) == 0;
+  p->winner = p->consistent ? one : "tie";
+  p->value = strcmp(p->winner, "tie") == 0 ? 0.5 : strcmp(p->winner, "a") == 0 ? 1 : 0;
+}
+
 sluice_status judge_pairwise(struct judge *j, const struct judge_item *item, uint64_t call, struct judgement_pair *out,
                              struct sluice_error *err) {
   *out = (struct judgement_pair){.outcome = JUDGE_UNSCORED, .value = NAN};
@@ -199,15 +212,6 @@ sluice_status judge_pairwise(struct judge *j, const struct judge_item *item, uin
   sluice_status st = ask(j, item, 2 * call, &out->order[0], err);
   if (st == SLUICE_OK) st = ask(j, &swapped, 2 * call + 1, &out->order[1], err);
   if (st != SLUICE_OK) return st;
-  for (int i = 0; i < 2; i++) {
-    if (out->order[i].outcome == JUDGE_SCORED) continue;
-    out->outcome = out->order[i].outcome;
-    return SLUICE_OK;
-  }
-  const char *one = named(&out->order[0], false), *two = named(&out->order[1], true);
-  out->outcome = JUDGE_SCORED;
-  out->consistent = strcmp(one, two) == 0;
-  out->winner = out->consistent ? one : "tie";
-  out->value = strcmp(out->winner, "tie") == 0 ? 0.5 : strcmp(out->winner, "a") == 0 ? 1 : 0;
+  judgement_pair_settle(out);
   return SLUICE_OK;
 }

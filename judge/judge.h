@@ -13,6 +13,7 @@
 
 #define JUDGE_PARSER_VERSION 1 /* of what reads verdicts; a change starts a new series */
 
+/* In rising order of what is wrong. */
 enum judge_outcome { JUDGE_SCORED, JUDGE_UNSCORED, JUDGE_REFUSED, JUDGE_ERROR };
 const char *judge_outcome_name(enum judge_outcome o); /* "scored", "unscored", "refused", "error" */
 
@@ -83,6 +84,8 @@ struct judgement_pair {
 sluice_status judge_pairwise(struct judge *j, const struct judge_item *item, uint64_t call, struct judgement_pair *out,
                              struct sluice_error *err);
 void judgement_pair_free(struct judgement_pair *p);
+/* Sets outcome, winner, value and consistent from the two orders, as judge_pairwise does; for recorded verdicts. */
+void judgement_pair_settle(struct judgement_pair *p);
 
 /* ---- agreement (judge/agreement.c): labels are 0..k-1, negative is missing ----------------------------------------
  */
