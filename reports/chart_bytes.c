@@ -9,6 +9,7 @@ enum { WIDTH = 440, HEIGHT = 300, LEFT = 44, RIGHT = 128, TOP = 16, FOOT = 44 };
 struct point {
   size_t policy;
   double bytes, score;
+  double shift; /* units to the right of its true place, where several policies hold the same bytes */
   const struct estimate *e;
 };
 
@@ -18,7 +19,7 @@ static size_t points_of(const struct report *r, size_t facet, size_t column, str
     const struct report_score *s = score_at(r, facet, i, column);
     const struct report_group *g = group_at(r, facet, i, r->columns[column].benchmark);
     if (!s->present || isnan(s->estimate.value) || !g->kv.n || g->kv.max == 0) continue;
-    out[n++] = (struct point){i, g->kv.mean, s->estimate.value, &s->estimate};
+    out[n++] = (struct point){i, g->kv.mean, s->estimate.value, 0, &s->estimate};
   }
   return n;
 }
@@ -69,6 +70,20 @@ static void draw_front(struct page *p, const struct point *points, const unsigne
   put(p, "\"/>\n");
 }
 
+/* Policies with one budget share one x and would hide each other's intervals: they stand side by side, 9 units apart,
+ * around their true place. */
+static void dodge(struct point *points, size_t n, const struct scale *x) {
+  for (size_t i = 0; i < n; i++) {
+    size_t before = 0, all = 0;
+    for (size_t j = 0; j < n; j++) {
+      if (fabs(scale_at(x, points[j].bytes) - scale_at(x, points[i].bytes)) > 6) continue;
+      before += points[j].score < points[i].score || (points[j].score <= points[i].score && j < i);
+      all++;
+    }
+    points[i].shift = 9 * ((double)before - ((double)all - 1) / 2);
+  }
+}
+
 /* Labels stand in one column at the right, spread apart and tied to their points by a thin line: policies with one
  * budget share one x, and their names would cover each other. */
 static void draw_points(struct page *p, const struct report *r, const struct point *points, size_t n,
@@ -77,7 +92,7 @@ static void draw_points(struct page *p, const struct report *r, const struct poi
   for (size_t i = 0; i < n; i++) at[i] = scale_at(y, points[i].score);
   labels_spread(at, n, 15, TOP, HEIGHT - FOOT);
   for (size_t i = 0; i < n; i++) {
-    double px = scale_at(x, points[i].bytes), py = scale_at(y, points[i].score);
+    double px = scale_at(x, points[i].bytes) + points[i].shift, py = scale_at(y, points[i].score);
     char class[16];
     snprintf(class, sizeof class, "w2 %s", policy_stroke(points[i].policy));
     svg_line(p, "leader", px + 7, py, WIDTH - RIGHT + 8, at[i]);
@@ -111,7 +126,7 @@ static void data_table(struct page *p, const struct report *r, const struct poin
 
 void chart_bytes(struct page *p, const struct report *r, size_t facet, size_t column) {
   struct point points[REPORT_MAX_AXIS];
-  double bytes[REPORT_MAX_AXIS], score[REPORT_MAX_AXIS], least = INFINITY, most = 0;
+  double bytes[REPORT_MAX_AXIS] = {0}, score[REPORT_MAX_AXIS] = {0}, least = INFINITY, most = 0;
   unsigned char keep[REPORT_MAX_AXIS];
   size_t n = points_of(r, facet, column, points);
   if (!chart_bytes_has(r, facet, column)) return;
@@ -122,7 +137,8 @@ void chart_bytes(struct page *p, const struct report *r, size_t facet, size_t co
     most = fmax(most, bytes[i]);
   }
   pareto_front(bytes, score, n, keep);
-  struct scale x = {least / 1.35, most * 1.35, LEFT, WIDTH - RIGHT, true}, y = {0, 1, HEIGHT - FOOT, TOP, false};
+  struct scale x = {least / 1.6, most * 1.35, LEFT, WIDTH - RIGHT, true}, y = {0, 1, HEIGHT - FOOT, TOP, false};
+  dodge(points, n, &x);
   char id[48];
   snprintf(id, sizeof id, "bytes-%zu-%zu", facet, column);
   put(p, "<figure><figcaption><b>");

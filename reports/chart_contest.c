@@ -14,24 +14,36 @@ bool chart_contest_has(const struct report *r, size_t facet, size_t column) {
   return false;
 }
 
+static size_t rounds_of(const struct report_score *s) {
+  return s->labels[LABEL_WIN] + s->labels[LABEL_TIE] + s->labels[LABEL_LOSE];
+}
+
 static void draw_bar(struct page *p, const struct report *r, const struct report_score *s, size_t policy, double y,
                      const struct scale *x) {
   static const char *const classes[] = {"bar-win", "bar-tie", "bar-lose"};
-  static const char *const inks[] = {"on-win", "on-tie", "on-lose"};
-  static const char *const words[] = {"win ", "tie ", "lose "};
-  size_t total = s->labels[LABEL_WIN] + s->labels[LABEL_TIE] + s->labels[LABEL_LOSE];
-  double from = 0;
+  double from = 0, total = (double)rounds_of(s);
   svg_text(p, "lab", ANCHOR_END, LEFT - 12, y + 16, r->policies[policy].label);
-  for (int k = 0; k < 3 && total; k++) {
-    double share = (double)s->labels[LABEL_WIN + k] / (double)total;
+  for (int k = 0; k < 3 && total > 0; k++) {
+    double share = (double)s->labels[LABEL_WIN + k] / total;
     double left = scale_at(x, from), right = scale_at(x, from + share);
     svg_rect(p, classes[k], left + (k ? 1 : 0), y, right - left - (k ? 1 : 0), 22);
-    if (right - left > 62) {
-      putf(p, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">%s", inks[k], left + 8, y + 15.5, words[k]);
-      put_percent(p, share, 1);
-      put(p, "</text>\n");
-    }
     from += share;
+  }
+}
+
+/* Words come after the upright lines, so that they stand on them. */
+static void draw_shares(struct page *p, const struct report_score *s, double y, const struct scale *x) {
+  static const char *const inks[] = {"on-win", "on-tie", "on-lose"};
+  static const char *const words[] = {"win ", "tie ", "lose "};
+  double from = 0, total = (double)rounds_of(s);
+  for (int k = 0; k < 3 && total > 0; k++) {
+    double share = (double)s->labels[LABEL_WIN + k] / total;
+    double left = scale_at(x, from), right = scale_at(x, from + share);
+    from += share;
+    if (right - left < 62) continue;
+    putf(p, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">%s", inks[k], left + 8, y + 15.5, words[k]);
+    put_percent(p, share, 1);
+    put(p, "</text>\n");
   }
 }
 
@@ -97,12 +109,17 @@ void chart_contest(struct page *p, const struct report *r, size_t facet, size_t 
   svg_begin(p, id, WIDTH, bottom + FOOT - 20, "Rounds won, tied and lost",
             "One bar a policy. Upright lines: what any move wins by chance, and what counting the other's moves wins.");
   for (size_t i = 0; i < r->n_policies; i++) {
-    const struct report_score *s = score_at(r, facet, i, column);
-    if (!s->present) continue;
-    draw_bar(p, r, s, i, y, &x);
+    if (!score_at(r, facet, i, column)->present) continue;
+    draw_bar(p, r, score_at(r, facet, i, column), i, y, &x);
     y += ROW;
   }
   draw_lines(p, r, facet, column, &x, bottom);
+  y = TOP;
+  for (size_t i = 0; i < r->n_policies; i++) {
+    if (!score_at(r, facet, i, column)->present) continue;
+    draw_shares(p, score_at(r, facet, i, column), y, &x);
+    y += ROW;
+  }
   svg_end(p);
   put(p, "</div>");
   data_table(p, r, facet, column);

@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-enum { ROW = 30, LEFT = 150, RIGHT = 96, WIDTH = 560, TOP = 14, FOOT = 34 };
+enum { ROW = 27, LEFT = 128, RIGHT = 78, WIDTH = 460, TOP = 12, FOOT = 30 };
 
 bool chart_forest_has(const struct report *r, size_t facet, size_t column) {
   for (size_t i = 0; i < r->n_policies; i++)
@@ -21,17 +21,20 @@ static const char *verdict_word(const struct report_score *s) {
   return s->verdict == GATE_PASS && s->pair.delta.lo > 0 ? "better" : words[s->verdict];
 }
 
-/* Widest interval of the panel, in the unit drawn: points for shares, nats for perplexity. */
-static double reach_of(const struct report *r, size_t facet, size_t column) {
-  double reach = r->options.margin * 2;
+/* The range of the panel, in the unit drawn: points for shares, nats for perplexity. It holds zero and twice the
+ * margin. */
+static void range_of(const struct report *r, size_t facet, size_t column, struct scale *x) {
+  x->low = -r->options.margin * 2;
+  x->high = r->options.margin * 2;
   for (size_t i = 0; i < r->n_policies; i++) {
     const struct report_score *s = score_at(r, facet, i, column);
     if (!s->paired) continue;
-    double low = isfinite(s->pair.delta.lo) ? s->pair.delta.lo : s->pair.delta.value;
-    double high = isfinite(s->pair.delta.hi) ? s->pair.delta.hi : s->pair.delta.value;
-    reach = fmax(reach, fmax(fabs(low), fabs(high)));
+    x->low = fmin(x->low, isfinite(s->pair.delta.lo) ? s->pair.delta.lo : s->pair.delta.value);
+    x->high = fmax(x->high, isfinite(s->pair.delta.hi) ? s->pair.delta.hi : s->pair.delta.value);
   }
-  return reach * 1.06;
+  double space = 0.04 * (x->high - x->low) + 1e-9;
+  x->low -= space;
+  x->high += space;
 }
 
 static void draw_row(struct page *p, const struct report *r, const struct report_score *s, size_t policy,
@@ -114,8 +117,9 @@ void chart_forest(struct page *p, const struct report *r, size_t facet, size_t c
   const struct report_column *c = &r->columns[column];
   size_t rows = 0;
   for (size_t i = 0; i < r->n_policies; i++) rows += score_at(r, facet, i, column)->paired;
-  double reach = reach_of(r, facet, column), bottom = TOP + ROW * (double)rows;
-  struct scale x = {-reach, reach, LEFT, WIDTH - RIGHT, false};
+  double bottom = TOP + ROW * (double)rows;
+  struct scale x = {0, 0, LEFT, WIDTH - RIGHT, false};
+  range_of(r, facet, column, &x);
   char id[48];
   snprintf(id, sizeof id, "forest-%zu-%zu", facet, column);
   put(p, "<figure><figcaption><b>");

@@ -108,7 +108,10 @@ static void draw_head(struct page *p, const struct report *r) {
     const struct report_column *column = &r->columns[c];
     put(p, "<th scope=\"col\">");
     put_text(p, column->metric);
-    put(p, column->perplexity ? " <small>lower is better</small>" : column->bounded ? " <small>%</small>" : "");
+    put(p, column->perplexity ? " ↓" : column->bounded ? " %" : "");
+    put(p, "<br><small>");
+    put_text(p, column->perplexity ? "lower is better" : column->title);
+    put(p, "</small>");
     if (column->judge) put(p, " <small>judged by "), put_text(p, column->scorer), put(p, "</small>");
     put(p, "</th>");
   }
@@ -129,8 +132,8 @@ static void draw_bytes(struct page *p, const struct report *r, size_t facet, siz
   put(p, "</td>");
 }
 
-/* Rows below the policies: chance, and the best trivial answer over the same turns. Trivial answers see no more than their
- * policy's budget, so they differ by policy: each cell draws its own, here stands the highest. */
+/* Rows below the policies: chance, and the best trivial answer over the same turns. Trivial answers see no more than
+ * their policy's budget, so they differ by policy: each cell draws its own, here stands the highest. */
 static void draw_trivial(struct page *p, const struct report *r, size_t facet, bool chance) {
   putf(p, "<tr class=\"trivial\"><th scope=\"row\">%s</th>", chance ? "chance" : "best trivial answer");
   for (size_t c = 0; c < r->n_columns; c++) {
@@ -155,10 +158,12 @@ static void draw_trivial(struct page *p, const struct report *r, size_t facet, b
 }
 
 void chart_matrix(struct page *p, const struct report *r, size_t facet) {
-  put(p, "<div class=\"scroll\"><table class=\"matrix\"><caption>Score by cache policy. Under each value: its ");
+  put(p, "<p class=\"note\">Under each value stand its ");
   put_percent(p, r->options.confidence, 0);
-  put(p, "\xc2\xa0% interval, and n scored turns in so many dialogues. On the small axis from 0 to 100 the bar is the "
-         "interval and the upright tick the best trivial answer.</caption>\n");
+  put(p, "\xc2\xa0% interval and n, the scored turns in so many dialogues. On the small axis from 0 to 100 the bar is "
+         "the interval "
+         "and the upright tick the best trivial answer.</p>\n<div class=\"scroll\"><table class=\"matrix\"><caption "
+         "class=\"hid\">Score by cache policy and benchmark</caption>\n");
   draw_head(p, r);
   put(p, "<tbody>\n");
   for (size_t i = 0; i < r->n_policies; i++) {

@@ -100,6 +100,8 @@ static int by_interest(const void *a, const void *b) {
 
 static int by_rank(const void *a, const void *b) {
   const struct placed *x = a, *y = b;
+  bool quiet_x = !x->sample.worse && !x->sample.errors, quiet_y = !y->sample.worse && !y->sample.errors;
+  if (quiet_x != quiet_y) return quiet_x ? 1 : -1;
   if (x->rank != y->rank) return x->rank < y->rank ? -1 : 1;
   return by_interest(a, b);
 }

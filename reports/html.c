@@ -166,7 +166,9 @@ static void put_figures(struct page *p, const struct report *r) {
           "margin; a bar that clears zero on the left, by enough, is worse.",
           false, r->n_columns, chart_forest_has, chart_forest);
   figures(p, r, "bytes", "Score against KV bytes",
-          "What a byte of cache buys. Up and left is better; the stepped line joins policies that no other one beats.",
+          "What a byte of cache buys. Up and left is better; the stepped line joins policies that no other one beats. "
+          "Policies "
+          "that hold the same bytes stand side by side.",
           false, r->n_columns, chart_bytes_has, chart_bytes);
   figures(p, r, "positions", "Perplexity by position",
           "A policy that loses what attention leans on shows it where its cache first overflows.", true,

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TURNS = 4000, TEXT_CLIP = 1200, ANSWER_CLIP = 600 };
+enum { MAX_TURNS = 4000, TEXT_CLIP = 1200, ANSWER_CLIP = 600, TALLY_COLUMNS = 12 };
 
 struct answer { /* what one policy did in one scored turn */
   int32_t turn_no, chosen;
@@ -252,6 +252,35 @@ static void put_flips(struct page *p, const struct report_sample *s) {
   put(p, "</span>");
 }
 
+/* One policy's place in a dialogue's line; the name is read aloud, and shown where the columns have no head. */
+static void put_tally(struct page *p, const struct report *r, size_t policy, const struct report_attempt *a) {
+  bool worse = a && a->worse, odd = a && a->error;
+  putf(p, "<span class=\"t%s\"><i>", odd ? " open" : worse ? " bad" : "");
+  put_text(p, r->policies[policy].label);
+  put(p, "</i> ");
+  if (!a)
+    put(p, "–");
+  else if (odd)
+    put(p, "error");
+  else if (a->scored)
+    putf(p, "%s%zu/%zu", worse ? "▾\xc2\xa0" : "", a->right, a->scored);
+  else
+    put(p, "·");
+  put(p, "</span>");
+}
+
+static void put_tally_head(struct page *p, const struct report *r) {
+  if (r->n_policies > TALLY_COLUMNS) return;
+  put(p,
+      "<div class=\"samplehead\" aria-hidden=\"true\"><span></span><span></span><span></span><span class=\"tally\">");
+  for (size_t i = 0; i < r->n_policies; i++) {
+    put(p, "<span class=\"t\">");
+    put_text(p, r->policies[i].label);
+    put(p, "</span>");
+  }
+  put(p, "</span></div>\n");
+}
+
 static void put_summary(struct page *p, const struct report *r, const struct report_sample *s, size_t index) {
   const char *name = r->sample_ids[s->name], *benchmark = r->benchmarks[s->benchmark].name;
   putf(p, "<details class=\"sample\" id=\"d%zu\" data-i=\"%zu\" data-w=\"%zu\" data-g=\"%zu\" data-e=\"%zu\" data-b=\"",
@@ -270,16 +299,11 @@ static void put_summary(struct page *p, const struct report *r, const struct rep
   }
   put(p, "</span>");
   put_flips(p, s);
-  put(p, "<span class=\"tally\">");
-  for (size_t i = 0; i < s->n_attempts; i++) {
-    const struct report_attempt *a = &s->attempts[i];
-    if (!a->scored && !a->error) continue;
-    putf(p, "<span%s>", a->error ? " class=\"open\"" : a->worse ? " class=\"bad\"" : "");
-    put_text(p, r->policies[a->policy].label);
-    if (a->error)
-      put(p, " error</span>");
-    else
-      putf(p, "\xc2\xa0%zu/%zu</span>", a->right, a->scored);
+  putf(p, "<span class=\"tally%s\">", r->n_policies > TALLY_COLUMNS ? " many" : "");
+  for (size_t i = 0, next = 0; i < r->n_policies; i++) {
+    const struct report_attempt *a =
+        next < s->n_attempts && s->attempts[next].policy == i ? &s->attempts[next++] : NULL;
+    put_tally(p, r, i, a);
   }
   put(p, "</span></summary>\n<div class=\"talk\">\n");
 }
@@ -356,6 +380,7 @@ void html_dialogues(struct page *p, struct ledger *l, const struct report *r, si
   }
   put(p, "</p>\n");
   put_tools(p, r);
+  put_tally_head(p, r);
   put(p, "<div id=\"list\">\n");
   if (p->status == SLUICE_OK && blocks.len) p->status = buffer_append(p->out, blocks.ptr, blocks.len, p->err);
   put(p, "</div>\n");

@@ -40,8 +40,8 @@ void html_latency(struct page *p, const struct report *r, size_t facet) {
       "TPOT p50</th><th scope=\"col\" class=\"num\">p90</th><th scope=\"col\" class=\"num\">Turn p50</th>"
       "<th scope=\"col\" class=\"num\">p90</th><th scope=\"col\" class=\"num\">p99</th><th scope=\"col\" class=\"num\">"
       "KV peak</th><th scope=\"col\" class=\"num\">Turns</th></tr></thead><tbody>\n");
-  for (size_t i = 0; i < r->n_policies; i++)
-    for (size_t b = 0; b < r->n_benchmarks; b++) {
+  for (size_t b = 0; b < r->n_benchmarks; b++)
+    for (size_t i = 0; i < r->n_policies; i++) {
       const struct report_group *g = group_at(r, facet, i, b);
       if (!g->present) continue;
       const struct latency_summary *s = &g->latency;
@@ -80,12 +80,35 @@ static void cover_bar(struct page *p, const struct report_group *g) {
 }
 
 static void count_cell(struct page *p, int64_t n, bool alarming) {
-  putf(p, "<td class=\"num%s\">", alarming && n ? " bad" : "");
+  putf(p, "<td class=\"num%s\">", !n ? " nil" : alarming ? " bad" : "");
   put_count(p, n);
   put(p, "</td>");
 }
 
-void html_coverage(struct page *p, const struct report *r, size_t facet) {
+static bool is_whole(const struct report_group *g) {
+  return !g->missing && !g->errors && !g->truncated && !g->refused && !g->unscored && !g->turn_errors;
+}
+
+static void coverage_row(struct page *p, const struct report *r, const struct report_group *g, size_t policy,
+                         size_t benchmark) {
+  row_head(p, r, policy, benchmark);
+  count_cell(p, g->planned, false);
+  count_cell(p, g->finished, false);
+  count_cell(p, g->missing, true);
+  count_cell(p, g->errors, true);
+  putf(p, "<td data-v=\"%lld\">", (long long)g->turns);
+  cover_bar(p, g);
+  put(p, "</td>");
+  count_cell(p, g->done, false);
+  count_cell(p, g->failed, false);
+  count_cell(p, g->truncated, true);
+  count_cell(p, g->refused, true);
+  count_cell(p, g->unscored, true);
+  count_cell(p, g->turn_errors, true);
+  put(p, "</tr>\n");
+}
+
+static void coverage_table(struct page *p, const struct report *r, size_t facet, bool whole) {
   put(p,
       "<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th scope=\"col\">Policy</th><th "
       "scope=\"col\">Benchmark"
@@ -98,24 +121,29 @@ void html_coverage(struct page *p, const struct report *r, size_t facet) {
   for (size_t i = 0; i < r->n_policies; i++)
     for (size_t b = 0; b < r->n_benchmarks; b++) {
       const struct report_group *g = group_at(r, facet, i, b);
-      if (!g->present) continue;
-      row_head(p, r, i, b);
-      count_cell(p, g->planned, false);
-      count_cell(p, g->finished, false);
-      count_cell(p, g->missing, true);
-      count_cell(p, g->errors, true);
-      putf(p, "<td data-v=\"%lld\">", (long long)g->turns);
-      cover_bar(p, g);
-      put(p, "</td>");
-      count_cell(p, g->done, false);
-      count_cell(p, g->failed, false);
-      count_cell(p, g->truncated, true);
-      count_cell(p, g->refused, true);
-      count_cell(p, g->unscored, true);
-      count_cell(p, g->turn_errors, true);
-      put(p, "</tr>\n");
+      if (g->present && is_whole(g) == whole) coverage_row(p, r, g, i, b);
     }
   put(p, "</tbody></table></div>\n");
+}
+
+/* What is not whole stands in the open; the rest is one line that unfolds. */
+void html_coverage(struct page *p, const struct report *r, size_t facet) {
+  size_t whole = 0, all = 0;
+  for (size_t i = 0; i < r->n_policies; i++)
+    for (size_t b = 0; b < r->n_benchmarks; b++) {
+      const struct report_group *g = group_at(r, facet, i, b);
+      all += g->present;
+      whole += g->present && is_whole(g);
+    }
+  if (whole < all) coverage_table(p, r, facet, false);
+  if (whole) {
+    putf(
+        p,
+        "<details class=\"data\"><summary>%zu of %zu are whole: every dialogue finished, every turn scored</summary>\n",
+        whole, all);
+    coverage_table(p, r, facet, true);
+    put(p, "</details>\n");
+  }
 }
 
 void html_errors(struct page *p, const struct report *r) {
