@@ -11,21 +11,26 @@ static int verb_version(int argc, char **argv) {
   return 0;
 }
 
-static const struct {
-  const char *name;
-  int (*fn)(int argc, char **argv);
-  const char *summary;
-} verbs[] = {
+static const struct verb verbs[] = {
     {"data", verb_data, "list, make and show benchmark dialogues and training text"},
     {"judge", verb_judge, "let a judge read a ledger's recorded answers; may be repeated and continued"},
     {"plan", verb_plan, "print a suite's cells, dialogues, tokens and an estimate, without running"},
     {"run", verb_run, "play a suite into a ledger; the same command continues after any stop"},
     {"score", verb_score, "score a ledger's recorded outputs; may be repeated"},
+    {"compare", verb_compare, "paired differences between two runs, or two policies of one run"},
+    {"gate", verb_gate, "compare the newest run with a named baseline, for a nightly's exit code"},
+    {"baseline", verb_baseline, "name runs that later ones are held against"},
+    {"report", verb_report, "write a run as one HTML file, or as Markdown, CSV or JUnit"},
     {"export", verb_export, "print a ledger's rows as JSON lines or CSV"},
     {"train", verb_train, "train a tokenizer or a language model"},
+    {"doctor", verb_doctor, "check this machine, the embedded model and, if given, a ledger"},
+    {"completion", verb_completion, "print a completion script for a shell"},
     {"version", verb_version, "print the version"},
+    {NULL, NULL, NULL},
 };
-enum { VERBS = sizeof verbs / sizeof *verbs };
+enum { VERBS = sizeof verbs / sizeof *verbs - 1 };
+
+const struct verb *verb_table(void) { return verbs; }
 
 static void print_verbs(FILE *out) {
   fputs("sluice: watch what a language model says while it says it, and measure what a cache policy keeps\n\n"

@@ -2,12 +2,25 @@
 #ifndef SLUICE_CLI_VERBS_H
 #define SLUICE_CLI_VERBS_H
 
+struct verb {
+  const char *name;
+  int (*fn)(int argc, char **argv);
+  const char *summary; /* one line */
+};
+const struct verb *verb_table(void); /* in main.c; ends with a NULL name */
+
 int verb_data(int argc, char **argv);
 int verb_train(int argc, char **argv);
 int verb_export(int argc, char **argv);
 int verb_judge(int argc, char **argv);
 int verb_plan(int argc, char **argv);
+int verb_report(int argc, char **argv);
 int verb_run(int argc, char **argv);
 int verb_score(int argc, char **argv);
+int verb_baseline(int argc, char **argv);
+int verb_compare(int argc, char **argv);
+int verb_completion(int argc, char **argv);
+int verb_doctor(int argc, char **argv);
+int verb_gate(int argc, char **argv);
 
 #endif

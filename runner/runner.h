@@ -178,30 +178,31 @@ struct compare_side { /* a run, or some of its cells */
       *engine; /* NULL: any; given on both sides they may differ, and cells pair by the rest */
 };
 struct compare_flip {
-  char *sample, *metric, *text_a, *text_b;
-  int turn_no;
+  const char *dialogue, *answer_a, *answer_b; /* the dialogue's id */
+  int64_t turn_no;
   double a, b;
 };
 struct compare_row { /* one pair of cells, one metric; delta is B - A, turned so that more is better */
-  char *label, *label_a, *label_b, *metric;
+  const char *label_a, *label_b, *metric, *scorer;
   int64_t cell_b;
   bool lower_is_better;
   double a, b;
   struct paired stat;
   double p_adjusted;
   enum gate_verdict verdict;
+  bool identical;           /* every output is the same to the byte: PASS whatever the interval says */
   const char *incomparable; /* NULL, or why the pair is no pair */
-  size_t only_a, only_b;    /* scored turns without a partner */
-  int64_t planned_a, finished_a, planned_b, finished_b;
-  struct compare_flip *flips;
+  size_t only_a, only_b;    /* turns scored on one side alone */
+  int64_t planned_a, finished_a, planned_b, finished_b; /* dialogues; finished without an error */
+  struct compare_flip *flips; /* the worse ones first; none for metrics without right and wrong */
   size_t n_flips, worse, better;
 };
 struct comparison {
   struct compare_row *rows;
   size_t n_rows;
-  size_t unmatched_a, unmatched_b; /* cells without a partner */
-  const char *verdict;             /* PASS, REGRESSED, INCONCLUSIVE, INCOMPLETE, INCOMPARABLE */
-  int exit_code;                   /* 0, 3, 5, 4, 6 */
+  size_t cap_rows, unmatched_a, unmatched_b; /* cells without a partner */
+  const char *verdict;                       /* PASS, REGRESSED, INCONCLUSIVE, INCOMPLETE, INCOMPARABLE */
+  int exit_code;                             /* 0, 3, 5, 4, 6 */
   struct suite_gate gate;
   struct arena memory;
 };

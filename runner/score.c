@@ -161,7 +161,6 @@ static sluice_status score_turn(struct scoring *s, const struct scored_attempt *
   return status ? status : score_trivial(s, a, d, (size_t)r->turn_no, r->position, err);
 }
 
-
 static sluice_status score_attempt(struct scoring *s, const struct scored_attempt *a, struct sluice_error *err) {
   struct dialogue d;
   struct ledger_rows *q = NULL;
