@@ -17,9 +17,8 @@ struct local_talk {
   const struct engine *engine;
   struct session *session;
   int vocab;
-  float *logits;     /* [vocab] after the last token */
-  bool logits_known; /* false before the first token */
-  bool broken;       /* a call failed half-way: the session holds part of a turn */
+  float *logits; /* [vocab] scratch: after the last token, where a score is wanted */
+  bool broken;   /* a call failed half-way: the session holds part of a turn */
 };
 
 void ids_free(struct ids *l) {
@@ -102,12 +101,16 @@ static sluice_status encode_begin(const struct local_talk *t, struct ids *out, s
   return bos >= 0 ? ids_push(out, bos, err) : SLUICE_OK;
 }
 
-static sluice_status append(struct local_talk *t, struct session *s, const int32_t *ids, size_t n, float *logits,
-                            struct sluice_error *err) {
-  if (n == 0) return SLUICE_OK;
-  sluice_status st = session_append(s, ids, n, logits, logits != NULL ? 1 : 0, err);
-  if (st == SLUICE_OK && s == t->session) t->logits_known = t->logits_known || logits == t->logits;
-  return st;
+/* Logits are asked for only where something is scored: under `recompute` each question is a pass over the window. */
+static sluice_status append(struct session *s, const struct ids *ids, struct sluice_error *err) {
+  return ids->n > 0 ? session_append(s, ids->at, ids->n, NULL, 0, err) : SLUICE_OK;
+}
+
+static sluice_status logits_now(struct session *s, float *logits, struct sluice_error *err) {
+  if (session_position(s) == 0) {
+    return sluice_fail(err, SLUICE_USAGE, "nothing stands before the answer: feed a turn first or give a prefix");
+  }
+  return session_logits(s, logits, err);
 }
 
 static sluice_status check_usable(const struct local_talk *t, bool needs_template, struct sluice_error *err) {
@@ -130,7 +133,7 @@ static sluice_status check_usable(const struct local_talk *t, bool needs_templat
 static sluice_status close_turn(struct local_talk *t, struct sluice_error *err) {
   struct ids ids = {0};
   sluice_status st = encode_control(t, t->engine->chat->close, &ids, err);
-  if (st == SLUICE_OK) st = append(t, t->session, ids.at, ids.n, t->logits, err);
+  if (st == SLUICE_OK) st = append(t->session, &ids, err);
   if (st == SLUICE_OK) st = session_end_turn(t->session, err);
   ids_free(&ids);
   return st;
@@ -146,12 +149,18 @@ sluice_status local_feed(struct local_talk *t, enum role role, struct slice text
   if (st == SLUICE_OK) st = encode_joined(t, chat->open[role].label, text, (struct slice){0}, &ids, err);
   if (st == SLUICE_OK) st = encode_control(t, chat->close, &ids, err);
   if (st == SLUICE_OK) {
-    st = append(t, t->session, ids.at, ids.n, t->logits, err);
+    st = append(t->session, &ids, err);
     if (st == SLUICE_OK && role == ROLE_BOT) st = session_end_turn(t->session, err);
     t->broken = st != SLUICE_OK;
   }
   ids_free(&ids);
   return st;
+}
+
+/* Rows of logits that are held at a time. */
+static size_t score_rows(int vocab) {
+  size_t rows = SCORE_LOGITS_BYTES / ((size_t)vocab * sizeof(float));
+  return rows < 1 ? 1 : rows > SCORE_ROWS ? SCORE_ROWS : rows;
 }
 
 /* ---- choosing ------------------------------------------------------------------------------------------------- */
@@ -201,17 +210,20 @@ static sluice_status choice_tokens_make(const struct local_talk *t, struct slice
   return SLUICE_OK;
 }
 
-/* Scores one choice's tokens from the logits after the shared part; the fork is dropped. scratch: [vocab]. */
-static sluice_status score_choice(struct local_talk *t, const int32_t *ids, size_t n, float *scratch, double *sum,
-                                  double *first, struct sluice_error *err) {
+/* Scores one choice's tokens from the logits after the shared part; the fork is dropped. rows: [n_rows][vocab]. */
+static sluice_status score_choice(struct local_talk *t, const int32_t *ids, size_t n, float *rows, size_t n_rows,
+                                  double *sum, double *first, struct sluice_error *err) {
   struct session *fork = NULL;
-  double lse = logits_log_sum(t->logits, t->vocab);
-  *first = (double)t->logits[ids[0]] - lse;
+  *first = (double)t->logits[ids[0]] - logits_log_sum(t->logits, t->vocab);
   *sum = *first;
   sluice_status st = n > 1 ? session_fork(t->session, &fork, err) : SLUICE_OK;
-  for (size_t i = 1; i < n && st == SLUICE_OK; i++) {
-    st = session_append(fork, &ids[i - 1], 1, scratch, 1, err);
-    if (st == SLUICE_OK) *sum += (double)scratch[ids[i]] - logits_log_sum(scratch, t->vocab);
+  for (size_t at = 1; at < n && st == SLUICE_OK; at += n_rows) {
+    size_t some = n - at < n_rows ? n - at : n_rows;
+    st = session_append(fork, &ids[at - 1], some, rows, some, err);
+    for (size_t i = 0; i < some && st == SLUICE_OK; i++) {
+      const float *row = rows + i * (size_t)t->vocab;
+      *sum += (double)row[ids[at + i]] - logits_log_sum(row, t->vocab);
+    }
   }
   session_close(fork);
   if (st == SLUICE_OK && isnan(*sum)) st = sluice_fail(err, SLUICE_INTERNAL, "the model's logits are not finite");
@@ -228,22 +240,23 @@ static size_t most_likely(const struct choice_scores *scores, size_t n) {
 
 static sluice_status score_and_commit(struct local_talk *t, const struct choice_tokens *c, struct choice_scores *scores,
                                       size_t (*commit)(void *ctx, const struct choice_scores *, size_t n), void *ctx,
-                                      float *scratch, struct sluice_error *err) {
-  sluice_status st = append(t, t->session, c->prefix.at, c->opening + c->shared, t->logits, err);
-  if (st == SLUICE_OK && !t->logits_known) {
-    st = sluice_fail(err, SLUICE_USAGE, "nothing stands before the choices: feed a turn first or give a prefix");
-  }
+                                      float *rows, size_t n_rows, struct sluice_error *err) {
+  struct ids part = {c->prefix.at, c->opening + c->shared};
+  sluice_status st = append(t->session, &part, err);
+  if (st == SLUICE_OK) st = logits_now(t->session, t->logits, err);
   for (size_t i = 0; i < c->n && st == SLUICE_OK; i++) {
     size_t n = c->each[i].n - c->shared;
     scores->tokens[i] = (int)n;
-    st = score_choice(t, c->each[i].at + c->shared, n, scratch, &scores->logprob[i], &scores->first_logprob[i], err);
+    st = score_choice(t, c->each[i].at + c->shared, n, rows, n_rows, &scores->logprob[i], &scores->first_logprob[i],
+                      err);
   }
   if (st != SLUICE_OK) return st;
   size_t chosen = commit != NULL ? commit(ctx, scores, c->n) : most_likely(scores, c->n);
   if (chosen >= c->n) {
     return sluice_fail(err, SLUICE_INTERNAL, "choice %zu was committed, but there are only %zu", chosen, c->n);
   }
-  st = append(t, t->session, c->each[chosen].at + c->shared, c->each[chosen].n - c->shared, t->logits, err);
+  part = (struct ids){c->each[chosen].at + c->shared, c->each[chosen].n - c->shared};
+  st = append(t->session, &part, err);
   return st == SLUICE_OK ? close_turn(t, err) : st;
 }
 
@@ -255,15 +268,16 @@ sluice_status local_choose(struct local_talk *t, struct slice prefix, const stru
   if (st != SLUICE_OK) return st;
   if (n == 0) return sluice_fail(err, SLUICE_USAGE, "no choices to choose from");
   struct choice_tokens tokens;
-  float *scratch = sluice_alloc_aligned((size_t)t->vocab * sizeof *scratch);
+  size_t n_rows = score_rows(t->vocab);
+  float *rows = sluice_alloc_aligned(n_rows * (size_t)t->vocab * sizeof *rows);
   st = choice_tokens_make(t, prefix, choices, n, &tokens, err);
-  if (st == SLUICE_OK && scratch == NULL) st = sluice_fail(err, SLUICE_NOMEM, "no memory for %d logits", t->vocab);
+  if (st == SLUICE_OK && rows == NULL) st = sluice_fail(err, SLUICE_NOMEM, "no memory for %zu rows of logits", n_rows);
   if (st == SLUICE_OK) {
-    st = score_and_commit(t, &tokens, scores, commit, ctx, scratch, err);
+    st = score_and_commit(t, &tokens, scores, commit, ctx, rows, n_rows, err);
     t->broken = st != SLUICE_OK;
   }
   choice_tokens_free(&tokens);
-  free(scratch);
+  free(rows);
   return st;
 }
 
@@ -271,7 +285,7 @@ sluice_status local_choose(struct local_talk *t, struct slice prefix, const stru
 struct generation {
   struct local_talk *talk;
   struct session *session; /* where it runs: the talk's own, or a fork */
-  float *logits;           /* of that session */
+  float *logits;           /* [vocab] after the newest token of that session */
   struct sampler sampler;
   int max_tokens;
   piece_fn tap;
@@ -322,42 +336,35 @@ static sluice_status deliver(struct generation *g, int32_t id, bool *done, bool 
   return SLUICE_OK;
 }
 
+/* Runs after the opening and the prefix. The last token's logits are not asked for: nobody reads them. */
 static sluice_status generate_tokens(struct generation *g, enum outcome *outcome, struct sluice_error *err) {
   bool done = false;
-  for (int i = 0; i < g->max_tokens && !done; i++) {
-    bool fed = false;
+  sluice_status st = logits_now(g->session, g->logits, err);
+  for (int i = 0; i < g->max_tokens && !done && st == SLUICE_OK; i++) {
+    bool fed = false, more = i + 1 < g->max_tokens;
     int32_t id = sampler_pick(&g->sampler, g->logits, g->talk->vocab);
-    sluice_status st = deliver(g, id, &done, &fed, outcome, err);
-    if (st == SLUICE_OK && fed) st = append(g->talk, g->session, &id, 1, g->logits, err);
-    if (st != SLUICE_OK) return st;
+    st = deliver(g, id, &done, &fed, outcome, err);
+    more = more && !done;
+    if (st == SLUICE_OK && fed) st = session_append(g->session, &id, 1, more ? g->logits : NULL, more ? 1 : 0, err);
   }
-  if (!done) *outcome = OUTCOME_TRUNCATED;
-  return SLUICE_OK;
+  if (st == SLUICE_OK && !done) *outcome = OUTCOME_TRUNCATED;
+  return st;
 }
 
 /* Runs the generation in a fork, then feeds the caller's text instead of what came out. */
 static sluice_status generate_aside(struct generation *g, const struct ids *before, size_t opening, struct slice prefix,
                                     struct slice commit_text, enum outcome *outcome, struct sluice_error *err) {
   struct local_talk *t = g->talk;
-  struct ids committed = {0};
-  struct session *fork = NULL;
-  sluice_status st = append(t, t->session, before->at, opening, t->logits, err);
-  if (st == SLUICE_OK) st = session_fork(t->session, &fork, err);
-  g->session = fork;
-  g->logits = sluice_alloc_aligned((size_t)t->vocab * sizeof *g->logits);
-  if (st == SLUICE_OK && g->logits == NULL) st = sluice_fail(err, SLUICE_NOMEM, "no memory for %d logits", t->vocab);
-  if (st == SLUICE_OK) {
-    memcpy(g->logits, t->logits, (size_t)t->vocab * sizeof *g->logits);
-    st = append(t, fork, before->at + opening, before->n - opening, g->logits, err);
-  }
+  struct ids committed = {0}, first = {before->at, opening}, rest = {before->at + opening, before->n - opening};
+  sluice_status st = append(t->session, &first, err);
+  if (st == SLUICE_OK) st = session_fork(t->session, &g->session, err);
+  if (st == SLUICE_OK) st = append(g->session, &rest, err);
   if (st == SLUICE_OK) st = generate_tokens(g, outcome, err);
-  session_close(fork);
-  free(g->logits);
-  g->logits = NULL;
+  session_close(g->session);
   if (st == SLUICE_OK) {
     st = encode_joined(t, t->engine->chat->open[ROLE_BOT].label, prefix, commit_text, &committed, err);
   }
-  if (st == SLUICE_OK) st = append(t, t->session, committed.at, committed.n, t->logits, err);
+  if (st == SLUICE_OK) st = append(t->session, &committed, err);
   ids_free(&committed);
   return st;
 }
@@ -367,14 +374,10 @@ static sluice_status generate_here(struct generation *g, const struct ids *befor
   struct local_talk *t = g->talk;
   struct ids tail = {0};
   g->session = t->session;
-  g->logits = t->logits;
-  sluice_status st = append(t, t->session, before->at, before->n, t->logits, err);
-  if (st == SLUICE_OK && !t->logits_known) {
-    st = sluice_fail(err, SLUICE_USAGE, "nothing to continue: feed a turn first or give a prefix");
-  }
+  sluice_status st = append(t->session, before, err);
   if (st == SLUICE_OK) st = generate_tokens(g, outcome, err);
   if (st == SLUICE_OK) st = encode(t, g->tail.ptr, g->tail.len, TOKENIZE_PLAIN, &tail, err);
-  if (st == SLUICE_OK) st = append(t, t->session, tail.at, tail.n, t->logits, err);
+  if (st == SLUICE_OK) st = append(t->session, &tail, err);
   ids_free(&tail);
   return st;
 }
@@ -386,6 +389,7 @@ sluice_status local_generate(struct local_talk *t, struct slice prefix, const st
                          .max_tokens = o->max_tokens > 0 ? o->max_tokens : 256,
                          .tap = tap,
                          .ctx = ctx,
+                         .logits = t->logits,
                          .text = text,
                          .timing = timing};
   *timing = (struct talk_timing){.started_ns = clock_mono_ns(), .attempts = 1};
@@ -412,23 +416,18 @@ sluice_status local_generate(struct local_talk *t, struct slice prefix, const st
 }
 
 /* ---- perplexity ----------------------------------------------------------------------------------------------- */
-static size_t score_rows(int vocab) {
-  size_t rows = SCORE_LOGITS_BYTES / ((size_t)vocab * sizeof(float));
-  return rows < 1 ? 1 : rows > SCORE_ROWS ? SCORE_ROWS : rows;
-}
-
 /* Feeds ids and sums the surprisal of each under the logits before it. rows: [n_rows][vocab]. */
 static sluice_status score_text(struct local_talk *t, const struct ids *ids, float *rows, size_t n_rows,
                                 void (*per_token)(void *ctx, uint64_t position, double nats), void *ctx, double *nats,
                                 size_t *tokens, struct sluice_error *err) {
-  for (size_t at = 0; at < ids->n; at += n_rows) {
+  bool known = session_position(t->session) > 0; /* nothing comes before the very first token */
+  sluice_status st = known && ids->n > 0 ? session_logits(t->session, t->logits, err) : SLUICE_OK;
+  for (size_t at = 0; at < ids->n && st == SLUICE_OK; at += n_rows) {
     size_t n = ids->n - at < n_rows ? ids->n - at : n_rows;
     uint64_t position = session_position(t->session);
-    sluice_status st = session_append(t->session, ids->at + at, n, rows, n, err);
-    if (st != SLUICE_OK) return st;
-    for (size_t i = 0; i < n; i++) {
+    st = session_append(t->session, ids->at + at, n, rows, n, err);
+    for (size_t i = known ? 0 : 1; i < n && st == SLUICE_OK; i++) {
       const float *before = i > 0 ? rows + (i - 1) * (size_t)t->vocab : t->logits;
-      if (i == 0 && !t->logits_known) continue; /* nothing came before the very first token */
       double s = logits_log_sum(before, t->vocab) - (double)before[ids->at[at + i]];
       if (isnan(s)) return sluice_fail(err, SLUICE_INTERNAL, "the model's logits are not finite");
       *nats += s;
@@ -436,9 +435,9 @@ static sluice_status score_text(struct local_talk *t, const struct ids *ids, flo
       if (per_token != NULL) per_token(ctx, position + i, s);
     }
     memcpy(t->logits, rows + (n - 1) * (size_t)t->vocab, (size_t)t->vocab * sizeof *t->logits);
-    t->logits_known = true;
+    known = true;
   }
-  return SLUICE_OK;
+  return st;
 }
 
 sluice_status local_perplexity(struct local_talk *t, struct slice text,
@@ -455,7 +454,7 @@ sluice_status local_perplexity(struct local_talk *t, struct slice text,
                     : encode_begin(t, &begin, err);
   if (st == SLUICE_OK) st = encode(t, text.ptr, text.len, TOKENIZE_PLAIN, &ids, err);
   if (st == SLUICE_OK) {
-    st = append(t, t->session, begin.at, begin.n, t->logits, err);
+    st = append(t->session, &begin, err);
     if (st == SLUICE_OK) st = score_text(t, &ids, rows, n_rows, per_token, ctx, nats, tokens, err);
     t->broken = st != SLUICE_OK;
   }
@@ -465,36 +464,33 @@ sluice_status local_perplexity(struct local_talk *t, struct slice text,
   return st;
 }
 
-/* ---- snapshots: magic, SHA-256 of the engine's identity, last logits, the session's own bytes ----------------------
+/* ---- snapshots: magic, SHA-256 of the engine's identity, the session's own bytes ----------------------------------
  */
 #define SNAPSHOT_MAGIC "SLTALK1\n"
-#define SNAPSHOT_HEAD (8 + SHA256_BYTES + 1)
+#define SNAPSHOT_HEAD (8 + SHA256_BYTES)
 
 sluice_status local_snapshot(const struct local_talk *t, unsigned char **bytes, size_t *len, struct sluice_error *err) {
   sluice_status st = check_usable(t, false, err);
   if (st != SLUICE_OK) return st;
   unsigned char *inner = NULL;
-  size_t inner_len = 0, logits_len = (size_t)t->vocab * sizeof *t->logits;
+  size_t inner_len = 0;
   st = session_snapshot(t->session, &inner, &inner_len, err);
   if (st != SLUICE_OK) return st;
-  unsigned char *all = malloc(SNAPSHOT_HEAD + logits_len + inner_len);
+  unsigned char *all = malloc(SNAPSHOT_HEAD + inner_len);
   if (all == NULL) {
     free(inner);
     return sluice_fail(err, SLUICE_NOMEM, "no memory for a snapshot of %zu bytes", inner_len);
   }
   memcpy(all, SNAPSHOT_MAGIC, 8);
   sha256(t->engine->identity, strlen(t->engine->identity), all + 8);
-  all[8 + SHA256_BYTES] = t->logits_known ? 1 : 0;
-  memcpy(all + SNAPSHOT_HEAD, t->logits, logits_len);
-  memcpy(all + SNAPSHOT_HEAD + logits_len, inner, inner_len);
+  memcpy(all + SNAPSHOT_HEAD, inner, inner_len);
   free(inner);
   *bytes = all;
-  *len = SNAPSHOT_HEAD + logits_len + inner_len;
+  *len = SNAPSHOT_HEAD + inner_len;
   return SLUICE_OK;
 }
 
 sluice_status local_restore(struct local_talk *t, const unsigned char *bytes, size_t len, struct sluice_error *err) {
-  size_t logits_len = (size_t)t->vocab * sizeof *t->logits;
   unsigned char identity[SHA256_BYTES];
   sha256(t->engine->identity, strlen(t->engine->identity), identity);
   if (len < SNAPSHOT_HEAD || memcmp(bytes, SNAPSHOT_MAGIC, 8) != 0) {
@@ -504,14 +500,7 @@ sluice_status local_restore(struct local_talk *t, const unsigned char *bytes, si
     return sluice_fail(err, SLUICE_INPUT,
                        "the snapshot was taken with other weights, tokenizer, template, kernel or threads");
   }
-  if (len < SNAPSHOT_HEAD + logits_len || bytes[8 + SHA256_BYTES] > 1) {
-    return sluice_fail(err, SLUICE_INPUT, "the snapshot is cut short (%zu bytes)", len);
-  }
-  sluice_status st =
-      session_restore(t->session, bytes + SNAPSHOT_HEAD + logits_len, len - SNAPSHOT_HEAD - logits_len, err);
+  sluice_status st = session_restore(t->session, bytes + SNAPSHOT_HEAD, len - SNAPSHOT_HEAD, err);
   t->broken = st != SLUICE_OK;
-  if (st != SLUICE_OK) return st;
-  t->logits_known = bytes[8 + SHA256_BYTES] == 1;
-  memcpy(t->logits, bytes + SNAPSHOT_HEAD, logits_len);
-  return SLUICE_OK;
+  return st;
 }

@@ -207,7 +207,8 @@ static void choices_are_scored_as_continuations(void **state) {
 /* What is only scored must not touch the policy: the cache after a choice equals the cache after feeding that turn. */
 static void scoring_leaves_no_trace(void **state) {
   (void)state;
-  static const char *const policies[] = {"full", "streaming:sinks=2,recent=12", "sirllm:sinks=2,budget=12,decay=0.7"};
+  static const char *const policies[] = {"full", "streaming:sinks=2,recent=12", "sirllm:sinks=2,budget=12,decay=0.7",
+                                         "recompute:budget=16"};
   for (size_t p = 0; p < sizeof policies / sizeof policies[0]; p++) {
     struct talk *scored = NULL, *fed = NULL;
     char *canonical = NULL;
@@ -484,8 +485,8 @@ static void perplexity_does_not_depend_on_the_cut(void **state) {
 
 static void a_snapshot_continues_to_the_bit(void **state) {
   (void)state;
-  static const char *const policies[] = {"full", "streaming:sinks=2,recent=20"};
-  for (size_t p = 0; p < 2; p++) {
+  static const char *const policies[] = {"full", "streaming:sinks=2,recent=20", "recompute:budget=20"};
+  for (size_t p = 0; p < sizeof policies / sizeof policies[0]; p++) {
     struct talk *t = open_talk(policies[p]), *back = open_talk(policies[p]);
     unsigned char *bytes = NULL;
     size_t len = 0, n = 0;
