@@ -230,10 +230,10 @@ static void scoring_leaves_no_trace(void **state) {
     double a = 0, b = 0;
     size_t n = 0;
     assert_int_equal(talk_tokens(scored), talk_tokens(fed));
-    assert_int_equal(talk_kv_bytes(scored), talk_kv_bytes(fed));
     must(talk_perplexity(scored, slice_of("the rocket and the water"), NULL, NULL, &a, &n, &err));
     must(talk_perplexity(fed, slice_of("the rocket and the water"), NULL, NULL, &b, &n, &err));
     assert_true(n > 0 && fabs(a - b) < 1e-4 * (double)n);
+    assert_int_equal(talk_kv_bytes(scored), talk_kv_bytes(fed)); /* only now has `recompute` computed both */
     talk_close(scored);
     talk_close(fed);
   }
