@@ -13,6 +13,7 @@ static int verb_version(int argc, char **argv) {
 
 static const struct verb verbs[] = {
     {"data", verb_data, "list, make and show benchmark dialogues and training text"},
+    {"generate", verb_generate, "answer a prompt or chat, under a cache policy and a monitor"},
     {"judge", verb_judge, "let a judge read a ledger's recorded answers; may be repeated and continued"},
     {"plan", verb_plan, "print a suite's cells, dialogues, tokens and an estimate, without running"},
     {"run", verb_run, "play a suite into a ledger; the same command continues after any stop"},

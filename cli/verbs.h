@@ -12,6 +12,7 @@ const struct verb *verb_table(void); /* in main.c; ends with a NULL name */
 int verb_data(int argc, char **argv);
 int verb_train(int argc, char **argv);
 int verb_export(int argc, char **argv);
+int verb_generate(int argc, char **argv);
 int verb_judge(int argc, char **argv);
 int verb_plan(int argc, char **argv);
 int verb_report(int argc, char **argv);
