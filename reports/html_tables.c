@@ -29,38 +29,64 @@ static void cell_rate(struct page *p, double rate) {
   put(p, "</td>");
 }
 
+/* Columns that nothing in this facet has a value for are left out. */
+struct latency_columns {
+  bool generated, turns;
+};
+
+static void latency_head(struct page *p, struct latency_columns has) {
+  put(p, "<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th scope=\"col\">Policy</th><th "
+         "scope=\"col\">Benchmark"
+         "</th><th scope=\"col\" class=\"num\">KV peak</th><th scope=\"col\" class=\"num\">Tokens/s, dialogue</th>");
+  if (has.generated)
+    put(p,
+        "<th scope=\"col\" class=\"num\">Tokens/s, output</th><th scope=\"col\" class=\"num\">TTFT p50</th><th "
+        "scope=\"col\" "
+        "class=\"num\">p90</th><th scope=\"col\" class=\"num\">TPOT p50</th><th scope=\"col\" class=\"num\">p90</th>");
+  if (has.turns)
+    put(p, "<th scope=\"col\" class=\"num\">Turn p50</th><th scope=\"col\" class=\"num\">p90</th><th scope=\"col\" "
+           "class=\"num\">p99</th><th scope=\"col\" class=\"num\">Turns</th>");
+  put(p, "</tr></thead><tbody>\n");
+}
+
+static void latency_row(struct page *p, const struct report_group *g, struct latency_columns has) {
+  const struct latency_summary *s = &g->latency;
+  putf(p, "<td class=\"num\" data-v=\"%llu\">", (unsigned long long)g->kv.max);
+  put_bytes(p, g->kv.n ? (double)g->kv.max : NAN);
+  put(p, "</td>");
+  cell_rate(p, g->tokens_per_second);
+  if (has.generated) {
+    cell_rate(p, s->ttft.n ? s->output_tokens_per_second : NAN);
+    cell_ms(p, s->ttft.n ? s->ttft.p50 : NAN);
+    cell_ms(p, s->ttft.n ? s->ttft.p90 : NAN);
+    cell_ms(p, s->tpot.n ? s->tpot.p50 : NAN);
+    cell_ms(p, s->tpot.n ? s->tpot.p90 : NAN);
+  }
+  if (has.turns) {
+    cell_ms(p, s->e2e.n ? s->e2e.p50 : NAN);
+    cell_ms(p, s->e2e.n ? s->e2e.p90 : NAN);
+    cell_ms(p, s->e2e.n ? s->e2e.p99 : NAN);
+    put(p, "<td class=\"num\">");
+    put_count(p, (int64_t)s->e2e.n);
+    put(p, "</td>");
+  }
+  put(p, "</tr>\n");
+}
+
 void html_latency(struct page *p, const struct report *r, size_t facet) {
-  put(p,
-      "<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th scope=\"col\">Policy</th><th "
-      "scope=\"col\">Benchmark"
-      "</th><th scope=\"col\" class=\"num\">Tokens/s, dialogue</th><th scope=\"col\" class=\"num\">Tokens/s, "
-      "output</th>"
-      "<th scope=\"col\" class=\"num\">TTFT p50</th><th scope=\"col\" class=\"num\">p90</th><th scope=\"col\" "
-      "class=\"num\">"
-      "TPOT p50</th><th scope=\"col\" class=\"num\">p90</th><th scope=\"col\" class=\"num\">Turn p50</th>"
-      "<th scope=\"col\" class=\"num\">p90</th><th scope=\"col\" class=\"num\">p99</th><th scope=\"col\" class=\"num\">"
-      "KV peak</th><th scope=\"col\" class=\"num\">Turns</th></tr></thead><tbody>\n");
+  struct latency_columns has = {false, false};
+  for (size_t i = 0; i < r->n_policies; i++)
+    for (size_t b = 0; b < r->n_benchmarks; b++) {
+      const struct report_group *g = group_at(r, facet, i, b);
+      has.generated = has.generated || g->latency.ttft.n;
+      has.turns = has.turns || g->latency.e2e.n;
+    }
+  latency_head(p, has);
   for (size_t b = 0; b < r->n_benchmarks; b++)
     for (size_t i = 0; i < r->n_policies; i++) {
-      const struct report_group *g = group_at(r, facet, i, b);
-      if (!g->present) continue;
-      const struct latency_summary *s = &g->latency;
-      bool turns = s->e2e.n > 0;
+      if (!group_at(r, facet, i, b)->present) continue;
       row_head(p, r, i, b);
-      cell_rate(p, g->tokens_per_second);
-      cell_rate(p, s->ttft.n ? s->output_tokens_per_second : NAN);
-      cell_ms(p, s->ttft.n ? s->ttft.p50 : NAN);
-      cell_ms(p, s->ttft.n ? s->ttft.p90 : NAN);
-      cell_ms(p, s->tpot.n ? s->tpot.p50 : NAN);
-      cell_ms(p, s->tpot.n ? s->tpot.p90 : NAN);
-      cell_ms(p, turns ? s->e2e.p50 : NAN);
-      cell_ms(p, turns ? s->e2e.p90 : NAN);
-      cell_ms(p, turns ? s->e2e.p99 : NAN);
-      putf(p, "<td class=\"num\" data-v=\"%llu\">", (unsigned long long)g->kv.max);
-      put_bytes(p, g->kv.n ? (double)g->kv.max : NAN);
-      put(p, "</td><td class=\"num\">");
-      put_count(p, (int64_t)s->e2e.n);
-      put(p, "</td></tr>\n");
+      latency_row(p, group_at(r, facet, i, b), has);
     }
   put(p, "</tbody></table></div>\n");
 }
