@@ -12,6 +12,8 @@ static int verb_version(int argc, char **argv) {
 }
 
 static const struct verb verbs[] = {
+    {"filter", verb_filter, "judge a stream on its way: stop, mask or flag what the policy names"},
+    {"replay", verb_replay, "play a recorded stream at reading speed"},
     {"data", verb_data, "list, make and show benchmark dialogues and training text"},
     {"generate", verb_generate, "answer a prompt or chat, under a cache policy and a monitor"},
     {"judge", verb_judge, "let a judge read a ledger's recorded answers; may be repeated and continued"},

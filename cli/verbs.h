@@ -9,6 +9,8 @@ struct verb {
 };
 const struct verb *verb_table(void); /* in main.c; ends with a NULL name */
 
+int verb_filter(int argc, char **argv);
+int verb_replay(int argc, char **argv);
 int verb_data(int argc, char **argv);
 int verb_train(int argc, char **argv);
 int verb_export(int argc, char **argv);

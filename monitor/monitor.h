@@ -33,6 +33,8 @@ sluice_status monitor_policy_load(const char *path, struct monitor_policy **out,
 /* The same from memory; name stands in errors, dir (may be NULL: ".") is where words_file is looked for. */
 sluice_status monitor_policy_parse(const char *name, const char *dir, struct slice json, struct monitor_policy **out,
                                    struct sluice_error *err);
+/* Every rule masks with this text, `each`: once a character. Before the policy is shared. */
+sluice_status monitor_policy_set_mask(struct monitor_policy *p, const char *mask, bool each, struct sluice_error *err);
 void monitor_policy_free(struct monitor_policy *p);
 const char *monitor_policy_name(const struct monitor_policy *p);
 const char *monitor_policy_hash(const struct monitor_policy *p); /* SHA-256 of the policy's bytes, hex */

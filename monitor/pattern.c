@@ -206,3 +206,14 @@ void pattern_first_bytes(const struct rule *r, unsigned char set[256]) {
       set[c] = 1;
   }
 }
+
+bool pattern_holds_words(const struct rule *r) {
+  static const char *const samples[] = {"and the", "a small boat", "to Berlin", "was running"};
+  pcre2_match_data *m = pcre2_match_data_create(1, NULL);
+  int open = 0;
+  for (size_t i = 0; m && i < sizeof samples / sizeof *samples; i++)
+    open += pcre2_match(r->code, (PCRE2_SPTR)samples[i], strlen(samples[i]), 0, PCRE2_PARTIAL_HARD, m, NULL) ==
+            PCRE2_ERROR_PARTIAL;
+  pcre2_match_data_free(m);
+  return open == sizeof samples / sizeof *samples;
+}

@@ -222,15 +222,11 @@ static sluice_status note_rules(struct monitor_policy *p, struct sluice_error *e
   sluice_status st = SLUICE_OK;
   for (size_t i = 0; !st && i < p->n_rules; i++) {
     const struct rule *r = &p->rules[i];
-    unsigned char set[256];
     char where[320];
-    int letters = 0;
     snprintf(where, sizeof where, "%.200s: rule %s", p->name, r->id);
     if (!r->jit) st = add_note(p, where, "PCRE2 cannot compile it to machine code here; it runs slowly", err);
     if (st || r->keyworded || r->action == MONITOR_FLAG) continue;
-    pattern_first_bytes(r, set);
-    for (int c = 'a'; c <= 'z'; c++) letters += set[c];
-    if (letters == 26)
+    if (pattern_holds_words(r))
       st =
           add_note(p, where, "any word can begin it, so that every word waits for the next; give it \"keywords\"", err);
   }
@@ -350,6 +346,17 @@ void monitor_policy_free(struct monitor_policy *p) {
   keywords_free(&p->words);
   arena_free(&p->strings);
   free(p);
+}
+
+sluice_status monitor_policy_set_mask(struct monitor_policy *p, const char *mask, bool each, struct sluice_error *err) {
+  char *copy = NULL;
+  if (strlen(mask) > MASK_MAX) return sluice_fail(err, SLUICE_USAGE, "mask: more than %d bytes", MASK_MAX);
+  sluice_status st = copy_string(p, mask, &copy, err);
+  for (size_t i = 0; !st && i < p->n_rules; i++) {
+    p->rules[i].mask = copy;
+    p->rules[i].mask_each = each;
+  }
+  return st;
 }
 
 const char *monitor_policy_name(const struct monitor_policy *p) {

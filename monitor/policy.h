@@ -75,6 +75,7 @@ sluice_status pattern_compile(const struct pattern_source *src, struct rule *r, 
 void pattern_free(struct rule *r);
 /* Sets bit b of set[] for each byte that can begin a match of r. */
 void pattern_first_bytes(const struct rule *r, unsigned char set[256]);
+bool pattern_holds_words(const struct rule *r); /* ordinary words leave a match open */
 
 /* keywords.c */
 sluice_status keywords_build(struct monitor_policy *p, struct sluice_error *err);

@@ -37,16 +37,15 @@ static void read_match(const struct monitor_stream *s, const struct rule *r, con
   const PCRE2_SIZE *o = pcre2_get_ovector_pointer(s->monitor->match);
   a->start = w->base + o[0];
   a->end = w->base + o[1];
-  a->group_start = a->group_end = a->end;
-  if (r->protect == 0) {
-    a->group_start = a->start;
-  } else if (o[2 * r->protect] != PCRE2_UNSET && o[2 * r->protect + 1] > o[2 * r->protect]) {
-    a->group_start = w->base + o[2 * r->protect];
-    a->group_end = w->base + o[2 * r->protect + 1];
-    /* a group inside a look-behind: those bytes were never held for this match */
-    if (a->group_start < a->start) a->group_start = a->start;
-    if (a->group_end < a->group_start) a->group_start = a->group_end = a->end;
-  }
+  a->group_start = a->start;
+  a->group_end = a->end;
+  a->exempt = r->protect && (o[2 * r->protect] == PCRE2_UNSET || o[2 * r->protect + 1] <= o[2 * r->protect]);
+  if (!r->protect || a->exempt) return;
+  a->group_start = w->base + o[2 * r->protect];
+  a->group_end = w->base + o[2 * r->protect + 1];
+  /* a group inside a look-behind: those bytes were never held for this match */
+  if (a->group_start < a->start) a->group_start = a->start;
+  if (a->group_end < a->group_start) a->group_start = a->group_end = a->end;
 }
 
 static uint64_t next_character(const struct monitor_stream *s, uint64_t at) {

@@ -12,7 +12,8 @@ enum attempt_result {
 };
 struct attempt {
   uint64_t start, end;             /* of the match */
-  uint64_t group_start, group_end; /* of the protect group; both equal `end` when it took no part */
+  uint64_t group_start, group_end; /* of the protect group, else the whole match */
+  bool exempt;                     /* the protect group took no part, or is empty */
   uint64_t capped;                 /* a start that was decided on a full window and failed; UINT64_MAX: none */
 };
 /* Tries the starts lo..hi (raw offsets, hi inclusive) in order. */

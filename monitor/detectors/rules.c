@@ -88,10 +88,8 @@ static bool accept(const struct monitor_stream *s, uint32_t index, const struct 
     from = clip_at(s, r, keyword);
   }
   uint64_t start = max_u64(a->group_start, from), end = a->group_end;
-  if (r->check) {
-    uint64_t at = a->group_end > a->group_start ? a->group_start : a->start;
-    if (!r->check(view_at(&s->view, at), (size_t)(a->group_end - at))) return false;
-  }
+  if (r->check && !a->exempt && !r->check(view_at(&s->view, a->group_start), (size_t)(a->group_end - a->group_start)))
+    return false;
   if (start >= end) start = end = a->end;
   *f = (struct found){start, end, a->start, a->end, index, MONITOR_MATCH, r->action};
   return true;
@@ -137,7 +135,7 @@ static sluice_status take(struct monitor_stream *s, uint32_t index, struct rule_
     return SLUICE_OK;
   }
   st->from = a->end;
-  return verdict_report(s, &f, err);
+  return a->exempt ? SLUICE_OK : verdict_report(s, &f, err);
 }
 
 static sluice_status run_ungated(struct monitor_stream *s, uint32_t index, struct rule_state *st, bool final,

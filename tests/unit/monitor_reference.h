@@ -97,10 +97,12 @@ static size_t ref_filter(const struct ref_rule *rules, size_t n_rules, const cha
         continue;
       }
       size_t a = from + v[0], b = from + v[1];
-      if (r->protect && v[2 * r->protect] == PCRE2_UNSET)
-        a = b;
-      else if (r->protect)
-        a = from + v[2 * r->protect], b = from + v[2 * r->protect + 1];
+      if (r->protect) a = v[2 * r->protect], b = v[2 * r->protect + 1];
+      if (r->protect && (a == PCRE2_UNSET || a == b)) { /* an exception */
+        at = from + v[1];
+        continue;
+      }
+      if (r->protect) a += from, b += from;
       if (a < clip) a = clip;
       if (a >= b) a = b = from + v[1];
       if (!strcmp(r->action, "stop") && a < stop) stop = a;

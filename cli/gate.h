@@ -1,0 +1,21 @@
+/* A monitor as the wire's gate: one monitor stream a text. Only cli joins the two rooms. */
+#ifndef SLUICE_CLI_GATE_H
+#define SLUICE_CLI_GATE_H
+
+#include "monitor/monitor.h"
+#include "wire/wire.h"
+
+struct gate_lane;
+struct gate {
+  struct monitor *monitor;
+  struct gate_lane *lanes;
+  size_t n, cap;
+  struct monitor_counts closed;  /* of texts that were reset */
+  char rule[104], category[104]; /* of the first stop; empty */
+};
+void gate_open(struct gate *g, struct monitor *m);
+void gate_close(struct gate *g);
+struct wire_gate gate_for_wire(struct gate *g);
+void gate_counts(const struct gate *g, struct monitor_counts *sum);
+
+#endif

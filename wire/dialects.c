@@ -1,0 +1,77 @@
+/* The table of dialects, and sketches. */
+#include "wire/dialect.h"
+
+#include <stdlib.h>
+
+static const struct dialect *const dialects[] = {
+    &dialect_openai_chat,
+    &dialect_text_lines,
+};
+
+enum { TEXTS_MAX = 4096, CHOICES_MAX = 1024 }; /* in one frame */
+
+void sketch_free(struct sketch *s) {
+  free(s->texts);
+  free(s->choices);
+  *s = (struct sketch){0};
+}
+
+sluice_status sketch_add_text(struct sketch *s, struct sketch_text t, struct sluice_error *err) {
+  if (s->n_texts == TEXTS_MAX) return sluice_fail(err, SLUICE_LIMIT, "more than %d texts in one frame", TEXTS_MAX);
+  if (s->n_texts == s->cap_texts) {
+    size_t cap = s->cap_texts ? 2 * s->cap_texts : 4;
+    struct sketch_text *grown = realloc(s->texts, cap * sizeof *grown);
+    if (!grown) return sluice_fail(err, SLUICE_NOMEM, "no memory for a frame's texts");
+    s->texts = grown;
+    s->cap_texts = cap;
+  }
+  s->texts[s->n_texts++] = t;
+  return SLUICE_OK;
+}
+
+sluice_status sketch_add_choice(struct sketch *s, struct sketch_choice c, struct sluice_error *err) {
+  if (s->n_choices == CHOICES_MAX)
+    return sluice_fail(err, SLUICE_LIMIT, "more than %d choices in one frame", CHOICES_MAX);
+  if (s->n_choices == s->cap_choices) {
+    size_t cap = s->cap_choices ? 2 * s->cap_choices : 2;
+    struct sketch_choice *grown = realloc(s->choices, cap * sizeof *grown);
+    if (!grown) return sluice_fail(err, SLUICE_NOMEM, "no memory for a frame's choices");
+    s->choices = grown;
+    s->cap_choices = cap;
+  }
+  s->choices[s->n_choices++] = c;
+  return SLUICE_OK;
+}
+
+sluice_status dialect_read(struct slice json, struct json_span root, const char *text_key, struct sketch *s,
+                           const struct dialect **out, struct sluice_error *err) {
+  sluice_status st = SLUICE_OK;
+  *out = NULL;
+  s->n_texts = s->n_choices = 0;
+  for (size_t i = 0; !st && !*out && i < sizeof dialects / sizeof *dialects; i++) {
+    bool known = false;
+    st = dialects[i]->read(json, root, text_key, s, &known, err);
+    if (known) *out = dialects[i];
+  }
+  return st;
+}
+
+sluice_status wire_read_texts(struct slice json, const char *text_key, wire_text_fn fn, void *ctx, bool *known,
+                              struct sluice_error *err) {
+  struct json_span root;
+  struct sketch s = {0};
+  struct buffer text;
+  const struct dialect *d = NULL;
+  buffer_init(&text, 0);
+  sluice_status st = json_span_root(json, &root, err);
+  if (!st) st = dialect_read(json, root, text_key ? text_key : "text", &s, &d, err);
+  *known = !st && d;
+  for (size_t i = 0; !st && i < s.n_texts; i++) {
+    buffer_clear(&text);
+    st = json_span_decode(json, s.texts[i].value, &text, err);
+    if (!st) st = fn(ctx, &s.texts[i].key, (struct slice){text.ptr ? text.ptr : "", text.len}, err);
+  }
+  buffer_free(&text);
+  sketch_free(&s);
+  return st;
+}

@@ -1,0 +1,419 @@
+/* A stream of frames through a gate. */
+#include "wire/frames.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* When another visible text of the choice has moved this many frames ahead of one that holds a tail, the tail is
+ * settled: a model that has gone on from reasoning to its answer does not come back, and the answer must not wait for
+ * the finish frame. */
+enum { SETTLE_AFTER = 16, LANES_MAX = 4096, CHOICES_SEEN_MAX = 1024 };
+
+const char *wire_format_name(enum wire_format f) {
+  static const char *const names[] = {"sse", "jsonl", "json"};
+  return names[f];
+}
+
+/* ---- lanes and choices ---- */
+
+static sluice_status lane_find(struct wire_filter *f, const struct wire_key *key, size_t *at,
+                               struct sluice_error *err) {
+  for (size_t i = 0; i < f->n_lanes; i++) {
+    const struct wire_key *k = &f->lanes[i].key;
+    if (k->choice == key->choice && k->channel == key->channel && k->index == key->index) {
+      *at = i;
+      return SLUICE_OK;
+    }
+  }
+  if (f->n_lanes == LANES_MAX) return sluice_fail(err, SLUICE_LIMIT, "more than %d texts in one stream", LANES_MAX);
+  struct lane *grown = realloc(f->lanes, (f->n_lanes + 1) * sizeof *grown);
+  if (!grown) return sluice_fail(err, SLUICE_NOMEM, "no memory for a stream's texts");
+  f->lanes = grown;
+  f->lanes[f->n_lanes] = (struct lane){.key = *key, .settled = true};
+  *at = f->n_lanes++;
+  return SLUICE_OK;
+}
+
+static sluice_status choice_note(struct wire_filter *f, int64_t choice, struct sluice_error *err) {
+  if (choice_find(f, choice)) return SLUICE_OK;
+  if (f->n_choices == CHOICES_SEEN_MAX) return sluice_fail(err, SLUICE_LIMIT, "more than %d choices", CHOICES_SEEN_MAX);
+  struct choice_state *grown = realloc(f->choices, (f->n_choices + 1) * sizeof *grown);
+  if (!grown) return sluice_fail(err, SLUICE_NOMEM, "no memory for a stream's choices");
+  f->choices = grown;
+  f->choices[f->n_choices++] = (struct choice_state){.choice = choice};
+  return SLUICE_OK;
+}
+
+/* Takes a verdict on a lane. *stop when the choice has to end now. */
+static void lane_take(struct wire_filter *f, size_t lane, const struct wire_verdict *v, bool *stop) {
+  struct lane *l = &f->lanes[lane];
+  l->released = v->released;
+  if (l->released == l->received) l->passed = 0;
+  if (!v->stop) return;
+  struct choice_state *c = choice_find(f, l->key.choice);
+  if (c && !c->stopped) *stop = true;
+}
+
+static sluice_status settle_lane(struct wire_filter *f, size_t lane, bool *stop, struct sluice_error *err) {
+  struct lane *l = &f->lanes[lane];
+  struct wire_verdict v = {0};
+  if (l->settled) return SLUICE_OK;
+  l->settled = true;
+  sluice_status st = f->gate.settle(f->gate.ctx, &l->key, &v, err);
+  if (!st) lane_take(f, lane, &v, stop);
+  return st;
+}
+
+static sluice_status settle_choice(struct wire_filter *f, int64_t choice, bool *stop, struct sluice_error *err) {
+  sluice_status st = SLUICE_OK;
+  for (size_t i = 0; !st && i < f->n_lanes; i++)
+    if (f->lanes[i].key.choice == choice) st = settle_lane(f, i, stop, err);
+  return st;
+}
+
+/* ---- ends ---- */
+
+static sluice_status append_ending(struct wire_filter *f, int64_t choice, struct sluice_error *err) {
+  struct frame *frame = frame_take(f, err);
+  if (!frame) return SLUICE_NOMEM;
+  struct slice like = {f->like.ptr ? f->like.ptr : "{}", f->like.ptr ? f->like.len : 2};
+  const char *key = f->o.text_key;
+  buffer_clear(&f->json_out);
+  sluice_status st = f->dialect->ending(like, choice, key, &f->json_out, err);
+  for (int i = 0; !st && f->unended && i < 2; i++) st = buffer_append_str(&frame->raw, f->sse.eol, err);
+  if (!st) st = frame_wrap(f, (struct slice){f->json_out.ptr, f->json_out.len}, &frame->raw, err);
+  frame->after_stop = true;
+  if (!st && !frame->cap_choices) {
+    frame->choices = malloc(sizeof *frame->choices);
+    if (!frame->choices)
+      st = sluice_fail(err, SLUICE_NOMEM, "no memory for a frame");
+    else
+      frame->cap_choices = 1;
+  }
+  if (st) {
+    frame_free(frame);
+    return st;
+  }
+  frame->choices[0] = (struct sketch_choice){.choice = choice, .wide = true, .finish = true};
+  frame->n_choices = 1;
+  return frames_push(f, frame, err);
+}
+
+static sluice_status end_stream(struct wire_filter *f, struct sluice_error *err) {
+  sluice_status st = frames_drain(f, err);
+  if (!st && f->o.format == WIRE_SSE && f->dialect->closing) {
+    buffer_clear(&f->out);
+    st = frame_wrap(f, slice_of(f->dialect->closing), &f->out, err);
+    if (!st) st = f->sink(f->sink_ctx, (struct slice){f->out.ptr, f->out.len}, err);
+  }
+  f->ended = true;
+  return st;
+}
+
+/* A choice ends: its other texts are decided as they stand, what is safe leaves, then the ending. */
+static sluice_status stop_choice(struct wire_filter *f, int64_t choice, bool in_place, struct sluice_error *err) {
+  struct choice_state *c = choice_find(f, choice);
+  bool ignored = false;
+  c->stopped = f->stopped = true;
+  sluice_status st = settle_choice(f, choice, &ignored, err);
+  if (!st && !in_place) st = append_ending(f, choice, err);
+  bool left = in_place;
+  for (size_t i = 0; i < f->n_choices; i++) left |= !f->choices[i].stopped && !f->choices[i].finished;
+  if (st || left) return st;
+  return end_stream(f, err);
+}
+
+/* ---- frames in ---- */
+
+static sluice_status frame_fill(struct wire_filter *f, struct frame *frame, struct sluice_error *err) {
+  const struct sketch *s = &f->sketch;
+  if (frame->cap_texts < s->n_texts) {
+    struct frame_text *grown = realloc(frame->texts, s->n_texts * sizeof *grown);
+    if (!grown) return sluice_fail(err, SLUICE_NOMEM, "no memory for a frame's texts");
+    frame->texts = grown;
+    frame->cap_texts = s->n_texts;
+  }
+  if (frame->cap_choices < s->n_choices) {
+    struct sketch_choice *grown = realloc(frame->choices, s->n_choices * sizeof *grown);
+    if (!grown) return sluice_fail(err, SLUICE_NOMEM, "no memory for a frame's choices");
+    frame->choices = grown;
+    frame->cap_choices = s->n_choices;
+  }
+  if (s->n_choices) memcpy(frame->choices, s->choices, s->n_choices * sizeof *s->choices);
+  frame->n_choices = s->n_choices;
+  frame->global = s->n_choices == 0;
+  return SLUICE_OK;
+}
+
+/* Other visible texts of the choice that hold a tail fall behind by one frame; too far, and they are settled. */
+static sluice_status settle_laggards(struct wire_filter *f, size_t lane, bool *stop, struct sluice_error *err) {
+  const struct wire_key *key = &f->lanes[lane].key;
+  sluice_status st = SLUICE_OK;
+  f->lanes[lane].passed = 0;
+  if (key->channel == WIRE_TOOL) return SLUICE_OK;
+  for (size_t i = 0; !st && i < f->n_lanes; i++) {
+    struct lane *l = &f->lanes[i];
+    if (i == lane || l->key.choice != key->choice || l->key.channel == WIRE_TOOL || l->released == l->received)
+      continue;
+    if (++l->passed >= SETTLE_AFTER) st = settle_lane(f, i, stop, err);
+  }
+  return st;
+}
+
+/* The index-th text of the sketch goes to the gate. */
+static sluice_status push_text(struct wire_filter *f, struct frame *frame, size_t index, int64_t *stop_choice_id,
+                               bool *stop, struct sluice_error *err) {
+  const struct sketch_text *t = &f->sketch.texts[index];
+  size_t lane = 0, at = frame->text.len;
+  sluice_status st = lane_find(f, &t->key, &lane, err);
+  if (!st) st = json_span_decode(frame_json(frame), t->value, &frame->text, err);
+  if (st) return st;
+  struct lane *l = &f->lanes[lane];
+  frame->texts[frame->n_texts++] = (struct frame_text){lane, t->value, l->received, at, frame->text.len - at};
+  const struct choice_state *c = choice_find(f, t->key.choice);
+  struct wire_verdict v = {0};
+  if (c && c->stopped) { /* blanked: nothing of it is released */
+    frame->texts[frame->n_texts - 1].offset = BLANKED;
+    return SLUICE_OK;
+  }
+  if (frame->text.len == at) return SLUICE_OK;
+  l->received += frame->text.len - at;
+  l->settled = false;
+  bool now = false;
+  st = f->gate.push(f->gate.ctx, &t->key, (struct slice){frame->text.ptr + at, frame->text.len - at}, &v, err);
+  if (!st) lane_take(f, lane, &v, &now);
+  if (!st && !now) st = settle_laggards(f, lane, &now, err);
+  if (now) *stop = true, *stop_choice_id = t->key.choice;
+  return st;
+}
+
+static bool all_stopped(struct wire_filter *f) {
+  bool all = f->sketch.n_choices > 0;
+  for (size_t i = 0; i < f->sketch.n_choices; i++) {
+    const struct choice_state *c = choice_find(f, f->sketch.choices[i].choice);
+    all &= c && c->stopped;
+  }
+  return all;
+}
+
+static bool is_whole(const struct sketch *s, int64_t choice) {
+  for (size_t i = 0; i < s->n_choices; i++)
+    if (s->choices[i].choice == choice) return s->choices[i].whole;
+  return false;
+}
+
+/* Texts to the gate, then the frame to the queue, then what follows from the verdicts. */
+static sluice_status judge_frame(struct wire_filter *f, struct frame *frame, struct sluice_error *err) {
+  int64_t to_stop[64];
+  size_t n_stop = 0;
+  sluice_status st = frame_fill(f, frame, err);
+  for (size_t i = 0; !st && i < f->sketch.n_choices; i++) st = choice_note(f, f->sketch.choices[i].choice, err);
+  if (st || all_stopped(f)) {
+    frame_drop(f, frame);
+    return st;
+  }
+  for (size_t i = 0; !st && i < f->sketch.n_texts; i++) {
+    bool stop = false;
+    int64_t choice = 0;
+    st = push_text(f, frame, i, &choice, &stop, err);
+    for (size_t k = 0; k < n_stop; k++) stop &= to_stop[k] != choice;
+    if (stop && n_stop < 64) to_stop[n_stop++] = choice;
+  }
+  if (st) {
+    frame_free(frame);
+    return st;
+  }
+  st = frames_push(f, frame, err);
+  for (size_t i = 0; !st && i < f->sketch.n_choices; i++) {
+    const struct sketch_choice *c = &f->sketch.choices[i];
+    bool stop = false, known = false;
+    if (c->finish) st = settle_choice(f, c->choice, &stop, err);
+    for (size_t k = 0; k < n_stop; k++) known |= to_stop[k] == c->choice;
+    if (stop && !known && n_stop < 64)
+      to_stop[n_stop++] = c->choice;
+    else if (c->finish && !known)
+      choice_find(f, c->choice)->finished = true;
+  }
+  for (size_t k = 0; !st && k < n_stop; k++) st = stop_choice(f, to_stop[k], is_whole(&f->sketch, to_stop[k]), err);
+  return st ? st : f->ended ? SLUICE_OK : frames_drain(f, err);
+}
+
+static sluice_status settle_all(struct wire_filter *f, struct sluice_error *err) {
+  sluice_status st = SLUICE_OK;
+  for (size_t i = 0; !st && i < f->n_choices && !f->ended; i++) {
+    bool stop = false;
+    st = settle_choice(f, f->choices[i].choice, &stop, err);
+    if (!st && stop) st = stop_choice(f, f->choices[i].choice, false, err);
+  }
+  return st || f->ended ? st : frames_drain(f, err);
+}
+
+/* A frame without text: keeps its place (global), or passes at once (comments). */
+static sluice_status pass(struct wire_filter *f, struct slice raw, struct sluice_error *err) {
+  if (f->n_queue == 0) return f->sink(f->sink_ctx, raw, err);
+  struct frame *frame = frame_take(f, err);
+  if (!frame) return SLUICE_NOMEM;
+  frame->global = true;
+  sluice_status st = buffer_append(&frame->raw, raw.ptr, raw.len, err);
+  if (st) frame_free(frame);
+  return st ? st : frames_push(f, frame, err);
+}
+
+/* After a frame that was complete in itself. */
+static sluice_status begin_anew(struct wire_filter *f, struct sluice_error *err) {
+  sluice_status st = settle_all(f, err);
+  if (st || f->n_queue) return st;
+  f->n_choices = f->n_lanes = 0;
+  f->gate.reset(f->gate.ctx);
+  return SLUICE_OK;
+}
+
+static bool complete_in_itself(const struct sketch *s) {
+  bool whole = s->n_choices > 0;
+  for (size_t i = 0; i < s->n_choices; i++) whole &= s->choices[i].whole;
+  return whole;
+}
+
+/* One JSON frame. json lies in raw when in_raw. */
+static sluice_status on_json(struct wire_filter *f, struct slice raw, struct slice json, bool in_raw, uint64_t offset,
+                             struct sluice_error *err) {
+  struct json_span root;
+  const struct dialect *d = NULL;
+  sluice_status st = json_span_root(json, &root, err);
+  if (st) return sluice_fail_in(err, "frame at byte %" PRIu64, offset);
+  st = dialect_read(json, root, f->o.text_key, &f->sketch, &d, err);
+  if (st) return sluice_fail_in(err, "frame at byte %" PRIu64, offset);
+  if (!d && !f->o.pass_unknown)
+    return sluice_fail(err, SLUICE_UNSUPPORTED,
+                       "frame at byte %" PRIu64
+                       ": no dialect reads it, so its text could not be judged; --pass-unknown lets "
+                       "such frames by",
+                       offset);
+  if (!d || f->sketch.n_choices == 0) return pass(f, raw, err);
+  f->dialect = d;
+  for (size_t i = 0; f->o.each_line && i < f->sketch.n_choices; i++)
+    f->sketch.choices[i].whole = f->sketch.choices[i].finish = true;
+  buffer_clear(&f->like);
+  st = buffer_append(&f->like, json.ptr, json.len, err);
+  struct frame *frame = st ? NULL : frame_take(f, err);
+  if (!frame) return SLUICE_NOMEM;
+  frame->in_raw = in_raw;
+  frame->json_at = in_raw ? (size_t)(json.ptr - raw.ptr) : 0;
+  frame->json_len = json.len;
+  st = buffer_append(&frame->raw, raw.ptr, raw.len, err);
+  if (!st && !in_raw) st = buffer_append(&frame->json, json.ptr, json.len, err);
+  if (st) {
+    frame_free(frame);
+    return st;
+  }
+  bool whole = complete_in_itself(&f->sketch);
+  st = judge_frame(f, frame, err);
+  if (!st && whole) st = begin_anew(f, err);
+  return st ? sluice_fail_in(err, "frame at byte %" PRIu64, offset) : SLUICE_OK;
+}
+
+static sluice_status on_event(void *ctx, const struct sse_event *e, struct sluice_error *err) {
+  struct wire_filter *f = ctx;
+  if (f->ended) return SLUICE_OK;
+  f->unended = !e->ended;
+  if (!e->has_data) return f->sink(f->sink_ctx, e->raw, err); /* comments and keep-alives wait for nothing */
+  size_t at = 0;
+  while (at < e->data.len && (e->data.ptr[at] == ' ' || e->data.ptr[at] == '\t')) at++;
+  if (slice_is((struct slice){e->data.ptr + at, e->data.len - at}, "[DONE]")) {
+    sluice_status st = settle_all(f, err);
+    if (st || f->ended) return st;
+    f->saw_closing = true;
+    return f->sink(f->sink_ctx, e->raw, err);
+  }
+  if (e->data.len == 0) return pass(f, e->raw, err);
+  if (!e->ended && f->saw_closing) return SLUICE_OK;
+  return on_json(f, e->raw, e->data, e->one_line, e->offset, err);
+}
+
+static sluice_status on_line(struct wire_filter *f, struct slice raw, uint64_t offset, struct sluice_error *err) {
+  struct slice json = raw;
+  while (json.len && strchr(" \t\r\n", json.ptr[json.len - 1]) && json.ptr[json.len - 1]) json.len--;
+  while (json.len && (json.ptr[0] == ' ' || json.ptr[0] == '\t')) json.ptr++, json.len--;
+  if (f->ended) return SLUICE_OK;
+  if (json.len == 0) return pass(f, raw, err);
+  return on_json(f, raw, json, true, offset, err);
+}
+
+static sluice_status push_lines(struct wire_filter *f, struct slice bytes, struct sluice_error *err) {
+  sluice_status st = SLUICE_OK;
+  while (!st && bytes.len && !f->ended) {
+    const char *nl = f->o.format == WIRE_JSON ? NULL : memchr(bytes.ptr, '\n', bytes.len);
+    size_t n = nl ? (size_t)(nl - bytes.ptr) + 1 : bytes.len;
+    if (f->line.len + n > f->o.max_frame)
+      return sluice_fail(err, SLUICE_LIMIT, "byte %" PRIu64 ": a line of more than %zu bytes", f->line_offset,
+                         f->o.max_frame);
+    st = buffer_append(&f->line, bytes.ptr, n, err);
+    bytes.ptr += n;
+    bytes.len -= n;
+    if (st || !nl) continue;
+    st = on_line(f, (struct slice){f->line.ptr, f->line.len}, f->line_offset, err);
+    f->line_offset += f->line.len;
+    buffer_clear(&f->line);
+  }
+  return st;
+}
+
+/* ---- the whole ---- */
+
+sluice_status wire_filter_open(const struct wire_filter_options *o, const struct wire_gate *gate, wire_sink_fn sink,
+                               void *ctx, struct wire_filter **out, struct sluice_error *err) {
+  struct wire_filter *f = calloc(1, sizeof *f);
+  if (!f) return sluice_fail(err, SLUICE_NOMEM, "no memory for a filter");
+  f->o = *o;
+  if (!f->o.text_key) f->o.text_key = "text";
+  if (!f->o.max_frame) f->o.max_frame = WIRE_FRAME_MAX;
+  if (!f->o.max_waiting) f->o.max_waiting = 2 * f->o.max_frame;
+  f->gate = *gate;
+  f->sink = sink;
+  f->sink_ctx = ctx;
+  f->dialect = &dialect_openai_chat;
+  sse_open(&f->sse, f->o.max_frame, on_event, f);
+  *out = f;
+  return SLUICE_OK;
+}
+
+void wire_filter_close(struct wire_filter *f) {
+  if (!f) return;
+  struct buffer *buffers[] = {&f->line, &f->like, &f->out, &f->json_out, &f->quoted};
+  for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) buffer_free(buffers[i]);
+  for (size_t i = 0; i < f->n_queue; i++) frame_free(f->queue[i]);
+  for (size_t i = 0; i < f->n_spare; i++) frame_free(f->spare[i]);
+  free(f->queue);
+  free(f->spare);
+  free(f->lanes);
+  free(f->choices);
+  sketch_free(&f->sketch);
+  sse_close(&f->sse);
+  free(f);
+}
+
+sluice_status wire_filter_push(struct wire_filter *f, struct slice bytes, struct sluice_error *err) {
+  if (f->ended) return SLUICE_OK;
+  return f->o.format == WIRE_SSE ? sse_push(&f->sse, bytes, err) : push_lines(f, bytes, err);
+}
+
+sluice_status wire_filter_end(struct wire_filter *f, struct sluice_error *err) {
+  sluice_status st = SLUICE_OK;
+  if (f->ended) return SLUICE_OK;
+  if (f->o.format == WIRE_SSE) {
+    st = sse_end(&f->sse, err);
+    struct sluice_error other = {0};
+    if (st == SLUICE_INPUT && !f->ended) settle_all(f, &other); /* cut off upstream: what came whole is still owed */
+    if (st) return st;
+  } else if (f->line.len)
+    st = on_line(f, (struct slice){f->line.ptr, f->line.len}, f->line_offset, err);
+  return st || f->ended ? st : settle_all(f, err);
+}
+
+bool wire_filter_ended(const struct wire_filter *f) {
+  return f->ended;
+}
+bool wire_filter_stopped(const struct wire_filter *f) {
+  return f->stopped;
+}

@@ -1,0 +1,132 @@
+/* OpenAI Chat Completions, streamed chunks (choices[].delta) and whole bodies (choices[].message), with what compatible
+ * servers add: reasoning_content (DeepSeek, vLLM), reasoning (OpenRouter, Ollama), content as a list of parts. */
+#include "wire/dialect.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool member_of(struct slice json, struct json_span o, const char *key, enum json_type type,
+                      struct json_span *out) {
+  return o.type == JSON_OBJECT && json_span_member(json, o, key, out) && out->type == type;
+}
+
+static int64_t whole_number(struct slice json, struct json_span o, const char *key, int64_t fallback) {
+  struct json_span v;
+  char digits[24];
+  if (!member_of(json, o, key, JSON_NUMBER, &v) || v.end - v.start >= sizeof digits) return fallback;
+  memcpy(digits, json.ptr + v.start, v.end - v.start);
+  digits[v.end - v.start] = '\0';
+  char *end = NULL;
+  int64_t n = strtoll(digits, &end, 10);
+  return *end ? fallback : n;
+}
+
+static sluice_status add_string(struct slice json, struct json_span o, const char *key, struct wire_key k,
+                                struct sketch *s, struct sluice_error *err) {
+  struct json_span v;
+  if (!member_of(json, o, key, JSON_STRING, &v)) return SLUICE_OK;
+  return sketch_add_text(s, (struct sketch_text){k, v}, err);
+}
+
+/* A list of parts or details: the text of each. */
+static sluice_status add_parts(struct slice json, struct json_span o, const char *key, struct wire_key k,
+                               struct sketch *s, struct sluice_error *err) {
+  struct json_span list, part;
+  sluice_status st = SLUICE_OK;
+  if (!member_of(json, o, key, JSON_ARRAY, &list)) return SLUICE_OK;
+  for (size_t i = 0; !st && json_span_element(json, list, i, &part); i++) {
+    st = add_string(json, part, "text", k, s, err);
+    if (!st) st = add_string(json, part, "refusal", (struct wire_key){k.choice, WIRE_REFUSAL, 0}, s, err);
+  }
+  return st;
+}
+
+static sluice_status add_calls(struct slice json, struct json_span message, int64_t choice, struct sketch *s,
+                               struct sluice_error *err) {
+  struct json_span list, call, fn;
+  sluice_status st = SLUICE_OK;
+  if (member_of(json, message, "tool_calls", JSON_ARRAY, &list)) {
+    for (size_t i = 0; !st && json_span_element(json, list, i, &call); i++) {
+      struct wire_key k = {choice, WIRE_TOOL, whole_number(json, call, "index", (int64_t)i)};
+      if (member_of(json, call, "function", JSON_OBJECT, &fn)) st = add_string(json, fn, "arguments", k, s, err);
+      if (!st && member_of(json, call, "custom", JSON_OBJECT, &fn)) st = add_string(json, fn, "input", k, s, err);
+    }
+  }
+  if (!st && member_of(json, message, "function_call", JSON_OBJECT, &fn))
+    st = add_string(json, fn, "arguments", (struct wire_key){choice, WIRE_TOOL, -1}, s, err);
+  return st;
+}
+
+static sluice_status read_message(struct slice json, struct json_span message, int64_t choice, struct sketch *s,
+                                  struct sluice_error *err) {
+  struct wire_key content = {choice, WIRE_CONTENT, 0}, reasoning = {choice, WIRE_REASONING, 0};
+  struct wire_key refusal = {choice, WIRE_REFUSAL, 0};
+  struct json_span audio;
+  /* Some servers send the same thought under two names: each name is a text of its own, or pieces would interleave. */
+  sluice_status st = add_string(json, message, "reasoning_content", reasoning, s, err);
+  if (!st) st = add_string(json, message, "reasoning", (struct wire_key){choice, WIRE_REASONING, 1}, s, err);
+  if (!st) st = add_parts(json, message, "reasoning_details", (struct wire_key){choice, WIRE_REASONING, 2}, s, err);
+  if (!st) st = add_string(json, message, "content", content, s, err);
+  if (!st) st = add_parts(json, message, "content", content, s, err);
+  if (!st && member_of(json, message, "audio", JSON_OBJECT, &audio))
+    st = add_string(json, audio, "transcript", (struct wire_key){choice, WIRE_CONTENT, 1}, s, err);
+  if (!st) st = add_string(json, message, "refusal", refusal, s, err);
+  return st ? st : add_calls(json, message, choice, s, err);
+}
+
+static sluice_status read_choice(struct slice json, struct json_span entry, size_t at, struct sketch *s,
+                                 struct sluice_error *err) {
+  struct sketch_choice c = {.choice = whole_number(json, entry, "index", (int64_t)at)};
+  struct json_span message, role;
+  size_t texts = s->n_texts;
+  bool delta = member_of(json, entry, "delta", JSON_OBJECT, &message);
+  c.whole = !delta && member_of(json, entry, "message", JSON_OBJECT, &message);
+  sluice_status st = delta || c.whole ? read_message(json, message, c.choice, s, err) : SLUICE_OK;
+  if (!st && !delta && !c.whole) /* the older Completions form */
+    st = add_string(json, entry, "text", (struct wire_key){c.choice, WIRE_CONTENT, 0}, s, err);
+  c.has_reason = json_span_member(json, entry, "finish_reason", &c.reason);
+  c.finish = c.whole || (c.has_reason && c.reason.type != JSON_NULL);
+  c.has_logprobs = json_span_member(json, entry, "logprobs", &c.logprobs) && c.logprobs.type != JSON_NULL;
+  c.wide = s->n_texts == texts || ((delta || c.whole) && member_of(json, message, "role", JSON_STRING, &role));
+  return st ? st : sketch_add_choice(s, c, err);
+}
+
+static sluice_status read_frame(struct slice json, struct json_span root, const char *text_key, struct sketch *s,
+                                bool *known, struct sluice_error *err) {
+  (void)text_key;
+  struct json_span list, entry;
+  if (!member_of(json, root, "choices", JSON_ARRAY, &list)) {
+    *known = member_of(json, root, "error", JSON_OBJECT, &entry); /* a server's own error carries no model text */
+    return SLUICE_OK;
+  }
+  *known = true;
+  sluice_status st = SLUICE_OK;
+  for (size_t i = 0; !st && json_span_element(json, list, i, &entry); i++) st = read_choice(json, entry, i, s, err);
+  return st;
+}
+
+static sluice_status make_ending(struct slice like, int64_t choice, const char *text_key, struct buffer *out,
+                                 struct sluice_error *err) {
+  (void)text_key;
+  static const char *const carried[] = {"id",           "object",  "created", "model", "system_fingerprint",
+                                        "service_tier", "provider"};
+  struct json_span root, v, list, entry;
+  bool old_form = false;
+  sluice_status st = json_span_root(like, &root, err);
+  if (!st) st = buffer_append_str(out, "{", err);
+  for (size_t i = 0; !st && i < sizeof carried / sizeof *carried; i++) {
+    if (!json_span_member(like, root, carried[i], &v)) continue;
+    st = buffer_printf(out, err, "\"%s\":", carried[i]);
+    if (!st) st = buffer_append(out, like.ptr + v.start, v.end - v.start, err);
+    if (!st) st = buffer_append_str(out, ",", err);
+  }
+  if (member_of(like, root, "choices", JSON_ARRAY, &list) && json_span_element(like, list, 0, &entry))
+    old_form = json_span_member(like, entry, "text", &v);
+  if (st) return st;
+  return buffer_printf(
+      out, err, "\"choices\":[{\"index\":%" PRId64 ",%s,\"logprobs\":null,\"finish_reason\":\"content_filter\"}]}",
+      choice, old_form ? "\"text\":\"\"" : "\"delta\":{}");
+}
+
+const struct dialect dialect_openai_chat = {"openai_chat", read_frame, make_ending, "[DONE]"};

@@ -1,0 +1,188 @@
+/* A frame with other text in it: only the byte ranges of the changed values are replaced, everything else is copied. */
+#include "wire/frames.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { EDITS_MAX = 16384 };
+
+static int by_start(const void *a, const void *b) {
+  const struct edit *x = a, *y = b;
+  return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* A lone surrogate came in as a \uD8xx escape and was decoded to three bytes (WTF-8): it leaves as the same escape. */
+static bool lone_surrogate(const char *s, size_t len, uint32_t *cp) {
+  const unsigned char *b = (const unsigned char *)s;
+  if (len < 3 || b[0] != 0xED || b[1] < 0xA0 || b[1] > 0xBF || (b[2] & 0xC0) != 0x80) return false;
+  *cp = 0xD000u | (b[1] & 0x3Fu) << 6 | (b[2] & 0x3Fu);
+  return true;
+}
+
+static sluice_status quote(struct buffer *out, const char *s, size_t len, struct sluice_error *err) {
+  sluice_status st = buffer_append_str(out, "\"", err);
+  for (size_t i = 0; !st && i < len;) {
+    unsigned char c = (unsigned char)s[i];
+    uint32_t cp = 0;
+    if (c == '"' || c == '\\')
+      st = buffer_printf(out, err, "\\%c", c);
+    else if (c == '\n')
+      st = buffer_append_str(out, "\\n", err);
+    else if (c < 0x20 || c == 0x7F)
+      st = buffer_printf(out, err, "\\u%04x", c);
+    else if (lone_surrogate(s + i, len - i, &cp))
+      st = buffer_printf(out, err, "\\u%04x", cp), i += 2;
+    else
+      st = buffer_append(out, s + i, 1, err);
+    i++;
+  }
+  return st ? st : buffer_append_str(out, "\"", err);
+}
+
+struct edits {
+  struct edit *list;
+  size_t n, cap;
+};
+
+static sluice_status add_edit(struct edits *e, struct edit one, struct sluice_error *err) {
+  if (e->n == e->cap) {
+    size_t cap = e->cap ? 2 * e->cap : 8;
+    struct edit *grown = cap > EDITS_MAX ? NULL : realloc(e->list, cap * sizeof *grown);
+    if (!grown) return sluice_fail(err, SLUICE_NOMEM, "no memory to rewrite a frame");
+    e->list = grown;
+    e->cap = cap;
+  }
+  e->list[e->n++] = one;
+  return SLUICE_OK;
+}
+
+static sluice_status edit_with(struct wire_filter *f, struct edits *e, struct json_span v, const char *text,
+                               struct sluice_error *err) {
+  size_t at = f->quoted.len;
+  sluice_status st = buffer_append_str(&f->quoted, text, err);
+  return st ? st : add_edit(e, (struct edit){v.start, v.end, at, strlen(text)}, err);
+}
+
+/* One text: what may be shown of it. *left counts bytes of it that were not cut off by a stop. */
+static sluice_status edit_text(struct wire_filter *f, const struct frame *frame, const struct frame_text *t,
+                               struct edits *e, bool *changed, size_t *left, struct sluice_error *err) {
+  const struct lane *l = &f->lanes[t->lane];
+  uint64_t shown = l->released > t->offset ? l->released - t->offset : 0;
+  size_t n = shown < t->len ? (size_t)shown : t->len;
+  *changed = n < t->len;
+  *left = n;
+  buffer_clear(&f->json_out);
+  struct slice raw = {t->len ? frame->text.ptr + t->at : "", n};
+  sluice_status st = SLUICE_OK;
+  if (n) st = f->gate.render(f->gate.ctx, &l->key, t->offset, raw, &f->json_out, changed, err);
+  if (st || !*changed) return st;
+  size_t at = f->quoted.len;
+  st = quote(&f->quoted, f->json_out.ptr ? f->json_out.ptr : "", f->json_out.len, err);
+  return st ? st : add_edit(e, (struct edit){t->value.start, t->value.end, at, f->quoted.len - at}, err);
+}
+
+static sluice_status edit_choices(struct wire_filter *f, const struct frame *frame, const bool *touched,
+                                  struct edits *e, struct sluice_error *err) {
+  sluice_status st = SLUICE_OK;
+  for (size_t i = 0; !st && i < frame->n_choices; i++) {
+    const struct sketch_choice *c = &frame->choices[i];
+    const struct choice_state *state = choice_find(f, c->choice);
+    bool stopped = state && state->stopped && !frame->after_stop;
+    /* log-probabilities spell the tokens out: they go where their text went */
+    if (c->has_logprobs && (touched[i] || stopped)) st = edit_with(f, e, c->logprobs, "null", err);
+    if (!st && stopped && c->has_reason) st = edit_with(f, e, c->reason, c->whole ? "\"content_filter\"" : "null", err);
+  }
+  return st;
+}
+
+static sluice_status append_data(struct buffer *out, struct slice json, const char *eol, struct sluice_error *err) {
+  sluice_status st = SLUICE_OK;
+  while (!st) {
+    const char *nl = memchr(json.ptr, '\n', json.len);
+    size_t n = nl ? (size_t)(nl - json.ptr) : json.len;
+    st = buffer_append_str(out, "data: ", err);
+    if (!st) st = buffer_append(out, json.ptr, n, err);
+    if (!st) st = buffer_append_str(out, eol, err);
+    if (!nl) break;
+    json.ptr += n + 1;
+    json.len -= n + 1;
+  }
+  return st;
+}
+
+sluice_status frame_wrap(const struct wire_filter *f, struct slice json, struct buffer *out, struct sluice_error *err) {
+  if (f->o.format == WIRE_SSE) {
+    sluice_status st = append_data(out, json, f->sse.eol, err);
+    return st ? st : buffer_append_str(out, f->sse.eol, err);
+  }
+  sluice_status st = buffer_append(out, json.ptr, json.len, err);
+  return st ? st : buffer_append_str(out, "\n", err);
+}
+
+/* Data over several lines: the other lines of the event stay, the data follows as lines of its own. */
+static sluice_status wrap_again(const struct wire_filter *f, const struct frame *frame, struct slice json,
+                                struct buffer *out, struct sluice_error *err) {
+  sluice_status st = SLUICE_OK;
+  for (size_t at = 0; !st && at < frame->raw.len;) {
+    size_t from = at;
+    while (at < frame->raw.len && frame->raw.ptr[at] != '\n' && frame->raw.ptr[at] != '\r') at++;
+    size_t line = at - from;
+    while (at < frame->raw.len && (frame->raw.ptr[at] == '\n' || frame->raw.ptr[at] == '\r')) at++;
+    bool data =
+        line >= 4 && memcmp(frame->raw.ptr + from, "data", 4) == 0 && (line == 4 || frame->raw.ptr[from + 4] == ':');
+    if (data || line == 0) continue;
+    st = buffer_append(out, frame->raw.ptr + from, line, err);
+    if (!st) st = buffer_append_str(out, f->sse.eol, err);
+  }
+  return st ? st : frame_wrap(f, json, out, err);
+}
+
+static sluice_status apply(struct wire_filter *f, const struct frame *frame, struct edits *e,
+                           struct sluice_error *err) {
+  struct slice json = frame_json(frame);
+  struct buffer *out = frame->in_raw ? &f->out : &f->json_out;
+  size_t at = 0;
+  buffer_clear(&f->out);
+  buffer_clear(&f->json_out);
+  if (e->n) qsort(e->list, e->n, sizeof *e->list, by_start);
+  sluice_status st = frame->in_raw ? buffer_append(out, frame->raw.ptr, frame->json_at, err) : SLUICE_OK;
+  for (size_t i = 0; !st && i < e->n; i++) {
+    if (e->list[i].start < at) continue;
+    st = buffer_append(out, json.ptr + at, e->list[i].start - at, err);
+    if (!st) st = buffer_append(out, f->quoted.ptr + e->list[i].at, e->list[i].len, err);
+    at = e->list[i].end;
+  }
+  if (!st) st = buffer_append(out, json.ptr + at, json.len - at, err);
+  if (st) return st;
+  size_t tail = frame->json_at + frame->json_len;
+  if (frame->in_raw) return buffer_append(out, frame->raw.ptr + tail, frame->raw.len - tail, err);
+  return wrap_again(f, frame, (struct slice){f->json_out.ptr, f->json_out.len}, &f->out, err);
+}
+
+sluice_status frame_render(struct wire_filter *f, struct frame *frame, struct slice *bytes, bool *drop,
+                           struct sluice_error *err) {
+  struct edits e = {0};
+  size_t left = 0, length = 0;
+  bool touched[1024] = {false}, all_stopped = frame->n_choices > 0;
+  sluice_status st = SLUICE_OK;
+  buffer_clear(&f->quoted);
+  for (size_t i = 0; !st && i < frame->n_texts; i++) {
+    bool changed = false;
+    size_t n = 0;
+    st = edit_text(f, frame, &frame->texts[i], &e, &changed, &n, err);
+    left += n;
+    length += frame->texts[i].len;
+    for (size_t c = 0; changed && c < frame->n_choices; c++)
+      if (frame->choices[c].choice == f->lanes[frame->texts[i].lane].key.choice) touched[c] = true;
+  }
+  for (size_t c = 0; c < frame->n_choices; c++) {
+    const struct choice_state *state = choice_find(f, frame->choices[c].choice);
+    all_stopped &= state && state->stopped && !frame->choices[c].whole;
+  }
+  *drop = all_stopped && length > 0 && left == 0 && !frame->after_stop;
+  if (!st) st = edit_choices(f, frame, touched, &e, err);
+  if (!st && e.n) st = apply(f, frame, &e, err);
+  *bytes = e.n ? (struct slice){f->out.ptr, f->out.len} : (struct slice){frame->raw.ptr, frame->raw.len};
+  free(e.list);
+  return st;
+}

@@ -1,0 +1,100 @@
+/* wire: bytes on the network. Frames of a stream in and out, the text inside them found by byte range, everything else
+ * as it came. What decides about text is handed in as a gate; the wire knows no rule. */
+#ifndef SLUICE_WIRE_H
+#define SLUICE_WIRE_H
+
+#include "base/base.h"
+
+/* ---- server-sent events (wire/sse.c), https://html.spec.whatwg.org/multipage/server-sent-events.html
+ * ----------------- */
+enum { WIRE_FRAME_MAX = 8 << 20 }; /* default bound of one frame, bytes */
+struct sse_event {
+  struct slice
+      raw; /* the event's own bytes with the blank line that ended it (without, at the end of a stream that lacks it) */
+  struct slice data; /* data lines joined by \n; points into raw when there is one line */
+  struct slice name; /* of the last event: field; empty */
+  bool has_data;
+  bool one_line;   /* data lies in raw as it is */
+  bool ended;      /* false: the stream ended inside this event */
+  uint64_t offset; /* of raw in the stream */
+};
+typedef sluice_status (*sse_event_fn)(void *ctx, const struct sse_event *event, struct sluice_error *err);
+struct sse_parser {
+  struct buffer raw, joined;
+  size_t line;     /* where the current line begins in raw */
+  size_t max;      /* bytes of one event; 0: WIRE_FRAME_MAX */
+  uint64_t offset; /* of raw in the stream */
+  bool after_cr, begun;
+  const char *eol; /* the stream's own, "\n" until one is seen */
+  sse_event_fn fn;
+  void *ctx;
+};
+void sse_open(struct sse_parser *p, size_t max_event, sse_event_fn fn, void *ctx);
+void sse_close(struct sse_parser *p);
+/* Lines may end in LF, CR or CRLF, bytes may be cut anywhere. An event past the bound is SLUICE_LIMIT naming its
+ * offset. */
+sluice_status sse_push(struct sse_parser *p, struct slice bytes, struct sluice_error *err);
+sluice_status sse_end(struct sse_parser *p, struct sluice_error *err); /* hands over an unfinished last event */
+
+/* ---- gates
+ * ------------------------------------------------------------------------------------------------------------ */
+enum wire_channel { WIRE_CONTENT, WIRE_REASONING, WIRE_TOOL, WIRE_REFUSAL };
+/* One text of a stream. Texts are independent of each other. */
+struct wire_key {
+  int64_t choice;
+  int channel;   /* enum wire_channel */
+  int64_t index; /* which tool call; 0 elsewhere */
+};
+struct wire_verdict {
+  uint64_t released; /* bytes of the text so far that may leave */
+  bool stop;         /* nothing past them ever may: the choice ends */
+};
+struct wire_gate {
+  void *ctx;
+  sluice_status (*push)(void *ctx, const struct wire_key *key, struct slice bytes, struct wire_verdict *v,
+                        struct sluice_error *err);
+  /* Decide what waits as if the text ended here; more may follow. */
+  sluice_status (*settle)(void *ctx, const struct wire_key *key, struct wire_verdict *v, struct sluice_error *err);
+  /* Appends what may be shown of released bytes [offset, offset + raw.len); sets *changed when it differs from raw. */
+  sluice_status (*render)(void *ctx, const struct wire_key *key, uint64_t offset, struct slice raw, struct buffer *out,
+                          bool *changed, struct sluice_error *err);
+  void (*forget)(void *ctx, const struct wire_key *key, uint64_t offset); /* bytes before offset have been rendered */
+  void (*reset)(void *ctx); /* what comes next has nothing to do with what came: all texts begin anew */
+};
+typedef sluice_status (*wire_sink_fn)(void *ctx, struct slice bytes, struct sluice_error *err);
+
+/* ---- filter (wire/filter.c): a stream of frames through a gate
+ * ---------------------------------------------------------- A frame waits until all its text may leave; frames of one
+ * text, and content, reasoning and refusal of one choice, keep their order; other choices and tool calls do not wait
+ * for each other. A frame that nothing changes leaves as the bytes that came. On a stop the safe part leaves, then one
+ * well-formed ending in the stream's own dialect, and nothing more of that choice; when no choice is left the stream
+ * ends. A choice's finish frame leaves only after everything of the choice has been decided. A frame that no dialect
+ * reads ends the filter with an error that names its offset: it is never passed unread. */
+enum wire_format { WIRE_SSE, WIRE_JSONL, WIRE_JSON };
+const char *wire_format_name(enum wire_format f);
+struct wire_filter_options {
+  enum wire_format format;
+  const char *text_key; /* JSON lines that are no chunks: the key of their text; NULL: "text" */
+  bool each_line;       /* JSON lines: each line is a text of its own, not a piece of one stream */
+  bool pass_unknown;    /* forward frames that no dialect reads, unread */
+  size_t max_frame;     /* bytes; 0: WIRE_FRAME_MAX */
+  size_t max_waiting;   /* bytes of frames that wait; 0: 2 * WIRE_FRAME_MAX */
+};
+struct wire_filter;
+sluice_status wire_filter_open(const struct wire_filter_options *o, const struct wire_gate *gate, wire_sink_fn sink,
+                               void *ctx, struct wire_filter **out, struct sluice_error *err);
+void wire_filter_close(struct wire_filter *f);
+sluice_status wire_filter_push(struct wire_filter *f, struct slice bytes, struct sluice_error *err);
+sluice_status wire_filter_end(struct wire_filter *f, struct sluice_error *err);
+bool wire_filter_ended(const struct wire_filter *f);   /* stopped, and no choice is left: read no more */
+bool wire_filter_stopped(const struct wire_filter *f); /* at least one choice was stopped */
+
+/* ---- reading text out of frames, for clients and players (wire/dialects.c)
+ * ------------------------------------------------ */
+/* Calls fn with each text of one JSON frame, decoded. *known is false when no dialect reads it. */
+typedef sluice_status (*wire_text_fn)(void *ctx, const struct wire_key *key, struct slice text,
+                                      struct sluice_error *err);
+sluice_status wire_read_texts(struct slice json, const char *text_key, wire_text_fn fn, void *ctx, bool *known,
+                              struct sluice_error *err);
+
+#endif
