@@ -289,7 +289,7 @@ sluice_status work_on(struct run *r, size_t cell, int64_t ordinal, size_t lane, 
   bool hopeless =
       !r->plan->suite->engines[r->plan->cells[cell].engine].local && r->errors_in_a_row >= NETWORK_ERRORS_MAX;
   r->finished++;
-  progress_update(&r->progress, r->finished, "%s", r->plan->cells[cell].label);
+  if (!r->options.quiet) progress_update(&r->progress, r->finished, "%s", r->plan->cells[cell].label);
   pthread_mutex_unlock(&r->lock);
   return hopeless
              ? sluice_fail(err, SLUICE_NETWORK, "%d dialogues in a row failed; stopping (run the same command again)",
