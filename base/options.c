@@ -1,5 +1,5 @@
 /* The command line: one table feeds parsing, help, the manual and completion. */
-#include "base/base.h"
+#include "base/options_pages.h"
 
 #include <errno.h>
 #include <math.h>
@@ -56,6 +56,7 @@ struct parse {
   size_t n_specs;
   int argc, at; /* at: the word being read */
   char **argv;
+  void (*print)(FILE *, const struct verb_help *, const struct option_spec *, size_t); /* what help was asked for */
   struct sluice_error *err;
 };
 
@@ -68,15 +69,14 @@ static sluice_status unknown_option(struct parse *p, const char *name, size_t le
   snprintf(word, sizeof word, "%.*s", (int)smaller(len, WORD_MAX), name);
   const char *near = suggest(word, known);
   sluice_status st =
-      near ? sluice_fail(p->err, SLUICE_USAGE, "%s: no option --%s; did you mean --%s?", p->help->verb, word, near)
-           : sluice_fail(p->err, SLUICE_USAGE, "%s: no option --%s; `sluice %s -h` lists them", p->help->verb, word,
-                         p->help->verb);
+      near ? sluice_fail(p->err, SLUICE_USAGE, "no option --%s; did you mean --%s?", word, near)
+           : sluice_fail(p->err, SLUICE_USAGE, "no option --%s; `sluice %s -h` lists them", word, p->help->verb);
   free(known);
   return st;
 }
 
 static sluice_status bad_value(struct parse *p, const struct option_spec *o, const char *text, const char *wanted) {
-  return sluice_fail(p->err, SLUICE_USAGE, "%s: --%s %s: expected %s", p->help->verb, o->name, text, wanted);
+  return sluice_fail(p->err, SLUICE_USAGE, "--%s %s: expected %s", o->name, text, wanted);
 }
 
 static sluice_status store_int(struct parse *p, const struct option_spec *o, const char *text) {
@@ -120,32 +120,38 @@ static sluice_status store(struct parse *p, const struct option_spec *o, char *t
   case OPTION_LIST:
     return append(o->target, text, p->err);
   }
-  return sluice_fail(p->err, SLUICE_INTERNAL, "%s: option --%s has no kind", p->help->verb, o->name);
+  return sluice_fail(p->err, SLUICE_INTERNAL, "option --%s has no kind", o->name);
 }
 
 /* The value stands behind "=" or is the next word; a next word may begin with a dash (a negative number, "-" for
  * stdin), but one that begins with two dashes is taken for a forgotten value. */
 static sluice_status store_with_value(struct parse *p, const struct option_spec *o, char *attached) {
   if (o->kind == OPTION_FLAG) {
-    if (attached)
-      return sluice_fail(p->err, SLUICE_USAGE, "%s: --%s takes no value (got \"%s\")", p->help->verb, o->name,
-                         attached);
+    if (attached) return sluice_fail(p->err, SLUICE_USAGE, "--%s takes no value (got \"%s\")", o->name, attached);
     return store(p, o, NULL);
   }
   if (!attached && p->at + 1 < p->argc && strncmp(p->argv[p->at + 1], "--", 2) != 0) attached = p->argv[++p->at];
   if (!attached)
-    return sluice_fail(p->err, SLUICE_USAGE, "%s: --%s needs %s", p->help->verb, o->name,
-                       o->argument ? o->argument : "a value");
+    return sluice_fail(p->err, SLUICE_USAGE, "--%s needs %s", o->name, o->argument ? o->argument : "a value");
   return store(p, o, attached);
+}
+
+/* "--help", and for scripts "--help=man" and "--help=words". */
+static sluice_status parse_help(struct parse *p, const char *form, bool *helped) {
+  if (form && !strcmp(form, "man"))
+    p->print = options_print_man;
+  else if (form && !strcmp(form, "words"))
+    p->print = options_print_words;
+  else if (form)
+    return sluice_fail(p->err, SLUICE_USAGE, "--help=%s: there are --help, --help=man and --help=words", form);
+  *helped = true;
+  return SLUICE_OK;
 }
 
 static sluice_status parse_long(struct parse *p, char *word, bool *helped) {
   char *name = word + 2, *equals = strchr(name, '=');
   size_t len = equals ? (size_t)(equals - name) : strlen(name);
-  if (len == 4 && strncmp(name, "help", 4) == 0) {
-    *helped = true;
-    return SLUICE_OK;
-  }
+  if (len == 4 && strncmp(name, "help", 4) == 0) return parse_help(p, equals ? equals + 1 : NULL, helped);
   for (size_t i = 0; i < p->n_specs; i++) {
     const char *known = p->specs[i].name;
     if (strlen(known) == len && strncmp(known, name, len) == 0)
@@ -165,8 +171,8 @@ static sluice_status parse_letters(struct parse *p, char *word, bool *helped) {
       return SLUICE_OK;
     }
     if (!found)
-      return sluice_fail(p->err, SLUICE_USAGE, "%s: no option -%c (in \"%s\"); `sluice %s -h` lists them",
-                         p->help->verb, *at, word, p->help->verb);
+      return sluice_fail(p->err, SLUICE_USAGE, "no option -%c (in \"%s\"); `sluice %s -h` lists them", *at, word,
+                         p->help->verb);
     if (found->kind != OPTION_FLAG) return store_with_value(p, found, at[1] ? at + 1 : NULL);
     sluice_status st = store(p, found, NULL);
     if (st) return st;
@@ -176,7 +182,7 @@ static sluice_status parse_letters(struct parse *p, char *word, bool *helped) {
 
 sluice_status options_parse(const struct verb_help *help, const struct option_spec *specs, size_t n_specs, int argc,
                             char **argv, struct string_list *positional, bool *helped, struct sluice_error *err) {
-  struct parse p = {help, specs, n_specs, argc, 1, argv, err};
+  struct parse p = {help, specs, n_specs, argc, 1, argv, options_print_help, err};
   bool only_words = false;
   *helped = false;
   *positional = (struct string_list){0};
@@ -190,7 +196,7 @@ sluice_status options_parse(const struct verb_help *help, const struct option_sp
     else
       st = word[1] == '-' ? parse_long(&p, word, helped) : parse_letters(&p, word, helped);
   }
-  if (*helped) options_print_help(stdout, help, specs, n_specs);
+  if (*helped) p.print(stdout, help, specs, n_specs);
   if (st) {
     free(positional->items);
     *positional = (struct string_list){0};
