@@ -161,7 +161,7 @@ static void fail_at(struct runner_fixture *f, long n, int code, bool once, const
     assert_non_null(strstr(err.message, f->ledger_path));
   }
   int64_t kept = 0;
-  if (file_exists(f->ledger_path) && !ledger_open(f->ledger_path, LEDGER_EDIT, NULL, &l, &err)) {
+  if (file_exists(f->ledger_path) && !ledger_open(f->ledger_path, LEDGER_EDIT, "troubled", &l, &err)) {
     MUST(ledger_check(l, &fixture_error));
     MUST(ledger_query_int(l, "SELECT count(*) FROM attempt_end", LEDGER_NO_VALUES, 0, &kept, &fixture_error));
     MUST(ledger_close(l, &fixture_error));
