@@ -87,6 +87,7 @@ sluice_status rubric_load(const char *path, struct rubric *out, struct sluice_er
   size_t len = 0;
   unsigned char digest[SHA256_BYTES];
   *out = (struct rubric){0};
+  if (!file_exists(path)) return sluice_fail(err, SLUICE_USAGE, "%s: no such rubric (fixtures/judges/ has some)", path);
   sluice_status st = file_read(path, 1 << 20, &bytes, &len, err);
   if (st == SLUICE_OK) st = json_parse(path, bytes, len, true, &out->json, err);
   if (st == SLUICE_OK) {
