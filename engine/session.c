@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { EPOCH_SLOTS_MAX = 1 << 24 }; /* kept slots noted for one chunk */
+
 /* ---- opening and closing ------------------------------------------------------------------------------------------
  */
 
@@ -107,14 +109,6 @@ sluice_status session_fork(const struct session *s, struct session **out, struct
 /* ---- one chunk ----------------------------------------------------------------------------------------------------
  */
 
-/* Kept slots as the tokens of each epoch see them; one array for a chunk, epoch after epoch. */
-static sluice_status reserve_epochs(const struct session *s, size_t n, uint32_t **kept, struct sluice_error *err) {
-  *kept = NULL;
-  if (s->policy->family->form != KEYS_AT_CACHE_POSITION) return SLUICE_OK;
-  *kept = malloc(((size_t)s->store.n_kept + n) * n * sizeof **kept);
-  return *kept ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "out of memory");
-}
-
 static void note_epoch(struct forward_plan *plan, int epoch, const struct kv_store *s, uint32_t *kept) {
   memcpy(kept, s->kept, s->n_kept * sizeof *kept);
   plan->kept[epoch] = kept;
@@ -125,7 +119,6 @@ static void note_epoch(struct forward_plan *plan, int epoch, const struct kv_sto
 static void plan_chunk(struct session *s, struct forward_plan *plan, int n, uint32_t *kept) {
   const struct policy_family *family = s->policy->family;
   struct kv_store *store = &s->store;
-  const size_t row = kept ? (size_t)store->n_kept + (size_t)n : 0;
   int epoch = 0;
   plan->form = family->form;
   plan->n = n;
@@ -133,11 +126,12 @@ static void plan_chunk(struct session *s, struct forward_plan *plan, int n, uint
   for (int t = 0; t < n; t++) {
     const uint32_t before = store->n_kept;
     if (family->append) family->append(s->policy, store);
-    if (kept && t > 0 && store->n_kept != before) epoch++;
+    if (kept && t > 0 && store->n_kept != before)
+      kept += plan->n_kept[epoch++]; /* a new epoch, noted behind the last */
     plan->slot[t] = kv_admit(store, s->position, family->pins_sinks && store->tokens < s->policy->settings.sinks);
     plan->position[t] = s->position;
     plan->epoch[t] = epoch;
-    if (kept) note_epoch(plan, epoch, store, kept + (size_t)epoch * row);
+    if (kept) note_epoch(plan, epoch, store, kept);
     family->attend(s->policy, store, s->position, plan->segments[t]);
     s->position++;
   }
@@ -168,18 +162,13 @@ static void count_bytes(struct session *s) {
   if (bytes > s->peak_bytes) s->peak_bytes = bytes;
 }
 
-/* At most KV_CHUNK tokens; n_rows logits of the last ones. Changes nothing when it fails. */
-static sluice_status run_chunk(struct session *s, const int32_t *ids, int n, float *logits, int n_rows,
-                               struct sluice_error *err) {
+/* At most KV_CHUNK tokens; n_rows logits of the last ones. kept: room for the plan's epochs. */
+static void run_chunk(struct session *s, const int32_t *ids, int n, float *logits, int n_rows, uint32_t *kept) {
   const struct policy_family *family = s->policy->family;
   const size_t vocab = (size_t)forward_model(s->forward)->config.vocab;
-  uint32_t *kept;
   struct forward_plan plan;
   float surprisal[KV_CHUNK];
-  sluice_status st = kv_begin_chunk(&s->store, (uint32_t)n, err);
-  if (!st) st = forward_reserve(s->forward, s->store.capacity, family->form, err);
-  if (!st) st = reserve_epochs(s, (size_t)n, &kept, err);
-  if (st) return st;
+  kv_begin_chunk(&s->store);
   plan_chunk(s, &plan, n, kept);
   if (family->wants_surprisal) {
     forward_run(s->forward, &s->store, &plan, ids, n, s->rows, s->hidden);
@@ -193,26 +182,52 @@ static sluice_status run_chunk(struct session *s, const int32_t *ids, int n, flo
   s->hidden_fresh = true;
   s->seen += (uint64_t)n;
   count_bytes(s);
+}
+
+/* Everything that n more tokens may need, so that nothing fails half-way. *kept (caller frees): the kept slots as the
+ * tokens of each epoch of a chunk of *step tokens see them, for policies with cache positions; NULL for others. */
+static sluice_status reserve(struct session *s, size_t n, size_t *step, uint32_t **kept, struct sluice_error *err) {
+  const enum key_form form = s->policy->family->form;
+  const uint32_t budget = s->policy->settings.budget;
+  *step = n < KV_CHUNK ? n : KV_CHUNK;
+  *kept = NULL;
+  sluice_status st = kv_reserve(&s->store, n, err);
+  if (!st) st = forward_reserve(s->forward, s->store.capacity, form, err);
+  if (st || form != KEYS_AT_CACHE_POSITION) return st;
+  const size_t row = budget < s->store.n_kept + n ? budget : s->store.n_kept + n;
+  if (*step > EPOCH_SLOTS_MAX / row) *step = EPOCH_SLOTS_MAX / row ? EPOCH_SLOTS_MAX / row : 1;
+  *kept = malloc(row * *step * sizeof **kept);
+  return *kept ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "out of memory");
+}
+
+/* The logits of the last n_rows tokens, chunk after chunk. On failure nothing has changed. */
+static sluice_status run_text(struct session *s, const int32_t *ids, size_t n, float *logits, size_t n_rows,
+                              struct sluice_error *err) {
+  const size_t vocab = (size_t)forward_model(s->forward)->config.vocab, from = n - n_rows;
+  const struct policy_family *family = s->policy->family;
+  size_t most;
+  uint32_t *kept;
+  sluice_status st = reserve(s, n, &most, &kept, err);
+  if (st) return st;
+  for (size_t done = 0, step; done < n; done += step) {
+    const size_t reach = family->reach ? family->reach(s->policy) : most;
+    step = n - done < most ? n - done : most;
+    if (step > reach) step = reach;
+    const size_t rows = done + step <= from ? 0 : done >= from ? step : done + step - from;
+    float *to = rows ? logits + (done + step - rows - from) * vocab : NULL;
+    run_chunk(s, ids + done, (int)step, to, (int)rows, kept);
+  }
   free(kept);
   return SLUICE_OK;
 }
 
-/* The logits of the last n_rows tokens, chunk after chunk. */
-static sluice_status run_text(struct session *s, const int32_t *ids, size_t n, float *logits, size_t n_rows,
-                              struct sluice_error *err) {
-  const size_t vocab = (size_t)forward_model(s->forward)->config.vocab;
-  const struct policy_family *family = s->policy->family;
-  for (size_t done = 0; done < n;) {
-    size_t step = n - done < KV_CHUNK ? n - done : KV_CHUNK;
-    const size_t reach = family->reach ? family->reach(s->policy) : step;
-    if (step > reach) step = reach;
-    const size_t from = n - n_rows, rows = done + step <= from ? 0 : done >= from ? step : done + step - from;
-    float *to = rows ? logits + (done + step - rows - from) * vocab : NULL;
-    sluice_status st = run_chunk(s, ids + done, (int)step, to, (int)rows, err);
-    if (st) return st;
-    done += step;
-  }
-  return SLUICE_OK;
+/* ---- policies that run text themselves ----------------------------------------------------------------------------
+ */
+
+static sluice_status reserve_for_policy(void *ctx, size_t n, struct sluice_error *err) {
+  struct session *s = ctx;
+  sluice_status st = kv_reserve(&s->store, n, err);
+  return st ? st : forward_reserve(s->forward, s->store.capacity, s->policy->family->form, err);
 }
 
 static sluice_status feed(void *ctx, const int32_t *ids, size_t n, float *logits, size_t n_rows,
@@ -227,10 +242,16 @@ static sluice_status feed(void *ctx, const int32_t *ids, size_t n, float *logits
 
 static sluice_status run_policy(struct session *s, const int32_t *ids, size_t n, float *logits, size_t n_rows,
                                 struct sluice_error *err) {
-  struct policy_runner runner = {
-      .store = &s->store, .ctx = s, .feed = feed, .vocab = forward_model(s->forward)->config.vocab};
+  struct policy_runner runner = {.store = &s->store,
+                                 .ctx = s,
+                                 .feed = feed,
+                                 .reserve = reserve_for_policy,
+                                 .vocab = forward_model(s->forward)->config.vocab};
   return s->policy->family->run(s->policy, &runner, ids, n, logits, n_rows, err);
 }
+
+/* ---- the public calls ---------------------------------------------------------------------------------------------
+ */
 
 sluice_status session_append(struct session *s, const int32_t *ids, size_t n, float *logits, size_t rows,
                              struct sluice_error *err) {

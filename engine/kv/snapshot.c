@@ -92,8 +92,7 @@ sluice_status kv_read(struct kv_store *s, struct slice *from, struct sluice_erro
     return sluice_fail(err, SLUICE_INPUT, "snapshot: damaged: impossible counts of cached tokens");
   const size_t blocks = (h.next + SLOT_BLOCK - 1) / SLOT_BLOCK, bytes = s->block_floats * sizeof(float);
   if (h.tokens && from->len / bytes < blocks) return sluice_fail(err, SLUICE_INPUT, "snapshot: cut short");
-  const uint32_t grow_by = h.next - s->next;
-  sluice_status st = h.tokens ? kv_begin_chunk(s, grow_by ? grow_by : 1, err) : SLUICE_OK;
+  sluice_status st = h.tokens ? kv_reserve(s, h.next > s->next ? h.next - s->next : 1, err) : SLUICE_OK;
   if (st) return st;
   bool ok = true;
   if (h.tokens) {

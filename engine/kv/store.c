@@ -100,20 +100,20 @@ sluice_status kv_copy(const struct kv_store *from, struct kv_store *to, struct s
 /* ---- one chunk ----------------------------------------------------------------------------------------------------
  */
 
-sluice_status kv_begin_chunk(struct kv_store *s, uint32_t n, struct sluice_error *err) {
-  uint64_t want = (uint64_t)s->next + n; /* released slots may serve, but there need not be any */
+sluice_status kv_reserve(struct kv_store *s, uint64_t n, struct sluice_error *err) {
+  uint64_t want = s->next + n; /* released slots may serve, but there need not be any */
   if (want > KV_SLOTS_MAX && s->limit == KV_SLOTS_MAX)
     return sluice_fail(err, SLUICE_LIMIT, "the cache holds %u tokens, its bound; choose a policy with a budget",
                        s->n_kept);
   if (want > s->limit) want = s->limit;
-  if (want > s->capacity) {
-    uint64_t slots = s->capacity ? (uint64_t)s->capacity * 2 : 4 * SLOT_BLOCK;
-    while (slots < want) slots *= 2;
-    sluice_status st = resize(s, slots < s->limit ? (uint32_t)slots : s->limit, err);
-    if (st) return st;
-  }
+  if (want <= s->capacity) return SLUICE_OK;
+  uint64_t slots = s->capacity ? (uint64_t)s->capacity * 2 : 4 * SLOT_BLOCK;
+  while (slots < want) slots *= 2;
+  return resize(s, slots < s->limit ? (uint32_t)slots : s->limit, err);
+}
+
+void kv_begin_chunk(struct kv_store *s) {
   s->chunk = s->tokens;
-  return SLUICE_OK;
 }
 
 void kv_evict(struct kv_store *s, uint32_t index) {

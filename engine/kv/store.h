@@ -53,9 +53,10 @@ void kv_close(struct kv_store *s);
 void kv_clear(struct kv_store *s);
 sluice_status kv_copy(const struct kv_store *from, struct kv_store *to, struct sluice_error *err);
 
-/* A chunk: begin, then n <= KV_CHUNK times evict at most one and admit one, then attention, then settle. Only the
- * beginning can fail, and then nothing has changed. */
-sluice_status kv_begin_chunk(struct kv_store *s, uint32_t n, struct sluice_error *err);
+/* Room for n more tokens, whatever is evicted meanwhile: after it nothing below can fail. */
+sluice_status kv_reserve(struct kv_store *s, uint64_t n, struct sluice_error *err);
+/* A chunk: begin, then at most KV_CHUNK times evict at most one and admit one, then attention, then settle. */
+void kv_begin_chunk(struct kv_store *s);
 /* Takes the token out that stands at `index` of `kept`; the token that is admitted next no longer sees it. */
 void kv_evict(struct kv_store *s, uint32_t index);
 /* Gives the next token its slot; pinned: in the first region while that has room. */

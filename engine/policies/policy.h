@@ -34,6 +34,8 @@ struct policy_runner {
   /* Tokens through the network at positions that follow the store's; logits of the last n_rows, or NULL. */
   sluice_status (*feed)(void *ctx, const int32_t *ids, size_t n, float *logits, size_t n_rows,
                         struct sluice_error *err);
+  /* Room for n tokens in the store, so that feeding them cannot fail. */
+  sluice_status (*reserve)(void *ctx, size_t n, struct sluice_error *err);
   int vocab;
 };
 

@@ -77,6 +77,11 @@ static sluice_status run(struct policy *p, struct policy_runner *run, const int3
   struct recompute_policy *r = (struct recompute_policy *)p;
   const uint64_t budget = p->settings.budget;
   size_t done = 0;
+  if (n_rows) { /* before anything changes */
+    const uint64_t window = r->seen + n < budget ? r->seen + n : budget, held = run->store->tokens;
+    sluice_status st = run->reserve(run->ctx, window > held ? (size_t)(window - held) : 0, err);
+    if (st) return st;
+  }
   if (n == 0) return compute(r, run, logits, n_rows, err);
   while (done < n) {
     const size_t unscored = n - n_rows;
