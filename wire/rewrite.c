@@ -163,7 +163,7 @@ sluice_status frame_render(struct wire_filter *f, struct frame *frame, struct sl
                            struct sluice_error *err) {
   struct edits e = {0};
   size_t left = 0, length = 0;
-  bool touched[1024] = {false}, all_stopped = frame->n_choices > 0;
+  bool touched[1024] = {false}, all_stopped = frame->n_choices > 0, finish = false;
   sluice_status st = SLUICE_OK;
   buffer_clear(&f->quoted);
   for (size_t i = 0; !st && i < frame->n_texts; i++) {
@@ -178,8 +178,9 @@ sluice_status frame_render(struct wire_filter *f, struct frame *frame, struct sl
   for (size_t c = 0; c < frame->n_choices; c++) {
     const struct choice_state *state = choice_find(f, frame->choices[c].choice);
     all_stopped &= state && state->stopped && !frame->choices[c].whole;
+    finish |= frame->choices[c].finish;
   }
-  *drop = all_stopped && length > 0 && left == 0 && !frame->after_stop;
+  *drop = all_stopped && left == 0 && (length > 0 || finish) && !frame->after_stop;
   if (!st) st = edit_choices(f, frame, touched, &e, err);
   if (!st && e.n) st = apply(f, frame, &e, err);
   *bytes = e.n ? (struct slice){f->out.ptr, f->out.len} : (struct slice){frame->raw.ptr, frame->raw.len};

@@ -76,20 +76,13 @@ static sluice_status dispatch(struct sse_parser *p, bool ended, struct sluice_er
 static size_t take_line(struct sse_parser *p, struct slice bytes, bool *blank) {
   size_t n = 0;
   *blank = false;
-  if (p->after_cr && bytes.ptr[0] == '\n') { /* the second half of CRLF, cut from the first */
-    p->after_cr = false;
-    p->eol = "\r\n";
-    p->line = p->raw.len + 1;
-    return 1;
-  }
-  p->after_cr = false;
   while (n < bytes.len && bytes.ptr[n] != '\n' && bytes.ptr[n] != '\r') n++;
   if (n == bytes.len) return n;
   *blank = n == 0 && p->line == p->raw.len;
   if (bytes.ptr[n] == '\r') {
     bool crlf = n + 1 < bytes.len && bytes.ptr[n + 1] == '\n';
     p->after_cr = n + 1 == bytes.len;
-    p->eol = crlf ? "\r\n" : p->after_cr ? p->eol : "\r";
+    if (!p->after_cr) p->eol = crlf ? "\r\n" : "\r";
     n += crlf;
   }
   n++;
@@ -97,10 +90,30 @@ static size_t take_line(struct sse_parser *p, struct slice bytes, bool *blank) {
   return n;
 }
 
+/* A CR came last: whether an LF belongs to it shows now. In a stream that is known to end lines with a bare CR nothing
+ * waited. */
+static sluice_status after_cr(struct sse_parser *p, struct slice *bytes, struct sluice_error *err) {
+  bool lf = bytes->ptr[0] == '\n', waited = p->blank_waits;
+  sluice_status st = SLUICE_OK;
+  p->after_cr = p->blank_waits = false;
+  p->eol = lf ? "\r\n" : "\r";
+  if (lf) {
+    st = buffer_append(&p->raw, bytes->ptr, 1, err);
+    p->line = p->raw.len;
+    bytes->ptr++;
+    bytes->len--;
+  }
+  return st || !waited ? st : dispatch(p, true, err);
+}
+
 sluice_status sse_push(struct sse_parser *p, struct slice bytes, struct sluice_error *err) {
   sluice_status st = SLUICE_OK;
   while (!st && bytes.len) {
     bool blank = false;
+    if (p->after_cr) {
+      st = after_cr(p, &bytes, err);
+      continue;
+    }
     size_t n = take_line(p, bytes, &blank);
     if (p->raw.len + n > p->max)
       return sluice_fail(err, SLUICE_LIMIT, "byte %llu: an event of more than %zu bytes", (unsigned long long)p->offset,
@@ -108,11 +121,15 @@ sluice_status sse_push(struct sse_parser *p, struct slice bytes, struct sluice_e
     st = buffer_append(&p->raw, bytes.ptr, n, err);
     bytes.ptr += n;
     bytes.len -= n;
-    if (!st && blank) st = dispatch(p, true, err);
+    if (st || !blank) continue;
+    if (p->after_cr && strcmp(p->eol, "\r") != 0)
+      p->blank_waits = true;
+    else
+      st = dispatch(p, true, err);
   }
   return st;
 }
 
 sluice_status sse_end(struct sse_parser *p, struct sluice_error *err) {
-  return p->raw.len ? dispatch(p, false, err) : SLUICE_OK;
+  return p->raw.len ? dispatch(p, p->blank_waits, err) : SLUICE_OK;
 }

@@ -24,7 +24,7 @@ struct sse_parser {
   size_t line;     /* where the current line begins in raw */
   size_t max;      /* bytes of one event; 0: WIRE_FRAME_MAX */
   uint64_t offset; /* of raw in the stream */
-  bool after_cr, begun;
+  bool after_cr, blank_waits;
   const char *eol; /* the stream's own, "\n" until one is seen */
   sse_event_fn fn;
   void *ctx;
