@@ -75,6 +75,14 @@ $(BUILD)/flags: always
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(FLAGS_NOW)' | cmp -s - $@ || printf '%s\n' '$(FLAGS_NOW)' >$@
 
+# The commit stands in one object. Without it (an archive) the program says nothing of it; no date and no path enters.
+COMMIT := $(if $(wildcard .git),$(shell git --no-optional-locks describe --always --dirty --exclude='*' 2>/dev/null))
+$(BUILD)/commit: always
+	@mkdir -p $(@D)
+	@echo '$(COMMIT)' | cmp -s - $@ || echo '$(COMMIT)' >$@
+$(BUILD)/obj/cli/build_facts.o: $(BUILD)/commit
+$(BUILD)/obj/cli/build_facts.o: CPPFLAGS += -DSLUICE_COMMIT='"$(COMMIT)"'
+
 # One kernel file an instruction set; the rest of the program stays portable and asks the CPU at run time.
 $(BUILD)/obj/%_avx2.o: ARCH := -mavx2 -mfma -mf16c
 $(BUILD)/obj/%_avx512.o: ARCH := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c

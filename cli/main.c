@@ -5,12 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static int verb_version(int argc, char **argv) {
-  (void)argc, (void)argv;
-  printf("sluice %s\n", SLUICE_VERSION);
-  return 0;
-}
-
 static const struct verb verbs[] = {
     {"filter", verb_filter, "judge a stream on its way: stop, mask or flag what the policy names"},
     {"replay", verb_replay, "play a recorded stream at reading speed"},
@@ -26,9 +20,9 @@ static const struct verb verbs[] = {
     {"report", verb_report, "write a run as one HTML file, or as Markdown, CSV or JUnit"},
     {"export", verb_export, "print a ledger's rows as JSON lines or CSV"},
     {"train", verb_train, "train a tokenizer or a language model"},
-    {"doctor", verb_doctor, "check this machine, the embedded model and, if given, a ledger"},
+    {"doctor", verb_doctor, "check this machine, this program, the embedded model and where a ledger goes"},
     {"completion", verb_completion, "print a completion script for a shell"},
-    {"version", verb_version, "print the version"},
+    {"version", verb_version, "print the version, and what this program is made of"},
     {NULL, NULL, NULL},
 };
 enum { VERBS = sizeof verbs / sizeof *verbs - 1 };

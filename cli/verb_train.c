@@ -121,11 +121,22 @@ static int train_lm_verb(int argc, char **argv) {
 }
 
 int verb_train(int argc, char **argv) {
+  static const struct verb_help help = {
+      .verb = "train",
+      .summary = "train a tokenizer or a language model",
+      .usage = "sluice train tokenizer ... | lm ...",
+      .examples = "  sluice data make train:stage=256,seed=1,lines=100000 --out train256.jsonl\n"
+                  "  sluice train tokenizer --data train256.jsonl --vocab 2048 --out tokenizer.json\n"
+                  "  sluice train lm --config config.json --tokenizer tokenizer.json --out model --stage train256.jsonl:256:32:3000\n",
+      .notes = "`sluice train tokenizer -h` and `sluice train lm -h` show their options.\n"};
   if (argc >= 2 && strcmp(argv[1], "tokenizer") == 0) return train_tokenizer_verb(argc - 1, argv + 1);
   if (argc >= 2 && strcmp(argv[1], "lm") == 0) return train_lm_verb(argc - 1, argv + 1);
-  const bool asked = argc >= 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0);
-  fprintf(asked ? stdout : stderr, "Usage: sluice train tokenizer ...   train a byte-level BPE tokenizer\n"
-                                   "       sluice train lm ...          train a language model\n"
-                                   "Each shows its options and examples with -h.\n");
-  return asked ? 0 : sluice_exit_code(SLUICE_USAGE);
+  struct string_list rest = {0};
+  struct sluice_error err;
+  bool helped = false;
+  sluice_status st = options_parse(&help, NULL, 0, argc, argv, &rest, &helped, &err);
+  if (!st && !helped) st = sluice_fail(&err, SLUICE_USAGE, "expected %s; -h shows examples", help.usage);
+  free(rest.items);
+  if (st) log_line(LOG_ERROR, "train: %s", err.message);
+  return st ? sluice_exit_code(st) : 0;
 }

@@ -25,5 +25,6 @@ int verb_compare(int argc, char **argv);
 int verb_completion(int argc, char **argv);
 int verb_doctor(int argc, char **argv);
 int verb_gate(int argc, char **argv);
+int verb_version(int argc, char **argv);
 
 #endif

@@ -207,5 +207,8 @@ struct train_options {
   bool export_only; /* with resume: write the folder from the checkpoint, train nothing */
 };
 sluice_status train_lm(const struct train_options *o, struct sluice_error *err);
+/* Where the library that device "cuda" loads is looked for: beside the program, else where `make install` puts it. Caller
+ * frees; NULL when out of memory. */
+char *train_cuda_library(void);
 
 #endif

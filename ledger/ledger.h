@@ -25,6 +25,8 @@ sluice_status ledger_open(const char *path, enum ledger_mode mode, const char *v
 /* A writer folds the WAL into the file, so that the artifact is one file. Frees in any case. NULL is allowed. */
 sluice_status ledger_close(struct ledger *l, struct sluice_error *err);
 const char *ledger_path(const struct ledger *l);
+/* "NFS", "SMB" ... when path's folder is on a file system where a write-ahead log is unsafe; else NULL. */
+const char *ledger_network_file_system(const char *path);
 /* PRAGMA quick_check and foreign_key_check; SLUICE_INPUT naming the first finding. */
 sluice_status ledger_check(struct ledger *l, struct sluice_error *err);
 

@@ -11,7 +11,7 @@
 
 /* WAL needs memory shared between the processes that open the file: these cannot promise it (magic numbers from
  * statfs(2)). */
-static const char *network_file_system(const char *path) {
+const char *ledger_network_file_system(const char *path) {
   char folder[PATH_MAX];
   snprintf(folder, sizeof folder, "%s", path);
   char *slash = strrchr(folder, '/');
@@ -159,7 +159,7 @@ static sluice_status ready_schema(struct ledger *l, enum ledger_mode mode, struc
 
 /* auto_vacuum must be chosen before the first table; WAL afterwards, read back because SQLite only promises to try. */
 static sluice_status choose_journal(struct ledger *l, struct sluice_error *err) {
-  const char *network = network_file_system(l->path);
+  const char *network = ledger_network_file_system(l->path);
   if (network) {
     log_line(LOG_WARN, "%s is on %s, where a write-ahead log is unsafe: using a DELETE journal (slower)", l->path,
              network);

@@ -9,8 +9,7 @@
 
 #define PLUGIN "libsluice-cuda.so"
 
-/* Beside the program (a build folder), else where `make install` puts it. Caller frees. */
-static char *plugin_path(void) {
+char *train_cuda_library(void) {
   char self[4096];
   const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
   if (n > 0) {
@@ -25,7 +24,7 @@ static char *plugin_path(void) {
 }
 
 static sluice_status load_cuda(const struct train_backend **out, struct sluice_error *err) {
-  char *path = plugin_path();
+  char *path = train_cuda_library();
   if (!path) return sluice_fail(err, SLUICE_NOMEM, "out of memory");
   sluice_status st = SLUICE_OK;
   if (!file_exists(path)) {
