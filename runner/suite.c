@@ -25,7 +25,7 @@ static sluice_status array_of(const cJSON *obj, const char *where, const char *k
   if (!*array) return sluice_fail(err, SLUICE_USAGE, "%s: \"%s\" is missing", where, key);
   if (!cJSON_IsArray(*array)) return sluice_fail(err, SLUICE_USAGE, "%s.%s must be an array", where, key);
   int size = cJSON_GetArraySize(*array);
-  if (!size && required) return sluice_fail(err, SLUICE_USAGE, "%s.%s is empty", where, key);
+  if (!size) return sluice_fail(err, SLUICE_USAGE, "%s.%s is empty%s", where, key, required ? "" : ": leave it out");
   if (size > SUITE_LIST_MAX)
     return sluice_fail(err, SLUICE_LIMIT, "%s.%s has %d entries; at most %d", where, key, size, SUITE_LIST_MAX);
   *n = (size_t)size;
