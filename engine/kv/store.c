@@ -130,7 +130,7 @@ void kv_evict(struct kv_store *s, uint32_t index) {
 static uint32_t next_slot(struct kv_store *s, bool pinned) {
   if (pinned && s->next_pinned < s->pinned) return s->next_pinned++;
   if (s->n_released && s->released[s->released_first].usable <= s->tokens) {
-    const uint32_t slot = s->released[s->released_first].slot;
+    const uint32_t slot = (uint32_t)s->released[s->released_first].slot;
     s->released_first = (s->released_first + 1) % KV_CHUNK;
     s->n_released--;
     return slot;

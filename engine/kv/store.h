@@ -16,8 +16,8 @@ enum { KV_CHUNK = 64 };         /* the most tokens that one forward pass takes *
 #define KV_SLOTS_MAX (1u << 24) /* tokens held at once, whatever the policy */
 #define KV_ALWAYS INT32_MAX     /* dead[slot] of a token that stays */
 
-struct kv_released {
-  uint32_t slot;
+struct kv_released { /* no padding: snapshots hold it as it is */
+  uint64_t slot;
   uint64_t usable; /* the first token number that may take the slot */
 };
 

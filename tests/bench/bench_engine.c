@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/session.h"
 
@@ -19,46 +20,66 @@ static int32_t draw(struct bench *b) {
   return (int32_t)rng_below(&b->rng, (uint32_t)model_configuration(b->model)->vocab);
 }
 
-static double prefill(struct bench *b, uint64_t tokens, struct sluice_error *err) {
+struct cost {
+  double wall, processor; /* seconds */
+};
+
+static double processor_seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static sluice_status prefill(struct bench *b, uint64_t tokens, struct cost *cost, struct sluice_error *err) {
   const int64_t start = clock_mono_ns();
+  const double processor = processor_seconds();
   int32_t ids[512];
   for (uint64_t done = 0; done < tokens;) {
     const size_t n = tokens - done < 512 ? (size_t)(tokens - done) : 512;
     for (size_t i = 0; i < n; i++) ids[i] = draw(b);
-    if (session_append(b->s, ids, n, NULL, 0, err) || session_end_turn(b->s, err)) return -1;
+    sluice_status st = session_append(b->s, ids, n, NULL, 0, err);
+    if (!st) st = session_end_turn(b->s, err);
+    if (st) return st;
     done += n;
   }
-  return (double)(clock_mono_ns() - start) * 1e-9;
+  *cost = (struct cost){(double)(clock_mono_ns() - start) * 1e-9, processor_seconds() - processor};
+  return SLUICE_OK;
 }
 
-static double decode(struct bench *b, int tokens, struct sluice_error *err) {
+static sluice_status decode(struct bench *b, int tokens, struct cost *cost, struct sluice_error *err) {
   const int64_t start = clock_mono_ns();
+  const double processor = processor_seconds();
   for (int i = 0; i < tokens; i++) {
     const int32_t id = draw(b);
-    if (session_append(b->s, &id, 1, b->logits, 1, err)) return -1;
+    sluice_status st = session_append(b->s, &id, 1, b->logits, 1, err);
+    if (st) return st;
   }
-  return (double)(clock_mono_ns() - start) * 1e-9;
+  *cost = (struct cost){(double)(clock_mono_ns() - start) * 1e-9, processor_seconds() - processor};
+  return SLUICE_OK;
 }
 
 static int run(struct bench *b, const char *policy, uint64_t tokens, int threads, const char *kernel) {
+  enum { DECODED = 300 };
   struct sluice_error err = {0};
   const struct session_options o = {.policy = policy, .threads = threads, .kernel = kernel};
-  if (session_open(b->model, &o, &b->s, &err)) return fprintf(stderr, "%s\n", err.message), 1;
-  const bool far = tokens > 100000;
-  double pre = 0;
-  for (uint64_t done = 0, next = far ? 1000 : tokens; done < tokens && pre >= 0;
-       next = next * 10 < tokens ? next * 10 : tokens) {
-    pre = prefill(b, next - done, &err);
-    const double one = pre < 0 ? -1 : decode(b, far ? 200 : 500, &err);
-    if (pre < 0 || one < 0) break;
-    printf("%-52s %9llu tokens: prefill %8.0f tok/s, decode %7.0f tok/s (%.1f us), %zu KV bytes, %zu allocated\n",
-           session_policy(b->s), (unsigned long long)next, (double)(next - done) / pre, (far ? 200 : 500) / one,
-           one / (far ? 200 : 500) * 1e6, session_bytes(b->s), session_allocated(b->s));
+  sluice_status st = session_open(b->model, &o, &b->s, &err);
+  if (st) return fprintf(stderr, "%s\n", err.message), 1;
+  printf("%s, kernel %s, %d thread(s)\n", session_policy(b->s), session_kernel(b->s), threads);
+  for (uint64_t done = 0, next = tokens > 100000 ? 1000 : tokens; !st && done < tokens;) {
+    struct cost pre, one;
+    st = prefill(b, next - done, &pre, &err);
+    if (!st) st = decode(b, DECODED, &one, &err);
+    if (st) break;
+    printf(
+        "  %9llu tokens: prefill %8.0f tok/s (%6.1f us), decode %7.0f tok/s (%6.1f us); %zu KV bytes, %zu allocated\n",
+        (unsigned long long)next, (double)(next - done) / pre.wall, pre.processor * 1e6 / (double)(next - done),
+        DECODED / one.wall, one.processor * 1e6 / DECODED, session_bytes(b->s), session_allocated(b->s));
     fflush(stdout);
     done = next;
+    next = next * 10 < tokens ? next * 10 : tokens;
   }
   session_close(b->s);
-  return err.code ? fprintf(stderr, "%s\n", err.message), 1 : 0;
+  return st ? fprintf(stderr, "%s\n", err.message), 1 : 0;
 }
 
 int main(int argc, char **argv) {
