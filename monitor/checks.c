@@ -64,10 +64,22 @@ static bool mixed(const char *text, size_t len) {
   return digit && letter && different >= 8;
 }
 
+/* 9 to 15 digits (ITU-T E.164), before an extension, and no date in front: 2026-11-23 and 23.11.2026 are none. */
+static bool phone(const char *text, size_t len) {
+  int digits = 0;
+  for (size_t i = 0; i < len && text[i] != 'x'; i++) digits += is_digit(text[i]);
+  if (digits < 9 || digits > 15) return false;
+  if (len < 10) return true;
+  bool year_first = (text[0] == '1' || text[0] == '2') && text[4] == '-' && text[7] == '-';
+  bool year_last = text[2] == text[5] && !is_digit(text[2]) && (text[6] == '1' || text[6] == '2') &&
+                   (text[7] == '9' || text[7] == '0') && (len == 10 || !is_digit(text[10]));
+  return !year_first && !year_last;
+}
+
 static const struct {
   const char *name;
   check_fn fn;
-} checks[] = {{"luhn", luhn}, {"iban", iban}, {"mixed", mixed}};
+} checks[] = {{"luhn", luhn}, {"iban", iban}, {"mixed", mixed}, {"phone", phone}};
 
 check_fn check_find(const char *name) {
   for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
@@ -76,6 +88,6 @@ check_fn check_find(const char *name) {
 }
 
 const char *const *check_names(void) {
-  static const char *const names[] = {"luhn", "iban", "mixed", NULL};
+  static const char *const names[] = {"luhn", "iban", "mixed", "phone", NULL};
   return names;
 }

@@ -105,6 +105,8 @@ static struct pattern_facts pattern_walk(const char *s, size_t n, uint32_t prote
 
 static sluice_status compile_error(const struct pattern_source *src, int code, size_t at, struct sluice_error *err) {
   char what[160];
+  if (code == PCRE2_ERROR_HEAP_FAILED)
+    return sluice_fail(err, SLUICE_NOMEM, "%s: no memory for the pattern", src->where);
   if (pcre2_get_error_message(code, (PCRE2_UCHAR *)what, sizeof what) < 0)
     snprintf(what, sizeof what, "error %d", code);
   return sluice_fail(err, SLUICE_USAGE, "%s: pattern, byte %zu: %s", src->where, at, what);
