@@ -9,6 +9,7 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -289,6 +290,24 @@ static void set_options(struct attempt *a, const struct buffer *body, struct cur
   curl_easy_setopt(e, CURLOPT_WRITEDATA, a);
 }
 
+/* A peer that hangs up in the middle of a TLS write raises SIGPIPE in this thread. It is held back here, so that a
+ * library changes no handler of its program. */
+static bool hold_sigpipe(sigset_t *before) {
+  sigset_t broken;
+  sigemptyset(&broken);
+  sigaddset(&broken, SIGPIPE);
+  return pthread_sigmask(SIG_BLOCK, &broken, before) == 0 && !sigismember(before, SIGPIPE);
+}
+
+static void release_sigpipe(const sigset_t *before) {
+  const struct timespec now = {0};
+  sigset_t broken;
+  sigemptyset(&broken);
+  sigaddset(&broken, SIGPIPE);
+  while (sigtimedwait(&broken, NULL, &now) > 0) continue;
+  pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
 /* Drives the transfer; our own clock watches silence, because libcurl's low-speed limit counts whole seconds. */
 static CURLcode drive(struct remote_talk *t, struct attempt *a, bool *interrupted) {
   const struct remote_engine *r = a->engine;
@@ -407,7 +426,10 @@ static sluice_status run_attempt(struct remote_talk *t, const struct buffer *bod
   a->started_ns = a->heard_ns = clock_mono_ns();
   buffer_init(&a->error_body, ERROR_BODY_LIMIT + 1);
   set_options(a, body, headers);
+  sigset_t before;
+  bool held = hold_sigpipe(&before);
   CURLcode code = drive(t, a, &interrupted);
+  if (held) release_sigpipe(&before);
   if (!interrupted) judge_end(a, code);
   t->failure.http_status = (int)a->http;
   t->failure.retry_after_ms = a->http != 0 ? retry_after_ms(a->easy) : -1;

@@ -85,8 +85,9 @@ static int number_at(struct slice json, struct json_span root, const char *path)
   if (!json_span_path(json, root, path, &n) || n.type != JSON_NUMBER || n.end - n.start >= sizeof digits) return -1;
   memcpy(digits, json.ptr + n.start, n.end - n.start);
   digits[n.end - n.start] = '\0';
-  long v = strtol(digits, NULL, 10);
-  return v >= 0 && v <= INT32_MAX ? (int)v : -1;
+  char *end = NULL;
+  long v = strtol(digits, &end, 10);
+  return *end == '\0' && v >= 0 && v <= INT32_MAX ? (int)v : -1;
 }
 
 static void take_usage(struct remote_stream *s, struct slice json, struct json_span root) {
