@@ -203,6 +203,8 @@ void remote_error_text(struct slice body, char *message, size_t cap, char *code,
   size_t at = 0;
   for (size_t i = 0; i < len && at + 1 < cap; i++)
     message[at++] = (unsigned char)from[i] < 0x20 || from[i] == 0x7f ? ' ' : from[i];
-  message[at] = '\0';
+  size_t bad, whole = utf8_valid_prefix(message, at, &bad); /* the cut may have split a character */
+  for (size_t i = 0; i < at && bad != at; i++) message[i] = (unsigned char)message[i] < 0x80 ? message[i] : '?';
+  message[bad == at ? whole : at] = '\0';
   buffer_free(&text);
 }
