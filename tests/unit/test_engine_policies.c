@@ -92,6 +92,8 @@ static const struct policy_case CASES[] = {
     {"sirllm:sinks=4,recent=20,entropy=3",
      {.rule = REF_SIRLLM, .budget = 27, .sinks = 4, .recent = 20, .entropy = 3, .decay = 1}},
     {"sirllm:sinks=1,entropy=1", {.rule = REF_SIRLLM, .budget = 2, .sinks = 1, .entropy = 1, .decay = 1}},
+    {"sirllm:budget=28,decay=0", /* earlier rounds all weigh nothing: ties decide */
+     {.rule = REF_SIRLLM, .budget = 28, .sinks = 4, .entropy = 24, .decay = 0}},
     {"random:budget=24", {.rule = REF_RANDOM, .budget = 24, .sinks = 4}},
     {"interval:budget=24", {.rule = REF_INTERVAL, .budget = 24, .sinks = 4}},
     {"interval:budget=9,sinks=0", {.rule = REF_INTERVAL, .budget = 9, .sinks = 0}},
