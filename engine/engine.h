@@ -73,6 +73,7 @@ size_t session_peak_bytes(const struct session *s);
 size_t session_trace(const struct session *s, uint64_t *positions, size_t cap);
 const char *session_policy(const struct session *s); /* canonical string, all defaults spelled out */
 const char *session_kernel(const struct session *s);
+const char *session_best_kernel(void); /* what sessions use here unless told otherwise */
 /* The table of policies: name and one line each, for -h and docs. Ends with a NULL name. */
 struct policy_info {
   const char *name, *summary, *keys;

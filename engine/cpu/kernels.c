@@ -1,5 +1,6 @@
 /* Choosing a kernel table at run time. */
 #include "engine/cpu/kernels.h"
+#include "engine/engine.h"
 
 #include <string.h>
 
@@ -39,4 +40,10 @@ sluice_status kernels_find(const char *name, const struct kernels **out, struct 
   const char *near = suggest(name, names);
   return sluice_fail(err, SLUICE_USAGE, "kernel \"%s\": there are avx512, avx2 and portable%s%s%s", name,
                      near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+}
+
+const char *session_best_kernel(void) {
+  struct sluice_error unused; /* the portable kernels always run */
+  const struct kernels *best;
+  return kernels_find(NULL, &best, &unused) ? "none" : best->name;
 }
