@@ -124,6 +124,20 @@ static void data_table(struct page *p, const struct report *r, const struct poin
   put(p, "</tbody></table></div></details>\n");
 }
 
+/* A policy that has a score and held no bytes has no place on a log axis: say so. */
+static void note_undrawn(struct page *p, const struct report *r, size_t facet, size_t column) {
+  bool any = false;
+  for (size_t i = 0; i < r->n_policies; i++) {
+    const struct report_score *s = score_at(r, facet, i, column);
+    if (!s->present || isnan(s->estimate.value) || group_at(r, facet, i, r->columns[column].benchmark)->kv.max)
+      continue;
+    put(p, any ? ", " : "<p class=\"note\">Not drawn, since no bytes were recorded: ");
+    put_text(p, r->policies[i].label);
+    any = true;
+  }
+  if (any) put(p, ".</p>\n");
+}
+
 void chart_bytes(struct page *p, const struct report *r, size_t facet, size_t column) {
   struct point points[REPORT_MAX_AXIS];
   double bytes[REPORT_MAX_AXIS] = {0}, score[REPORT_MAX_AXIS] = {0}, least = INFINITY, most = 0;
@@ -154,6 +168,7 @@ void chart_bytes(struct page *p, const struct report *r, size_t facet, size_t co
   draw_front(p, points, keep, n, &x, &y);
   draw_points(p, r, points, n, &x, &y);
   svg_end(p);
+  note_undrawn(p, r, facet, column);
   data_table(p, r, points, keep, n);
   put(p, "</figure>\n");
 }

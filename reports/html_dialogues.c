@@ -20,6 +20,16 @@ struct answers {
   size_t n;
 };
 
+/* Words of a turn that a later question asks about. */
+struct evidence {
+  int64_t turn_no;
+  char *words;
+};
+struct evidences {
+  struct evidence *items;
+  size_t n;
+};
+
 struct turn_text {
   int64_t turn_no, answer, tie;
   char *role, *task, *metric, *text, *expected;
@@ -68,6 +78,53 @@ static sluice_status read_answers(struct ledger *l, int64_t attempt, struct answ
   }
   ledger_rows_end(q);
   return status;
+}
+
+static void evidences_free(struct evidences *e) {
+  for (size_t i = 0; i < e->n; i++) free(e->items[i].words);
+  free(e->items);
+  *e = (struct evidences){0};
+}
+
+static sluice_status read_evidences(struct ledger *l, int64_t attempt, struct evidences *out,
+                                    struct sluice_error *err) {
+  struct ledger_rows *q;
+  sluice_status status = ledger_query(l,
+                                      "SELECT DISTINCT evidence_turn, evidence FROM v_turn WHERE attempt_id = ?1 AND "
+                                      "evidence_turn IS NOT NULL AND evidence <> '' ORDER BY 1, 2",
+                                      LEDGER_VALUES(lv_int(attempt)), &q, err);
+  if (status) return status;
+  bool row;
+  while (!status && !(status = ledger_next(q, &row, err)) && row && out->n < MAX_TURNS) {
+    struct evidence *grown = realloc(out->items, (out->n + 1) * sizeof *grown);
+    if (!grown) {
+      status = sluice_fail(err, SLUICE_NOMEM, "report: no memory for evidence");
+      break;
+    }
+    out->items = grown;
+    grown[out->n++] = (struct evidence){ledger_int(q, 0), sluice_strdup(ledger_text(q, 1))};
+    if (!grown[out->n - 1].words) status = sluice_fail(err, SLUICE_NOMEM, "report: no memory for evidence");
+  }
+  ledger_rows_end(q);
+  return status;
+}
+
+/* The turn's text, with the first evidence that it holds marked. */
+static void put_turn_text(struct page *p, const struct turn_text *t, const struct evidences *e) {
+  struct slice text = {t->text, t->text_len};
+  for (size_t i = 0; i < e->n; i++) {
+    size_t len = strlen(e->items[i].words);
+    if (e->items[i].turn_no != t->turn_no) continue;
+    const char *at = memmem(text.ptr, text.len, e->items[i].words, len);
+    if (!at || (size_t)(at - text.ptr) + len > TEXT_CLIP) continue;
+    put_slice(p, MARKUP_HTML, (struct slice){text.ptr, (size_t)(at - text.ptr)});
+    put(p, "<mark>");
+    put_slice(p, MARKUP_HTML, (struct slice){at, len});
+    put(p, "</mark>");
+    text = (struct slice){at + len, text.len - (size_t)(at - text.ptr) - len};
+    break;
+  }
+  put_clipped(p, MARKUP_HTML, text, TEXT_CLIP);
 }
 
 static const struct answer *answer_at(const struct answers *a, int64_t turn_no) {
@@ -144,6 +201,26 @@ static void put_answer_text(struct page *p, const struct turn_text *t, const str
   if (a && !strcmp(a->finish, "monitor")) put(p, " <small>stopped by the monitor</small>");
 }
 
+/* Policies that gave the answer of attempt `first`; marks them as seen. */
+static void put_who(struct page *p, const struct report *r, const struct report_sample *s, const struct turn_text *t,
+                    const struct answers *all, size_t first, bool *seen) {
+  const struct answer *a = answer_at(&all[first], t->turn_no);
+  size_t n = 0;
+  bool with[REPORT_MAX_AXIS] = {false};
+  for (size_t i = first; i < s->n_attempts; i++) {
+    with[i] = !seen[i] && (i == first || same_answer(a, answer_at(&all[i], t->turn_no)));
+    n += with[i];
+  }
+  if (n == s->n_attempts && n > 1) putf(p, "all %zu", n);
+  for (size_t i = first, k = 0; i < s->n_attempts; i++) {
+    if (!with[i]) continue;
+    seen[i] = true;
+    if (n == s->n_attempts && n > 1) continue;
+    if (k++) put(p, ", ");
+    put_text(p, r->policies[s->attempts[i].policy].label);
+  }
+}
+
 static void put_answer(struct page *p, const struct report *r, const struct report_sample *s, const struct turn_text *t,
                        const struct answers *all, size_t first, bool *seen) {
   const struct answer *a = answer_at(&all[first], t->turn_no);
@@ -155,12 +232,7 @@ static void put_answer(struct page *p, const struct report *r, const struct repo
   putf(p, "<li class=\"%s\"><span>%s</span><span>", class, mark);
   put_answer_text(p, t, a);
   put(p, " <span class=\"who\">— ");
-  for (size_t i = first, n = 0; i < s->n_attempts; i++) {
-    if (seen[i] || (i != first && !same_answer(a, answer_at(&all[i], t->turn_no)))) continue;
-    seen[i] = true;
-    if (n++) put(p, ", ");
-    put_text(p, r->policies[s->attempts[i].policy].label);
-  }
+  put_who(p, r, s, t, all, first, seen);
   put(p, "</span></span></li>\n");
 }
 
@@ -186,13 +258,13 @@ static void put_gold(struct page *p, const struct turn_text *t) {
 }
 
 static void put_turn(struct page *p, const struct report *r, const struct report_sample *s, const struct turn_text *t,
-                     const struct answers *all) {
+                     const struct answers *all, const struct evidences *e) {
   bool scored = strcmp(t->task, "feed") != 0;
   put(p, "<div class=\"turn\"><span>");
   putf(p, "%lld ", (long long)t->turn_no);
   put_text(p, t->role);
   put(p, "</span><div><p>");
-  put_clipped(p, MARKUP_HTML, (struct slice){t->text, t->text_len}, TEXT_CLIP);
+  put_turn_text(p, t, e);
   if (scored) put_gold(p, t);
   put(p, "</p>");
   if (scored) put_answers(p, r, s, t, all);
@@ -225,21 +297,27 @@ static sluice_status read_turn(const struct ledger_rows *q, struct turn_text *t,
 
 static sluice_status put_turns(struct page *p, struct ledger *l, const struct report *r, const struct report_sample *s,
                                const struct answers *all, struct sluice_error *err) {
-  struct ledger_rows *q;
-  sluice_status status = ledger_query(l,
-                                      "SELECT turn_no, role, task, metric, text, choices, expected, answer FROM v_turn "
-                                      "WHERE attempt_id = ?1 ORDER BY turn_no",
-                                      LEDGER_VALUES(lv_int(s->attempts[0].id)), &q, err);
-  if (status) return status;
-  bool row;
-  for (int n = 0; !(status = ledger_next(q, &row, err)) && row && n < MAX_TURNS; n++) {
+  struct ledger_rows *q = NULL;
+  struct evidences e = {0};
+  sluice_status status = read_evidences(l, s->attempts[0].id, &e, err);
+  if (status) {
+    evidences_free(&e);
+    return status;
+  }
+  status = ledger_query(l,
+                        "SELECT turn_no, role, task, metric, text, choices, expected, answer FROM v_turn "
+                        "WHERE attempt_id = ?1 ORDER BY turn_no",
+                        LEDGER_VALUES(lv_int(s->attempts[0].id)), &q, err);
+  bool row = false;
+  for (int n = 0; !status && !(status = ledger_next(q, &row, err)) && row && n < MAX_TURNS; n++) {
     struct turn_text t;
     status = read_turn(q, &t, err);
-    if (!status) put_turn(p, r, s, &t, all);
+    if (!status) put_turn(p, r, s, &t, all, &e);
     turn_free(&t);
     if (status) break;
   }
   ledger_rows_end(q);
+  evidences_free(&e);
   return status;
 }
 
@@ -366,7 +444,8 @@ void html_dialogues(struct page *p, struct ledger *l, const struct report *r, si
   size_t shown = put_blocks(p, l, r, room, &blocks);
   put(p, "<p>Each dialogue once; under a scored turn stand the answers, policies with the same answer together. ▼ "
          "turns that "
-         "got worse than the reference, ▲ better, ! errors, truncated or refused. Dialogues with flips come first, in "
+         "got worse than the reference, ▲ better, ! errors, truncated or refused. The words that a question asks about "
+         "are marked. Dialogues with flips come first, in "
          "turn from "
          "each benchmark.");
   if (shown < r->n_dialogues) {

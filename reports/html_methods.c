@@ -45,8 +45,10 @@ static void definitions(struct page *p, const struct report *r) {
              "exp(summed surprisal / tokens). By position: the same over tokens in [start, end), in "
              "half-octaves from 16.");
   definition(p, "KV bytes", "What the policy really held for keys, values and its own state; peak within a dialogue.");
-  definition(p, "Tokens/s, dialogue",
-             "Tokens fed and generated, over wall seconds, pooled over dialogues without interruption.");
+  definition(
+      p, "Tokens/s, dialogue",
+      "Tokens in context at a dialogue's last scored turn, over the seconds from its first moment to that turn's end, "
+      "pooled over dialogues without interruption; one of several that run at once where the suite asks for that.");
   definition(p, "TTFT", "First chunk with a generated token − start of the turn.");
   definition(p, "TPOT", "(end − first token) / (output tokens − 1); undefined for one token.");
   definition(p, "Turn",

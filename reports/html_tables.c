@@ -15,10 +15,10 @@ static void cell_ms(struct page *p, double ms) {
   put(p, "</td>");
 }
 
-static void row_head(struct page *p, const struct report *r, size_t policy, size_t benchmark) {
-  put(p, "<tr><th scope=\"row\">");
+static void row_head(struct page *p, const struct report *r, size_t policy, size_t benchmark, bool next) {
+  put(p, next ? "<tr class=\"next\"><th scope=\"row\">" : "<tr><th scope=\"row\">");
   put_text(p, r->policies[policy].label);
-  put(p, "</th><td>");
+  put(p, "</th><td class=\"name\">");
   put_text(p, r->benchmarks[benchmark].name);
   put(p, "</td>");
 }
@@ -82,10 +82,12 @@ void html_latency(struct page *p, const struct report *r, size_t facet) {
       has.turns = has.turns || g->latency.e2e.n;
     }
   latency_head(p, has);
+  size_t last = 0; /* a line between benchmarks */
   for (size_t b = 0; b < r->n_benchmarks; b++)
     for (size_t i = 0; i < r->n_policies; i++) {
       if (!group_at(r, facet, i, b)->present) continue;
-      row_head(p, r, i, b);
+      row_head(p, r, i, b, b != last);
+      last = b;
       latency_row(p, group_at(r, facet, i, b), has);
     }
   put(p, "</tbody></table></div>\n");
@@ -117,7 +119,7 @@ static bool is_whole(const struct report_group *g) {
 
 static void coverage_row(struct page *p, const struct report *r, const struct report_group *g, size_t policy,
                          size_t benchmark) {
-  row_head(p, r, policy, benchmark);
+  row_head(p, r, policy, benchmark, false);
   count_cell(p, g->planned, false);
   count_cell(p, g->finished, false);
   count_cell(p, g->missing, true);

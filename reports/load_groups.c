@@ -80,9 +80,13 @@ static sluice_status flush_dialogues(struct report *r, struct gather *g, struct 
   return status;
 }
 
-/* Ordered by group, so that one group's samples are at hand together. */
+/* Ordered by group, so that one group's samples are at hand together. A dialogue's time is its last scored turn's end,
+ * which counts from the dialogue's first moment; its tokens are those in context by then. An attempt's own Unix times
+ * are no measure: a short dialogue is committed in one transaction. */
 static const char dialogues_sql[] =
-    "SELECT c.engine, c.monitor, c.policy, c.benchmark, f.kv_peak, f.tokens, f.ended_ns - f.started_ns, f.resumed "
+    "SELECT c.engine, c.monitor, c.policy, c.benchmark, f.kv_peak, f.resumed, (SELECT max(t.position) FROM turn t "
+    "WHERE "
+    "t.attempt_id = f.attempt_id), (SELECT max(t.end_ns) FROM turn t WHERE t.attempt_id = f.attempt_id) "
     "FROM v_final f JOIN v_cell c ON c.cell_id = f.cell_id WHERE c.run_id = ?1 AND f.state <> 'error' "
     "ORDER BY c.engine, c.monitor, c.policy, c.benchmark, c.ordinal, f.ordinal";
 
@@ -95,9 +99,9 @@ static sluice_status add_dialogue(struct report *r, struct report_group *group, 
   if (status) return status;
   g->group = index;
   g->bytes[g->n++] = (uint64_t)ledger_int(q, 4);
-  if (ledger_int(q, 7) == 0 && ledger_int(q, 6) > 0) {
-    g->tokens += (double)ledger_int(q, 5);
-    g->seconds += (double)ledger_int(q, 6) * 1e-9;
+  if (ledger_int(q, 5) == 0 && ledger_int(q, 7) > 0) {
+    g->tokens += (double)ledger_int(q, 6);
+    g->seconds += (double)ledger_int(q, 7) * 1e-9;
   }
   return SLUICE_OK;
 }
