@@ -6,6 +6,9 @@
 
 #define ATTEMPTS_MAX 8 /* tries of one dialogue over all invocations, for errors that another try may cure */
 
+/* Error classes that the same dialogue may not meet again. */
+#define CURABLE "'network', 'rate_limited', 'server', 'timeout', 'protocol', 'memory', 'io', 'replay'"
+
 static sluice_status counts_of(struct ledger *l, const char *id, int64_t *planned, int64_t *finished, int64_t *curable,
                                struct sluice_error *err) {
   sluice_status status = ledger_query_int(l, "SELECT sum(n_planned) FROM cell WHERE run_id = ?1",
@@ -17,7 +20,7 @@ static sluice_status counts_of(struct ledger *l, const char *id, int64_t *planne
     status = ledger_query_int(
         l,
         "SELECT count(*) FROM v_final f JOIN cell c ON c.id = f.cell_id WHERE c.run_id = ?1 AND f.state = 'error'"
-        " AND f.error_class IN ('network', 'memory', 'io', 'replay') AND f.attempt_no < ?2",
+        " AND f.error_class IN (" CURABLE ") AND f.attempt_no < ?2",
         LEDGER_VALUES(lv_text(id), lv_int(ATTEMPTS_MAX)), 0, curable, err);
   return status;
 }
@@ -149,11 +152,10 @@ static sluice_status read_settled(struct run *r, size_t cell, unsigned char *set
                                   struct sluice_error *err) {
   struct ledger_rows *q;
   bool row = true;
-  sluice_status status =
-      ledger_query(r->ledger,
-                   "SELECT ordinal FROM v_final WHERE cell_id = ?1 AND (state <> 'error'"
-                   " OR error_class NOT IN ('network', 'memory', 'io', 'replay') OR attempt_no >= ?2)",
-                   LEDGER_VALUES(lv_int(r->cell_ids[cell]), lv_int(ATTEMPTS_MAX)), &q, err);
+  sluice_status status = ledger_query(r->ledger,
+                                      "SELECT ordinal FROM v_final WHERE cell_id = ?1 AND (state <> 'error'"
+                                      " OR error_class NOT IN (" CURABLE ") OR attempt_no >= ?2)",
+                                      LEDGER_VALUES(lv_int(r->cell_ids[cell]), lv_int(ATTEMPTS_MAX)), &q, err);
   while (!status && !(status = ledger_next(q, &row, err)) && row) {
     int64_t at = ledger_int(q, 0);
     if (at >= 0 && at < n) settled[at] = 1;

@@ -259,7 +259,8 @@ static sluice_status attempt(struct run *r, size_t cell, int64_t ordinal, size_t
       struct sluice_error why = *err;
       if (j.next < j.record.written) j.next = j.record.written;
       *state = "error";
-      status = finish(&j, "error", class_of(status), why.message, err);
+      const struct talk_failure *failure = talk_last_failure(j.play.talk);
+      status = finish(&j, "error", failure ? failure->error_class : class_of(status), why.message, err);
       if (!status) log_line(LOG_WARN, "%s: %s: %s", r->plan->cells[cell].label, j.dialogue.id, why.message);
     }
   }
