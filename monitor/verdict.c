@@ -94,7 +94,7 @@ sluice_status verdict_advance(struct monitor_stream *s, uint64_t hold, struct sl
     if (f->start > hold || (f->start == hold && f->action != MONITOR_STOP && f->start < s->received)) break;
     st = act(s, f, err);
   }
-  memmove(s->pending, s->pending + done, (s->n_pending - done) * sizeof *s->pending);
+  if (done > 0) memmove(s->pending, s->pending + done, (s->n_pending - done) * sizeof *s->pending);
   s->n_pending -= done;
   if (s->stopped)
     s->n_pending = 0;
