@@ -153,7 +153,7 @@ void monitor_forget(struct monitor_stream *s, uint64_t offset) {
   size_t n = 0;
   /* the last one stays: a later match may still unite with it */
   while (n + 1 < s->n_spans && s->spans[n].end <= offset) n++;
-  memmove(s->spans, s->spans + n, (s->n_spans - n) * sizeof *s->spans);
+  if (n > 0) memmove(s->spans, s->spans + n, (s->n_spans - n) * sizeof *s->spans);
   s->n_spans -= n;
 }
 
