@@ -20,7 +20,7 @@
     "answer=gold|own (gold), seed (1), dialogues (500)",                                                               \
     "", "Apache-2.0")                                                                                                  \
   X(next, "dialogue", "the next utterance among four of one template and topic; only who said what decides",           \
-    "topics=1..10 (8), people=4..8 (4), chat=0..1000 (6), answer=own|gold (own), seed (1), dialogues (500)",           \
+    "topics=1..10 (5), people=4..8 (4), chat=0..1000 (6), answer=own|gold (own), seed (1), dialogues (500)",           \
     "chance,longest,overlap", "Apache-2.0")                                                                            \
   X(story, "story", "running text about a few people, for perplexity",                                                 \
     "words=20..10000000 (380), seed (1), dialogues (500)", "", "Apache-2.0")                                           \

@@ -165,7 +165,7 @@ static void write(const struct dataset *d, size_t i, struct script *s) {
 }
 
 const struct dataset_kind dataset_next = {
-    .keys = {{"topics", NULL, false, 8, 1, TOPICS_MAX},
+    .keys = {{"topics", NULL, false, 5, 1, TOPICS_MAX},
              {"people", NULL, false, 4, 4, PEOPLE_MAX},
              {"chat", NULL, false, 6, 0, CHAT_MAX},
              {"answer", answers, false, 0, 0, 0},

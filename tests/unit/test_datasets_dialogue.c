@@ -82,7 +82,7 @@ static void next_utterance_gives_nothing_away(void **state) {
   }
   print_message("next utterance: longest %.1f %%, overlap %.1f %%, recency %.1f %% of %d\n", 100 * sum.longest / sum.n,
                 100 * sum.overlap / sum.n, 100 * sum.recency / sum.n, sum.n);
-  assert_int_equal(sum.n, 500 * 8);
+  assert_int_equal(sum.n, 500 * 5);
   assert_true(sum.longest / sum.n <= 0.35);
   assert_true(sum.overlap / sum.n <= 0.35);
   assert_true(sum.recency / sum.n <= 0.35);

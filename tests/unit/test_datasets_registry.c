@@ -25,7 +25,7 @@ static void canonical_strings_spell_out_defaults(void **state) {
        "grocery:depth=start,turns=3,mentions=2,form=lettered,answer=own,seed=1,dialogues=500"},
       {"rps:seed=9", "rps:player=all,rounds=30,answer=own,seed=9,dialogues=500"},
       {"streameval", "streameval:every=10,back=20,lines=60,queries=0,answer=gold,seed=1,dialogues=500"},
-      {"dialogue", "dialogue:topics=8,people=4,chat=6,answer=own,seed=1,dialogues=500"},
+      {"dialogue", "dialogue:topics=5,people=4,chat=6,answer=own,seed=1,dialogues=500"},
       {"story:dialogues=2", "story:words=380,seed=1,dialogues=2"},
   };
   (void)state;
@@ -182,7 +182,7 @@ static void same_bytes_everywhere(void **state) {
       {"grocery:form=open,seed=7", "8b792271c1c8aa58ad26d496bf52329fdc74730ecbf6d667e0bd52e5d7450492"},
       {"rps", "1a7af08895a53243215ec5bcc0a1a5efc0490930e716fe96bb35016ae81ca8be"},
       {"streameval", "2f956b4d78d365e5c14593a5ed64704b6c2dc8b7c2daf26f025356540bbbd3db"},
-      {"dialogue", "7330006eebc006f29d6ee1f6d0e6a5e36bf204040fbed3699b93b6bd436b0c09"},
+      {"dialogue", "f3099b90b20d90fbff0027fc835e29f7aad12733e5c7413ab39baa51a65e5d4d"},
       {"story", "dddf33c541daaad00f684c27f0c2f1ebd9ee558267c832eaf0f828eb417b7562"},
   };
   bool same = true;
