@@ -9,7 +9,8 @@
 #   make model      train the embedded model again (see fixtures/model/README.md)
 #   make check-style   the rules of CONTRIBUTING.md that a script can check
 #   make format     clang-format over the tree
-#   make install    PREFIX=/usr/local, DESTDIR: program, library, headers, man page, model, suites; make uninstall
+#   make man        the manual pages, into build/man
+#   make install    PREFIX=/usr/local, DESTDIR: program, library, headers, man pages, model, suites; make uninstall
 #   make clean      remove build/
 #
 # V=1 shows commands. CC, CFLAGS, LDFLAGS, BUILD (the folder to build in), JOBS, NVCC may be set; CUDA=0 builds without
@@ -157,17 +158,24 @@ model: deps-build
 	@$(STAGE) all
 	@BUILD='$(BUILD)' sh fixtures/model/make.sh
 
+# A page for each verb, from its option table; docs/sluice.1 is the page of the whole.
+.PHONY: man
+man: $(BUILD)/man/sluice.1
+$(BUILD)/man/sluice.1: $(BUILD)/sluice docs/sluice.1 docs/make_man.sh
+	$(if $(V),,@echo "  MAN     $(@D)")
+	$(Q)sh docs/make_man.sh $(BUILD)/sluice $(@D)
+
 # ---- install ----
 DESTDIR ?=
 .PHONY: install uninstall
-install: all
+install: all man
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(BUILD)/sluice $(DESTDIR)$(PREFIX)/bin/sluice
 	install -m 644 $(BUILD)/libsluice.a $(DESTDIR)$(PREFIX)/lib/libsluice.a
 	$(if $(CUDA_PLUGIN),install -D -m 755 $(CUDA_PLUGIN) $(DESTDIR)$(PREFIX)/lib/sluice/libsluice-cuda.so)
 	for room in $(ROOMS); do if [ -f $$room/$$room.h ]; then \
 	  install -D -m 644 $$room/$$room.h $(DESTDIR)$(PREFIX)/include/sluice/$$room/$$room.h || exit 1; fi; done
-	for page in docs/*.1; do [ ! -f $$page ] || install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man1/ || exit 1; done
+	install -m 644 $(BUILD)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	cd fixtures && find . -type f ! -name '*.sh' -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/share/sluice/{} \;
 	printf '%s\n' 'Name: sluice' 'Description: streaming monitor and cache-policy evaluation' \
 	  'Version: $(VERSION)' 'Requires.private: $(PACKAGES)' 'Cflags: -I$(PREFIX)/include/sluice' \
