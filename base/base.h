@@ -79,7 +79,8 @@ void arena_free(struct arena *a);
 void *sluice_alloc_aligned(size_t size); /* 64-byte aligned, zeroed; free() it */
 
 /* ---- files (base/file.c) ------------------------------------------------------------------------------------ */
-/* Whole file into memory, NUL-terminated, bounded by limit bytes (0: 1 GiB). Caller frees. "-" reads stdin. */
+/* Whole file into memory, NUL-terminated, bounded by limit bytes (0: 1 GiB). Caller frees. "-" reads stdin. Here, in
+ * file_map and in sha256_file_hex a path that is absent, a folder or not permitted is SLUICE_USAGE. */
 sluice_status file_read(const char *path, size_t limit, char **bytes, size_t *len, struct sluice_error *err);
 /* Writes to path.tmp, fsyncs, renames: a reader sees the old file or the new one. */
 sluice_status file_write_atomic(const char *path, const void *bytes, size_t len, struct sluice_error *err);

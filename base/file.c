@@ -1,5 +1,6 @@
 /* Files: bounded reads, atomic writes, mappings. Every error names the path and the system's reason. */
 #include "base/base.h"
+#include "base/file_errors.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,21 +13,29 @@
 
 #define DEFAULT_LIMIT ((size_t)1 << 30)
 
-static sluice_status fail_errno(struct sluice_error *err, int number, const char *path, const char *doing) {
+sluice_status file_fail(struct sluice_error *err, int number, const char *path, const char *doing) {
   sluice_status code = SLUICE_IO;
   if (number == ENOSPC || number == EDQUOT) code = SLUICE_FULL;
   if (number == ENOMEM) code = SLUICE_NOMEM;
   return sluice_fail(err, code, "%s: cannot %s: %s", path, doing, strerror(number));
 }
 
+sluice_status file_fail_read(struct sluice_error *err, int number, const char *path, const char *doing) {
+  static const int wrong_path[] = {ENOENT, ENOTDIR, EISDIR, EACCES, EPERM, ELOOP, ENAMETOOLONG, ENXIO};
+  for (size_t i = 0; i < sizeof wrong_path / sizeof *wrong_path; i++)
+    if (number == wrong_path[i])
+      return sluice_fail(err, SLUICE_USAGE, "%s: cannot %s: %s", path, doing, strerror(number));
+  return file_fail(err, number, path, doing);
+}
+
 static sluice_status open_to_read(const char *path, int *fd, struct stat *info, struct sluice_error *err) {
   do *fd = open(path, O_RDONLY | O_CLOEXEC);
   while (*fd < 0 && errno == EINTR);
-  if (*fd < 0) return fail_errno(err, errno, path, "open");
+  if (*fd < 0) return file_fail_read(err, errno, path, "open");
   int number = fstat(*fd, info) ? errno : S_ISDIR(info->st_mode) ? EISDIR : 0;
   if (!number) return SLUICE_OK;
   close(*fd);
-  return fail_errno(err, number, path, "read");
+  return file_fail_read(err, number, path, "read");
 }
 
 /* Reads to the end of fd; one byte past the limit tells "too big" from "just fits". */
@@ -38,7 +47,7 @@ static sluice_status read_to_end(int fd, const char *name, size_t limit, struct 
       if (signal_interrupted()) return sluice_fail(err, SLUICE_INTERRUPTED, "%s: interrupted while reading", name);
       continue;
     }
-    if (n < 0) return fail_errno(err, errno, name, "read");
+    if (n < 0) return file_fail_read(err, errno, name, "read");
     if (n == 0) break;
     if ((size_t)n > limit - b->len)
       return sluice_fail(err, SLUICE_LIMIT, "%s: longer than the limit of %zu bytes", name, limit);
@@ -83,7 +92,7 @@ sluice_status fd_write_all(int fd, const void *bytes, size_t len, struct sluice_
       poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1);
       continue;
     }
-    if (n < 0) return fail_errno(err, errno, fd == STDOUT_FILENO ? "standard output" : "output", "write");
+    if (n < 0) return file_fail(err, errno, fd == STDOUT_FILENO ? "standard output" : "output", "write");
     at += n;
     len -= (size_t)n;
   }
@@ -106,11 +115,11 @@ static void sync_directory_of(const char *path) {
 
 static sluice_status write_and_sync(const char *tmp, const void *bytes, size_t len, struct sluice_error *err) {
   int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0) return fail_errno(err, errno, tmp, "create");
+  if (fd < 0) return file_fail(err, errno, tmp, "create");
   sluice_status st = fd_write_all(fd, bytes, len, err);
   if (st) sluice_fail_in(err, "%s", tmp);
-  if (!st && fsync(fd)) st = fail_errno(err, errno, tmp, "write");
-  if (close(fd) && !st) st = fail_errno(err, errno, tmp, "write");
+  if (!st && fsync(fd)) st = file_fail(err, errno, tmp, "write");
+  if (close(fd) && !st) st = file_fail(err, errno, tmp, "write");
   return st;
 }
 
@@ -118,7 +127,7 @@ sluice_status file_write_atomic(const char *path, const void *bytes, size_t len,
   char *tmp = sluice_format("%s.tmp", path);
   if (!tmp) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", path);
   sluice_status st = write_and_sync(tmp, bytes, len, err);
-  if (!st && rename(tmp, path)) st = fail_errno(err, errno, path, "replace");
+  if (!st && rename(tmp, path)) st = file_fail(err, errno, path, "replace");
   if (st)
     unlink(tmp);
   else
@@ -139,7 +148,7 @@ sluice_status file_map(const char *path, const unsigned char **bytes, size_t *le
   } else if (info.st_size > 0) { /* an empty mapping is an error to mmap, not to us */
     void *at = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (at == MAP_FAILED) {
-      st = fail_errno(err, errno, path, "map");
+      st = file_fail(err, errno, path, "map");
     } else {
       *bytes = at;
       *len = (size_t)info.st_size;
@@ -177,5 +186,5 @@ sluice_status file_make_dirs(const char *path, struct sluice_error *err) {
   }
   if (!number) number = make_dir(copy);
   free(copy);
-  return number ? fail_errno(err, number, path, "make the directory") : SLUICE_OK;
+  return number ? file_fail(err, number, path, "make the directory") : SLUICE_OK;
 }

@@ -3,12 +3,12 @@
  * able to fail half-way. libcrypto uses the CPU's SHA instructions behind both. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "base/base.h"
+#include "base/file_errors.h"
 
 #include <openssl/sha.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 struct sha256_stream {
@@ -48,7 +48,7 @@ void hex_of(const unsigned char *bytes, size_t len, char *out) {
 
 sluice_status sha256_file_hex(const char *path, char out[2 * SHA256_BYTES + 1], struct sluice_error *err) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return sluice_fail(err, SLUICE_IO, "%s: cannot open: %s", path, strerror(errno));
+  if (fd < 0) return file_fail_read(err, errno, path, "open");
   SHA256_CTX state;
   SHA256_Init(&state);
   unsigned char chunk[1 << 16], digest[SHA256_BYTES];
@@ -59,7 +59,7 @@ sluice_status sha256_file_hex(const char *path, char out[2 * SHA256_BYTES + 1], 
   }
   int number = n < 0 ? errno : 0;
   close(fd);
-  if (number) return sluice_fail(err, SLUICE_IO, "%s: cannot read: %s", path, strerror(number));
+  if (number) return file_fail_read(err, number, path, "read");
   SHA256_Final(digest, &state);
   hex_of(digest, sizeof digest, out);
   return SLUICE_OK;

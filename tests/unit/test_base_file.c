@@ -100,14 +100,14 @@ static void what_cannot_be_read_is_named(void **state) {
   char *bytes, hex[65];
   const unsigned char *mapped;
   size_t len;
-  assert_int_equal(file_read(in_folder("absent"), 0, &bytes, &len, &err), SLUICE_IO);
+  assert_int_equal(file_read(in_folder("absent"), 0, &bytes, &len, &err), SLUICE_USAGE);
   assert_non_null(strstr(err.message, "absent: cannot open: No such file"));
-  assert_int_equal(file_read(folder, 0, &bytes, &len, &err), SLUICE_IO);
+  assert_int_equal(file_read(folder, 0, &bytes, &len, &err), SLUICE_USAGE);
   assert_non_null(strstr(err.message, "Is a directory"));
-  assert_int_equal(file_map(folder, &mapped, &len, &err), SLUICE_IO);
+  assert_int_equal(file_map(folder, &mapped, &len, &err), SLUICE_USAGE);
   assert_int_equal(file_map("/dev/null", &mapped, &len, &err), SLUICE_INPUT);
-  assert_int_equal(sha256_file_hex(in_folder("absent"), hex, &err), SLUICE_IO);
-  assert_int_equal(sha256_file_hex(folder, hex, &err), SLUICE_IO);
+  assert_int_equal(sha256_file_hex(in_folder("absent"), hex, &err), SLUICE_USAGE);
+  assert_int_equal(sha256_file_hex(folder, hex, &err), SLUICE_USAGE);
 }
 
 static void a_failed_write_keeps_the_old_file(void **state) {

@@ -217,7 +217,7 @@ static void quoting_round_trips(void **state) {
 static void files_that_are_absent_are_named(void **state) {
   (void)state;
   cJSON *tree;
-  assert_int_equal(json_read_file("no/such/suite.json", true, &tree, &err), SLUICE_IO);
+  assert_int_equal(json_read_file("no/such/suite.json", true, &tree, &err), SLUICE_USAGE);
   assert_non_null(strstr(err.message, "no/such/suite.json"));
 }
 

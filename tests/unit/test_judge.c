@@ -308,7 +308,7 @@ static void rules_flag_or_clear_or_say_that_they_could_not(void **state) {
   struct judge *j = NULL;
   struct judgement out;
   assert_int_equal(judge_open("rules:policy=fixtures/judges/better.json", NULL, 1, &j, &err), SLUICE_UNSUPPORTED);
-  assert_int_equal(judge_open("rules:policy=no/such/file", &scanner, 1, &j, &err), SLUICE_IO);
+  assert_int_equal(judge_open("rules:policy=no/such/file", &scanner, 1, &j, &err), SLUICE_USAGE);
   must(judge_open("rules:policy=fixtures/judges/better.json", &scanner, 1, &j,
                   &err)); /* any file: the scanner is ours */
   assert_non_null(strstr(judge_identity(j), "\"policy_sha256\":\""));

@@ -239,7 +239,7 @@ static void wrong_input_is_refused_by_line(void **state) {
   refused("[\"text\"]\n", 290, NULL, SLUICE_INPUT, "line 1");
   refused("{\"txt\":\"a\"}\n", 290, NULL, SLUICE_INPUT, "\"text\"");
   unlink(data);
-  assert_int_equal(train(290, NULL, &err), SLUICE_IO);
+  assert_int_equal(train(290, NULL, &err), SLUICE_USAGE);
   assert_non_null(strstr(err.message, data));
 }
 
