@@ -178,8 +178,8 @@ install: all man
 	install -m 644 $(BUILD)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	cd fixtures && find . -type f ! -name '*.sh' -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/share/sluice/{} \;
 	printf '%s\n' 'Name: sluice' 'Description: streaming monitor and cache-policy evaluation' \
-	  'Version: $(VERSION)' 'Requires.private: $(PACKAGES)' 'Cflags: -I$(PREFIX)/include/sluice' \
-	  'Libs: -L$(PREFIX)/lib -lsluice' 'Libs.private: -ldl -lm -pthread' \
+	  'Version: $(VERSION)' 'Requires: $(PACKAGES)' 'Cflags: -I$(PREFIX)/include/sluice' \
+	  'Libs: -L$(PREFIX)/lib -lsluice -ldl -lm -pthread' \
 	  >$(DESTDIR)$(PREFIX)/lib/pkgconfig/sluice.pc
 VERSION = $(shell sed -n 's/^.define SLUICE_VERSION "\(.*\)"/\1/p' base/base.h)
 

@@ -32,7 +32,7 @@ int main(void) {
 END
 check "install" install_with install
 check "the program is there" "$root/bin/sluice" version
-libs=$(PKG_CONFIG_PATH="$root/lib/pkgconfig" "${PKG_CONFIG:-pkg-config}" --static --libs sluice | sed "s|-L/usr/local/lib|-L$root/lib|")
+libs=$(PKG_CONFIG_PATH="$root/lib/pkgconfig" "${PKG_CONFIG:-pkg-config}" --libs sluice | sed "s|-L/usr/local/lib|-L$root/lib|")
 flags=$(PKG_CONFIG_PATH="$root/lib/pkgconfig" "${PKG_CONFIG:-pkg-config}" --cflags sluice | sed "s|/usr/local|$root|")
 check "a program builds against the library" ${CC:-cc} -std=c11 -Wall -Werror $flags -o "$tree/user" "$tree/user.c" $libs
 check "and runs" "$tree/user"
