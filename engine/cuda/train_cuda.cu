@@ -586,7 +586,7 @@ sluice_status cuda_open(const struct train_options *o, const struct net_shape *s
   if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0)
     d->status = sluice_fail(&d->error, SLUICE_UNSUPPORTED, "device 'cuda': no usable NVIDIA GPU or driver here; use --device cpu");
   if (!d->status) blas_ok(d, cublasCreate(&d->blas), "starting");
-  if (!d->status) blas_ok(d, cublasSetMathMode(d->blas, CUBLAS_PEDANTIC_MATH), "choosing exact float32");
+  if (!d->status) blas_ok(d, cublasSetMathMode(d->blas, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION), "asking for sums in float32");
   if (!d->status) allocate(d, max_batch);
   if (!d->status) fill_constants(d, params);
   if (d->status) {
