@@ -195,6 +195,7 @@ format:
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu')
 check-style:
 	@tests/integration/style.sh
+	@tests/integration/arrows.sh
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 

@@ -36,6 +36,7 @@ libs=$(PKG_CONFIG_PATH="$root/lib/pkgconfig" "${PKG_CONFIG:-pkg-config}" --libs 
 flags=$(PKG_CONFIG_PATH="$root/lib/pkgconfig" "${PKG_CONFIG:-pkg-config}" --cflags sluice | sed "s|/usr/local|$root|")
 check "a program builds against the library" ${CC:-cc} -std=c11 -Wall -Werror $flags -o "$tree/user" "$tree/user.c" $libs
 check "and runs" "$tree/user"
+check "the manual pages are there" test -f "$root/share/man/man1/sluice.1" -a -f "$root/share/man/man1/sluice-run.1"
 check "the model is there" test -f "$root/share/sluice/model/config.json"
 check "uninstall" install_with uninstall
 check "nothing is left" test -d "$root" -a -z "$(find "$root" -type f)"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The rules of CONTRIBUTING.md that a script can check. `make check-style` runs this; `make test` counts it as one test.
+# The rules of CONTRIBUTING.md that a script can check, but for the arrows between rooms (arrows.sh). `make check-style` runs this; `make test` counts it as one test.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 rooms="base wire engine monitor judge datasets evaluators ledger runner reports cli"
@@ -50,30 +50,6 @@ awk '
   /^}/ && start { if (FNR - start > 75) print place "a function of " FNR - start + 1 " lines ends here"; start = 0 }
   /^[A-Za-z_].*[ *][a-z]+[A-Z][A-Za-z]*\(.*\{$/ { print place "names are words joined by _" }
   END { finish() }' $everything >>"$found"
-
-# Arrows between rooms (docs/architecture.md): what each room may include, besides its own headers.
-may_include() {
-  case $1 in
-  base) echo base ;;
-  wire | datasets | ledger) echo base ;;
-  evaluators) echo base datasets ;;
-  engine) echo base wire ;;
-  monitor | judge) echo base wire engine ;;
-  reports) echo base ledger evaluators ;;
-  runner) echo base wire engine monitor judge datasets evaluators ledger ;;
-  cli) echo "$rooms" ;;
-  esac
-}
-grep -En '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' $sources | sed 's/^\([^:]*\):[0-9]*:[^"]*"\([^"]*\)".*/\1 \2/' |
-  while read -r file header; do
-    room=${file%%/*} other=${header%%/*}
-    [ "$other" = "$room" ] && continue
-    case " $(may_include "$room") " in
-    *" $other "*) ;;
-    *) echo "$file: includes $header: no arrow from $room to $other" ;;
-    esac
-    [ "$header" = "$other/$other.h" ] || echo "$file: includes $header, which is private to $other"
-  done >>"$found"
 
 if [ -s "$found" ]; then
   sed 's/^/# /' "$found"
