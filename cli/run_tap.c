@@ -9,6 +9,10 @@
 
 #define POLICIES_MAX 256
 
+_Static_assert((int)CHANNEL_CONTENT == (int)MONITOR_CONTENT && (int)CHANNEL_REASONING == (int)MONITOR_REASONING &&
+                   (int)CHANNEL_TOOL == (int)MONITOR_TOOL && (int)CHANNEL_REFUSAL == (int)MONITOR_REFUSAL,
+               "engine and monitor number channels alike");
+
 struct run_taps {
   struct {
     char *path;
