@@ -65,7 +65,7 @@ static void script(struct loopback *l, void *ctx, int n, const char *request) {
     say(l, "ter2, keep it.");
   } else if (strstr(last_question(request), "break") != NULL) {
     say(l, "half of");
-    loopback_wait(l, 50);
+    loopback_wait(l, 150);
     loopback_reset(l);
     return;
   } else {

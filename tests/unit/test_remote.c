@@ -14,7 +14,7 @@
 
 #define CHUNK(content)                                                                                                 \
   "data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" content "\"},\"finish_reason\":null}]}"    \
-                                                                                    "\n\n"
+  "\n\n"
 #define ROLE                                                                                                           \
   "data: "                                                                                                             \
   "{\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":"     \
@@ -248,7 +248,7 @@ static void the_tap_hangs_up(void **state) {
   x.seen.stop_after = 2;
   generate(&x, true);
   expect_text(&x, "one two", OUTCOME_STOPPED);
-  assert_true(x.seconds < 2);
+  assert_true(x.seconds < 4.5); /* the server would have waited for 5 s */
   for (int i = 0; i < 100 && !loopback_client_left(x.server, 0); i++) clock_sleep_ns(10 * 1000000);
   assert_true(loopback_client_left(x.server, 0)); /* the server may stop working for nobody */
   close_exchange(&x);
@@ -297,7 +297,7 @@ static void waits_double(void **state) {
   for (int i = 0; i < 3; i++) { /* half of 60, 120 and 240 ms is fixed, the other half is drawn */
     assert_true(x.server->at_ns[i + 1] - x.server->at_ns[i] >= 30 * (1 << i) * (int64_t)1000000);
   }
-  assert_true(x.seconds < 5);
+  assert_true(x.seconds < 20);
   close_exchange(&x);
 }
 
@@ -316,7 +316,7 @@ static void retry_after_is_honoured(void **state) {
     open_exchange(&x, script_failures, &f, (struct engine_remote_options){.retries = 1});
     generate(&x, true);
     expect_text(&x, "Hello", OUTCOME_DONE);
-    assert_true(x.seconds >= at_least[i] && x.seconds < 4.5);
+    assert_true(x.seconds >= at_least[i] && x.seconds < 10);
     close_exchange(&x);
   }
 }
@@ -386,7 +386,7 @@ static void silence_is_a_timeout(void **state) {
   open_exchange(&x, script_silent_once, NULL, (struct engine_remote_options){.retries = 1, .stall_ms = 150});
   generate(&x, true);
   expect_text(&x, "Hello", OUTCOME_DONE);
-  assert_true(x.seconds >= 0.15 && x.seconds < 2);
+  assert_true(x.seconds >= 0.15 && x.seconds < 4.5);
   assert_true(loopback_client_left(x.server, 0));
   close_exchange(&x);
 }
@@ -424,7 +424,7 @@ static void script_resets_in_text(struct loopback *l, void *ctx, int n, const ch
   }
   loopback_event_stream(l);
   loopback_send(l, ROLE CHUNK("partial"));
-  loopback_wait(l, 50); /* lets the client read before the reset throws its buffer away */
+  loopback_wait(l, 150); /* lets the client read before the reset throws its buffer away */
   loopback_reset(l);
 }
 static void a_reset_is_a_network_error(void **state) {
@@ -475,7 +475,7 @@ static void the_whole_request_has_a_limit(void **state) {
                 (struct engine_remote_options){.retries = 0, .timeout_ms = 300, .stall_ms = 200});
   generate(&x, true);
   expect_failure(&x, "timeout", 1);
-  assert_true(x.seconds >= 0.29 && x.seconds < 2);
+  assert_true(x.seconds >= 0.29 && x.seconds < 4.5);
   close_exchange(&x);
 }
 

@@ -201,7 +201,8 @@ static void errors_are_cut_to_one_short_line(void **state) {
                     code, sizeof code);
   assert_string_equal(small, "a long ");
   assert_string_equal(code, "abc");
-  remote_error_text(slice_of("{\"error\":{\"message\":\"abcde\xe2\x82\xac\"}}"), small, sizeof small, code, sizeof code);
+  remote_error_text(slice_of("{\"error\":{\"message\":\"abcde\xe2\x82\xac\"}}"), small, sizeof small, code,
+                    sizeof code);
   assert_string_equal(small, "abcde"); /* not a part of a character */
   remote_error_text(slice_of("\xff\xfe."), small, sizeof small, code, sizeof code);
   assert_string_equal(small, "??.");
