@@ -115,7 +115,7 @@ has "what came before it has left" "$work/out" "fine "
 printf 'data: {"type":"response.output_text.delta","delta":"x"}\n\n' | "$sluice" filter --policy $policy >"$work/out" 2>"$work/err"
 is "a frame that no dialect reads is exit 2" "$?-$(cat "$work/out")" "2-"
 "$sluice" filter --policy "$work/none.json" </dev/null 2>"$work/err"
-is "a policy that is not there" $? 1
+is "a policy that is not there is exit 2" $? 2
 echo '{"rules":[{"id":"a","category":"c","action":"stp","pattern":"x"}]}' >"$work/wrong.json"
 "$sluice" filter --policy "$work/wrong.json" </dev/null 2>"$work/err"
 is "a wrong policy is exit 2" $? 2
