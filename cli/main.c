@@ -18,6 +18,7 @@ static const struct verb verbs[] = {
     {"gate", verb_gate, "compare the newest run with a named baseline, for a nightly's exit code"},
     {"baseline", verb_baseline, "name runs that later ones are held against"},
     {"report", verb_report, "write a run as one HTML file, or as Markdown, CSV or JUnit"},
+    {"merge", verb_merge, "join the shards of one run into one ledger"},
     {"export", verb_export, "print a ledger's rows as JSON lines or CSV"},
     {"train", verb_train, "train a tokenizer or a language model"},
     {"doctor", verb_doctor, "check this machine, this program, the embedded model and where a ledger goes"},

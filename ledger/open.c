@@ -59,7 +59,7 @@ static sluice_status open_file(const char *path, enum ledger_mode mode, const ch
   int flags = mode == LEDGER_READ   ? SQLITE_OPEN_READONLY
               : mode == LEDGER_EDIT ? SQLITE_OPEN_READWRITE
                                     : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-  if (sqlite3_open_v2(path, &l->db, flags | SQLITE_OPEN_EXRESCODE, vfs) == SQLITE_OK) return SLUICE_OK;
+  if (sqlite3_open_v2(path, &l->db, flags | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_URI, vfs) == SQLITE_OK) return SLUICE_OK;
   if (!l->db) return sluice_fail(err, SLUICE_NOMEM, "%s: no memory to open a ledger", path);
   return ledger_fail(l, "opening", err);
 }

@@ -25,14 +25,17 @@ static sluice_status counts_of(struct ledger *l, const char *id, int64_t *planne
   return status;
 }
 
-/* The newest run of this very plan; empty when there is none. */
-static sluice_status newest_of_plan(struct ledger *l, const unsigned char *hash, char id[LEDGER_RUN_ID],
+/* The newest run of this very plan and shard; empty when there is none. */
+static sluice_status newest_of_plan(struct ledger *l, const struct plan *p, char id[LEDGER_RUN_ID],
                                     struct sluice_error *err) {
   struct ledger_rows *q;
   bool row = false;
   id[0] = '\0';
-  sluice_status status = ledger_query(l, "SELECT id FROM run WHERE plan_hash = ?1 ORDER BY id DESC LIMIT 1",
-                                      LEDGER_VALUES(lv_hash(hash)), &q, err);
+  sluice_status status =
+      ledger_query(l,
+                   "SELECT id FROM run WHERE plan_hash = ?1 AND shard = ?2 AND n_shards = ?3 AND limited = ?4 ORDER BY "
+                   "id DESC LIMIT 1",
+                   LEDGER_VALUES(lv_hash(p->hash), lv_int(p->shard), lv_int(p->n_shards), lv_int(p->limited)), &q, err);
   if (!status) status = ledger_next(q, &row, err);
   if (!status && row) snprintf(id, LEDGER_RUN_ID, "%s", ledger_text(q, 0));
   ledger_rows_end(q);
@@ -121,7 +124,7 @@ sluice_status run_enter(struct run *r, bool *complete, struct sluice_error *err)
   int64_t planned = 0, finished = 0, curable = 0;
   *complete = false;
   sluice_status status = ledger_begin(l, err);
-  if (!status) status = newest_of_plan(l, r->plan->hash, r->id, err);
+  if (!status) status = newest_of_plan(l, r->plan, r->id, err);
   if (!status && r->id[0]) status = counts_of(l, r->id, &planned, &finished, &curable, err);
   bool ended = r->id[0] && planned == finished && !curable;
   bool new_run = !r->id[0] || (ended && r->options.fresh);

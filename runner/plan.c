@@ -172,9 +172,8 @@ static sluice_status hash_plan(struct plan *p, struct sluice_error *err) {
   struct sha256_stream *h = sha256_begin();
   if (!h) return no_memory(err);
   for (size_t i = 0; i < p->n_cells; i++) {
-    char n[80];
-    int len =
-        snprintf(n, sizeof n, "%lld/%lld/%lld", (long long)p->cells[i].n, (long long)p->shard, (long long)p->n_shards);
+    char n[32];
+    int len = snprintf(n, sizeof n, "%lld/", (long long)p->cells[i].n); /* shards of one plan share its hash */
     sha256_add(h, p->cells[i].spec_hash, SHA256_BYTES);
     sha256_add(h, n, (size_t)len);
   }
