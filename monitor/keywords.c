@@ -26,7 +26,8 @@ static sluice_status add_tries(struct monitor_policy *p, uint32_t *ends, size_t 
       }
       at = a->next[at][c];
       const struct rule *r = &p->rules[p->keywords[k].rule];
-      if (r->action != MONITOR_FLAG) a->pending[at] |= r->word_start ? PENDING_WORD_START : PENDING_ANY;
+      if (r->action != MONITOR_FLAG && r->hold != HOLD_AFTER)
+        a->pending[at] |= r->word_start ? PENDING_WORD_START : PENDING_ANY;
     }
     ends[k] = at;
   }

@@ -106,7 +106,8 @@ static sluice_status read_keywords(struct monitor_policy *p, uint32_t rule, cons
 
 static sluice_status read_action(struct rule *r, const char *where, const cJSON *o, const struct defaults *d,
                                  struct sluice_error *err) {
-  static const char *const actions[] = {"flag", "mask", "stop", NULL}, *const holds[] = {"match", "word", NULL};
+  static const char *const actions[] = {"flag", "mask", "stop", NULL}, *const holds[] = {"match", "word", "after",
+                                                                                         NULL};
   static const char *const fails[] = {"closed", "open", NULL};
   const char *action = NULL, *hold = NULL, *fail = NULL, *check = NULL;
   int at = 0;
@@ -210,9 +211,8 @@ static sluice_status read_rule(struct monitor_policy *p, uint32_t index, const c
   if (!st) st = read_action(r, where, o, d, err);
   if (!st) st = read_bounds(p, r, where, o, d, err);
   if (!st) st = read_matcher(p, index, where, o, d, err);
-  if (!st && r->hold == HOLD_WORD && !r->keyworded)
-    st = sluice_fail(err, SLUICE_USAGE, "%s.hold: \"word\" is measured from a keyword; give the rule \"keywords\"",
-                     where);
+  if (!st && r->hold != HOLD_MATCH && !r->keyworded)
+    st = sluice_fail(err, SLUICE_USAGE, "%s.hold: it is measured from a keyword; give the rule \"keywords\"", where);
   return st;
 }
 

@@ -7,7 +7,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-enum hold_mode { HOLD_MATCH, HOLD_WORD };
+enum hold_mode { HOLD_MATCH, HOLD_WORD, HOLD_AFTER };
 
 struct keyword {
   char *text; /* ASCII folded to lower case */

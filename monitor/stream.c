@@ -141,9 +141,10 @@ sluice_status monitor_push(struct monitor_stream *s, struct slice bytes, struct 
 
 sluice_status monitor_settle(struct monitor_stream *s, struct monitor_verdict *v, struct sluice_error *err) {
   sluice_status st = SLUICE_OK;
-  if (!s->stopped && s->received > s->released) {
+  if (!s->stopped && s->received > s->settled) { /* also where nothing waits: rules that only record hold nothing */
     view_end(&s->view);
     st = scan(s, true, err);
+    s->settled = s->received;
   }
   fill_verdict(s, v);
   return st;

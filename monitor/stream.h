@@ -48,7 +48,7 @@ struct monitor_stream {
   struct monitor *monitor;
   int choice, channel, index;
   struct view view;
-  uint64_t received, scanned, released, reports;
+  uint64_t received, scanned, released, settled, reports;
   bool stopped;
   uint32_t stop_rule;
   struct found *pending; /* ascending by start; not yet passed by the release */

@@ -65,8 +65,21 @@ static uint64_t word_start(const struct monitor_stream *s, uint64_t at) {
   return view_round_up(&s->view, start);
 }
 
-static uint64_t clip_at(const struct monitor_stream *s, const struct rule *r, uint64_t keyword) {
-  return r->hold == HOLD_WORD ? word_start(s, keyword) : keyword;
+/* Where protection may begin, given the first keyword of a match. */
+static uint64_t clip_at(const struct monitor_stream *s, uint32_t index, uint64_t keyword) {
+  const struct monitor_policy *p = s->monitor->policy;
+  const struct keyword_automaton *a = &p->words;
+  if (p->rules[index].hold == HOLD_WORD) return word_start(s, keyword);
+  if (p->rules[index].hold != HOLD_AFTER) return keyword;
+  uint64_t at = keyword, end = view_ready_end(&s->view);
+  for (uint32_t q = 0; at < end; at++) { /* the shortest keyword that begins here ends first */
+    q = a->next[q][keyword_fold((unsigned char)*view_at(&s->view, at))];
+    for (uint32_t o = 0; o < a->n_outputs[q]; o++) {
+      const struct keyword *k = &p->keywords[a->outputs[a->first_output[q] + o]];
+      if (k->rule == index && at + 1 - k->len == keyword) return at + 1;
+    }
+  }
+  return at;
 }
 
 /* ---- what was found ---- */
@@ -85,7 +98,7 @@ static bool accept(const struct monitor_stream *s, uint32_t index, const struct 
   if (r->keyworded) {
     uint64_t keyword = first_keyword(s, index, a->start, a->end);
     if (keyword == NO_KEYWORD) return false;
-    from = clip_at(s, r, keyword);
+    from = clip_at(s, index, keyword);
   }
   uint64_t start = max_u64(a->group_start, from), end = a->group_end;
   if (r->check && !a->exempt && !r->check(view_at(&s->view, a->group_start), (size_t)(a->group_end - a->group_start)))
@@ -125,8 +138,7 @@ static sluice_status take(struct monitor_stream *s, uint32_t index, struct rule_
                           const struct attempt *a, uint64_t keyword, struct sluice_error *err) {
   struct found f;
   if (result == ATTEMPT_FAULT) {
-    const struct rule *r = &s->monitor->policy->rules[index];
-    uint64_t at = keyword == NO_KEYWORD ? a->start : max_u64(a->start, clip_at(s, r, keyword));
+    uint64_t at = keyword == NO_KEYWORD ? a->start : max_u64(a->start, clip_at(s, index, keyword));
     st->from = next_start(s, a->start);
     return report_fault(s, index, st, at, a->start, err);
   }
@@ -181,7 +193,8 @@ static sluice_status run_keyworded(struct monitor_stream *s, uint32_t index, str
     if (result == ATTEMPT_OPEN) {
       st->from = a.start;
       *open = true;
-      if (r->action != MONITOR_FLAG) *hold = min_u64(*hold, max_u64(attempt_probe(s, r, a.start), clip_at(s, r, k)));
+      if (r->action != MONITOR_FLAG)
+        *hold = min_u64(*hold, max_u64(attempt_probe(s, r, a.start), clip_at(s, index, k)));
       return SLUICE_OK;
     }
     if (result == ATTEMPT_MISS) {

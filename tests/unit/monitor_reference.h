@@ -15,7 +15,7 @@ struct ref_rule {
   const char *action; /* mask, stop, flag */
   int protect;
   const char *keywords[4]; /* NULL-terminated */
-  bool word;               /* hold=word */
+  int hold;                /* 0: from the keyword, 1: hold=word, 2: hold=after */
   size_t max_match;        /* 0: 512 */
 };
 enum { REF_WORD = 128, REF_BEHIND = 200 };
@@ -37,16 +37,18 @@ static bool ref_boundary(const char *s, size_t n, size_t at) {
   return at >= n || ((unsigned char)s[at] & 0xC0) != 0x80;
 }
 
-static bool ref_keyword_at(const struct ref_rule *r, const char *s, size_t end, size_t at) {
+/* Length of the shortest keyword at `at`, 0: none. */
+static size_t ref_keyword_at(const struct ref_rule *r, const char *s, size_t end, size_t at) {
+  size_t best = 0;
   for (int k = 0; r->keywords[k]; k++) {
     size_t len = strlen(r->keywords[k]), i = 0;
     if (at + len > end) continue;
     while (i < len && (s[at + i] | (s[at + i] >= 'A' && s[at + i] <= 'Z' ? 32 : 0)) ==
                           (r->keywords[k][i] | (r->keywords[k][i] >= 'A' && r->keywords[k][i] <= 'Z' ? 32 : 0)))
       i++;
-    if (i == len) return true;
+    if (i == len && (!best || len < best)) best = len;
   }
-  return false;
+  return best;
 }
 
 /* Output bytes into out (room for 64 + 64 * n); returns their number. */
@@ -87,9 +89,10 @@ static size_t ref_filter(const struct ref_rule *rules, size_t n_rules, const cha
         while (first < from + v[1] && !ref_keyword_at(r, s, from + v[1], first)) first++;
         if (first == from + v[1]) rc = -1;
         clip = first;
-        while (r->word && clip > 0 && first - clip < REF_WORD &&
+        while (r->hold == 1 && clip > 0 && first - clip < REF_WORD &&
                !strchr(" \t\n\v\f\r", s[clip - 1] ? s[clip - 1] : 'x'))
           clip--;
+        if (r->hold == 2) clip += ref_keyword_at(r, s, from + v[1], first);
         while (!ref_boundary(s, n, clip)) clip++;
       }
       if (rc <= 0) {

@@ -151,6 +151,13 @@ static void test_masks_unite_and_repeat(void **state) {
         "c][match mask b 4-6 cd]");
 }
 
+/* What only records holds nothing back, and is decided at the end all the same. */
+static void test_flags_at_the_end(void **state) {
+  (void)state;
+  check(RULE("\"action\":\"flag\",\"words\":[\"botnet\"]"), "a botnet", "a botnet", "[match flag r 2-8 botnet]");
+  check(RULE("\"action\":\"flag\",\"pattern\":\"a+\""), "baa", "baa", "[match flag r 1-3 aa]");
+}
+
 static void test_checks(void **state) {
   (void)state;
   static const char card[] = RULE("\"action\":\"mask\",\"check\":\"luhn\",\"pattern\":\"\\\\b\\\\d{16}\\\\b\"");
@@ -332,6 +339,7 @@ int main(void) {
       cmocka_unit_test(test_exceptions),
       cmocka_unit_test(test_masks_unite_and_repeat),
       cmocka_unit_test(test_checks),
+      cmocka_unit_test(test_flags_at_the_end),
       cmocka_unit_test(test_caps),
       cmocka_unit_test(test_match_limit_is_never_clean),
       cmocka_unit_test(test_settle_and_go_on),

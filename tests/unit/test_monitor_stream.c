@@ -22,7 +22,7 @@ static struct monitor_policy *policy_of(const struct ref_rule *rules, size_t n) 
         "%s{\"id\":\"r%zu\",\"category\":\"c\",\"action\":\"%s\",\"protect\":%d,\"max_match\":%zu,\"pattern\":",
         i ? "," : "", i, rules[i].action, rules[i].protect, rules[i].max_match ? rules[i].max_match : 512);
     json_quote(&json, rules[i].pattern, strlen(rules[i].pattern), &err);
-    if (rules[i].word) buffer_append_str(&json, ",\"hold\":\"word\"", &err);
+    if (rules[i].hold) buffer_printf(&json, &err, ",\"hold\":\"%s\"", rules[i].hold == 1 ? "word" : "after");
     for (int k = 0; rules[i].keywords[k]; k++) {
       buffer_append_str(&json, k ? "," : ",\"keywords\":[", &err);
       json_quote(&json, rules[i].keywords[k], strlen(rules[i].keywords[k]), &err);
@@ -121,34 +121,37 @@ static void check_all_cuts(const struct ref_rule *rules, size_t n_rules, const c
 #define M "mask"
 #define S "stop"
 static const struct ref_rule palette[] = {
-    {"ab+c", M, 0, {0}, false, 0},
-    {"a+", M, 0, {0}, false, 4},
-    {"\\bcab\\b", M, 0, {0}, false, 0},
-    {"(?<=a)b(?=c)", M, 0, {0}, false, 0},
-    {"(?<!a)c$", M, 0, {0}, false, 0},
-    {"^a.b", M, 0, {0}, false, 0},
-    {"(?m)^b[^c]*c", M, 0, {0}, false, 6},
-    {"a(b*)c", M, 1, {0}, false, 0},
-    {"(a|bc)?(b)c?", M, 2, {0}, false, 0},
-    {"(?:a.{5}|b)(.)", M, 1, {0}, false, 0},
-    {"a?\?(b+?)(?:c|$)", M, 1, {0}, false, 0},
-    {"a(?=b)(.)", M, 1, {0}, false, 0},
-    {"(?>a+)b", M, 0, {0}, false, 0},
-    {"\\w+@\\w+", M, 0, {"@"}, true, 0},
-    {"[ab ]*c[ab]*", M, 0, {"c"}, false, 0},
-    {"[ab ]*cb?[ab]*", M, 0, {"cb", "c"}, false, 5},
-    {".b.", M, 0, {"bc", "ab"}, true, 0},
-    {"b.*c", M, 0, {0}, false, 5},
-    {"cc", S, 0, {0}, false, 0},
-    {"a@(b+)", S, 1, {0}, false, 0},
-    {"b@.*c", S, 0, {"@"}, false, 7},
-    {"\xc3\xa9+", M, 0, {0}, false, 0},
-    {"[^a-c@ ]+", M, 0, {0}, false, 3},
-    {"(?i)K", M, 0, {0}, false, 0},
-    {"a\\Z|\\Ab", M, 0, {0}, false, 0},
-    {"(?s)a.*?c", "flag", 0, {0}, false, 0},
-    {"(a)|b", M, 1, {0}, false, 0},
-    {"(?<=(?<=a)b)c+", M, 0, {0}, false, 0},
+    {"ab+c", M, 0, {0}, 0, 0},
+    {"a+", M, 0, {0}, 0, 4},
+    {"\\bcab\\b", M, 0, {0}, 0, 0},
+    {"(?<=a)b(?=c)", M, 0, {0}, 0, 0},
+    {"(?<!a)c$", M, 0, {0}, 0, 0},
+    {"^a.b", M, 0, {0}, 0, 0},
+    {"(?m)^b[^c]*c", M, 0, {0}, 0, 6},
+    {"a(b*)c", M, 1, {0}, 0, 0},
+    {"(a|bc)?(b)c?", M, 2, {0}, 0, 0},
+    {"(?:a.{5}|b)(.)", M, 1, {0}, 0, 0},
+    {"a?\?(b+?)(?:c|$)", M, 1, {0}, 0, 0},
+    {"a(?=b)(.)", M, 1, {0}, 0, 0},
+    {"(?>a+)b", M, 0, {0}, 0, 0},
+    {"\\w+@\\w+", M, 0, {"@"}, 1, 0},
+    {"[ab ]*c[ab]*", M, 0, {"c"}, 0, 0},
+    {"[ab ]*cb?[ab]*", M, 0, {"cb", "c"}, 0, 5},
+    {".b.", M, 0, {"bc", "ab"}, 1, 0},
+    {"b.*c", M, 0, {0}, 0, 5},
+    {"cc", S, 0, {0}, 0, 0},
+    {"a@(b+)", S, 1, {0}, 0, 0},
+    {"b@.*c", S, 0, {"@"}, 0, 7},
+    {"\xc3\xa9+", M, 0, {0}, 0, 0},
+    {"[^a-c@ ]+", M, 0, {0}, 0, 3},
+    {"(?i)K", M, 0, {0}, 0, 0},
+    {"a\\Z|\\Ab", M, 0, {0}, 0, 0},
+    {"(?s)a.*?c", "flag", 0, {0}, 0, 0},
+    {"(a)|b", M, 1, {0}, 0, 0},
+    {"(?<=(?<=a)b)c+", M, 0, {0}, 0, 0},
+    {"a*b(c+)", M, 1, {"b", "ab"}, 2, 0},
+    {"[ab ]*c[ab]*", M, 0, {"cb", "c", "ac"}, 2, 6},
+    {"(b+)@a?", S, 1, {"@"}, 2, 0},
 };
 enum { PALETTE = sizeof palette / sizeof *palette };
 
@@ -242,19 +245,21 @@ static void test_holds_no_more_than_asked(void **state) {
     const char *text;
     size_t released;
   } cases[] = {
-      {{"secret", M, 0, {0}, false, 0}, "a sec", 2},
-      {{"secret", M, 0, {0}, false, 0}, "a second", 8},
-      {{"secret\\b", M, 0, {0}, false, 0}, "a secret", 2},
-      {{"key=(\\w+);", M, 1, {0}, false, 0}, "a key=", 6},
-      {{"key=(\\w+);", M, 1, {0}, false, 0}, "a key=ab", 6},
-      {{"[\\w.-]{0,50}?key=(\\w{4})", M, 1, {0}, false, 0}, "some words and", 14},
-      {{"pipe\\s+bomb", S, 0, {"pipe"}, false, 0}, "the pip", 4},
-      {{"pipe\\s+bomb", S, 0, {"pipe"}, false, 0}, "the pipe is", 11},
-      {{"\\w+@\\w+", M, 0, {"@"}, true, 0}, "mail bob", 5},
-      {{"\\w+@\\w+", M, 0, {"@"}, false, 0}, "mail bob", 8},
-      {{"\\w+@\\w+", M, 0, {"@"}, false, 0}, "mail bob@", 8},
-      {{"secret", "flag", 0, {0}, false, 0}, "a sec", 5},
-      {{"x", M, 0, {0}, false, 0}, "caf\xc3", 3},
+      {{"secret", M, 0, {0}, 0, 0}, "a sec", 2},
+      {{"secret", M, 0, {0}, 0, 0}, "a second", 8},
+      {{"secret\\b", M, 0, {0}, 0, 0}, "a secret", 2},
+      {{"key=(\\w+);", M, 1, {0}, 0, 0}, "a key=", 6},
+      {{"key=(\\w+);", M, 1, {0}, 0, 0}, "a key=ab", 6},
+      {{"[\\w.-]{0,50}?key=(\\w{4})", M, 1, {0}, 0, 0}, "some words and", 14},
+      {{"pipe\\s+bomb", S, 0, {"pipe"}, 0, 0}, "the pip", 4},
+      {{"pipe\\s+bomb", S, 0, {"pipe"}, 0, 0}, "the pipe is", 11},
+      {{"\\w+@\\w+", M, 0, {"@"}, 1, 0}, "mail bob", 5},
+      {{"\\w+@\\w+", M, 0, {"@"}, 0, 0}, "mail bob", 8},
+      {{"\\w+@\\w+", M, 0, {"@"}, 0, 0}, "mail bob@", 8},
+      {{"key=(\\w+);", M, 1, {"key="}, 2, 0}, "a ke", 4},
+      {{"key=(\\w+);", M, 1, {"key="}, 2, 0}, "a key=xy", 6},
+      {{"secret", "flag", 0, {0}, 0, 0}, "a sec", 5},
+      {{"x", M, 0, {0}, 0, 0}, "caf\xc3", 3},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct sluice_error err = {0};
