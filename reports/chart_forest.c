@@ -89,7 +89,9 @@ static void data_row(struct page *p, const struct report *r, const struct report
   putf(p, "</td><td class=\"num\">%zu in %zu</td><td class=\"num\">", e->n, e->clusters);
   put_p_value(p, s->p_adjusted);
   putf(p, " <small>%s</small></td><td class=\"num\">", s->pair.p_method);
-  if (c->bounded)
+  if (c->bounded && s->pair.mde > 1)
+    put(p, "nothing"); /* not even a change from 0 to 100 */
+  else if (c->bounded)
     put_percent(p, s->pair.mde, 1);
   else
     put_number(p, s->pair.mde, 3);

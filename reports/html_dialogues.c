@@ -366,8 +366,11 @@ static void put_summary(struct page *p, const struct report *r, const struct rep
   put_plain(p, benchmark);
   put(p, "\" data-n=\"");
   put_plain(p, name);
-  put(p, "\"><summary><span class=\"mono\">");
+  put(p, "\"><summary><span>");
+  put_text(p, benchmark);
+  put(p, " <small class=\"mono\">");
   put_text(p, name);
+  put(p, "</small>");
   if (r->n_facets > 1) {
     put(p, " <small>");
     put_text(p, r->facets[s->facet].engine);

@@ -49,6 +49,7 @@ static void definitions(struct page *p, const struct report *r) {
       p, "Tokens/s, dialogue",
       "Tokens in context at a dialogue's last scored turn, over the seconds from its first moment to that turn's end, "
       "pooled over dialogues without interruption; one of several that run at once where the suite asks for that.");
+  definition(p, "Out/s", "Generated tokens over the seconds of the turns that generated them, pooled.");
   definition(p, "TTFT", "First chunk with a generated token − start of the turn.");
   definition(p, "TPOT", "(end − first token) / (output tokens − 1); undefined for one token.");
   definition(p, "Turn",

@@ -37,10 +37,10 @@ struct latency_columns {
 static void latency_head(struct page *p, struct latency_columns has) {
   put(p, "<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th scope=\"col\">Policy</th><th "
          "scope=\"col\">Benchmark"
-         "</th><th scope=\"col\" class=\"num\">KV peak</th><th scope=\"col\" class=\"num\">Tokens/s, dialogue</th>");
+         "</th><th scope=\"col\" class=\"num\">KV peak</th><th scope=\"col\" class=\"num\">Tokens/s</th>");
   if (has.generated)
     put(p,
-        "<th scope=\"col\" class=\"num\">Tokens/s, output</th><th scope=\"col\" class=\"num\">TTFT p50</th><th "
+        "<th scope=\"col\" class=\"num\">Out/s</th><th scope=\"col\" class=\"num\">TTFT p50</th><th "
         "scope=\"col\" "
         "class=\"num\">p90</th><th scope=\"col\" class=\"num\">TPOT p50</th><th scope=\"col\" class=\"num\">p90</th>");
   if (has.turns)
