@@ -12,8 +12,9 @@ static void definition(struct page *p, const char *term, const char *text) {
 static void definitions(struct page *p, const struct report *r) {
   put(p, "<dl class=\"defs\">\n");
   definition(p, "Score",
-             "Mean over scored turns. Right, win: 1; wrong, tie, lose: 0. Truncated turns count as they scored; "
-             "refused, unscored and failed turns have no value and are counted under coverage.");
+             "Mean over scored turns. Right, win: 1; wrong, tie, lose: 0. Truncated turns count as they scored; turns "
+             "that were "
+             "refused, unscored or lost in an error have no value, are in no mean, and are counted under Coverage.");
   definition(
       p, "Interval",
       "Shares: Wilson; where a dialogue has several turns, on the effective sample size (n over the design effect of "

@@ -132,11 +132,12 @@ sluice_status report_load_facts(struct ledger *l, struct report *r, struct sluic
     status = add_query(
         l, r, "SELECT DISTINCT 'Engine ' || engine, engine_identity FROM v_cell WHERE run_id = ?1 ORDER BY 1, 2", err);
   if (!status)
-    status = add_query(l, r,
-                       "SELECT 'Benchmark ' || benchmark, min(dataset_spec) || ' · seeds ' || "
-                       "group_concat(DISTINCT seed), coalesce(min(license), '') FROM v_cell WHERE run_id = ?1 "
-                       "GROUP BY benchmark ORDER BY min(ordinal)",
-                       err);
+    status =
+        add_query(l, r,
+                  "SELECT 'Benchmark', benchmark, min(dataset_spec) || ' · seeds ' || group_concat(DISTINCT seed) || "
+                  "coalesce(' · ' || min(license), '') FROM v_cell WHERE run_id = ?1 GROUP BY benchmark "
+                  "ORDER BY min(ordinal)",
+                  err);
   if (!status)
     status =
         add_query(l, r,
