@@ -144,12 +144,16 @@ static double read_bandwidth(size_t size) {
   return best;
 }
 
+/* "24660956 kB" of /proc/meminfo, in bytes; 0 when it is not there. */
+static double meminfo(const char *key) {
+  char text[64], *end;
+  proc_value("/proc/meminfo", key, text, sizeof text);
+  double kib = strtod(text, &end);
+  return end == text ? 0 : kib * 1024;
+}
+
 void doctor_memory(struct doctor *d) {
-  char text[64];
-  proc_value("/proc/meminfo", "MemTotal", text, sizeof text);
-  double total = strtod(text, NULL) * 1024;
-  proc_value("/proc/meminfo", "MemAvailable", text, sizeof text);
-  double available = strtod(text, NULL) * 1024;
+  double total = meminfo("MemTotal"), available = meminfo("MemAvailable");
   size_t size = BANDWIDTH_BYTES;
   while (size > 8 * MIB && (double)size > available / 4) size /= 2;
   double rate = read_bandwidth(size);

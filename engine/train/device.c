@@ -1,5 +1,5 @@
-/* The table of devices that train. CUDA comes as a library of its own, loaded when asked for: CUDA's libraries take 0.3 s
- * and 220 MB to load, which `sluice filter` must not pay. */
+/* The table of devices that train. CUDA comes as a library of its own, loaded when asked for: CUDA's libraries take 0.3
+ * s and 220 MB to load, which `sluice filter` must not pay. */
 #include "engine/train/train.h"
 
 #include <dlfcn.h>
@@ -28,9 +28,13 @@ static sluice_status load_cuda(const struct train_backend **out, struct sluice_e
   if (!path) return sluice_fail(err, SLUICE_NOMEM, "out of memory");
   sluice_status st = SLUICE_OK;
   if (!file_exists(path)) {
-    st = sluice_fail(err, SLUICE_UNSUPPORTED, "device 'cuda': this build has no CUDA (%s is not there); build where nvcc is found, or use --device cpu", path);
+    st = sluice_fail(
+        err, SLUICE_UNSUPPORTED,
+        "device 'cuda': this build has no CUDA (%s is not there); build where nvcc is found, or use --device cpu",
+        path);
   } else {
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL); /* stays loaded: its functions are in use until the process ends */
+    void *library =
+        dlopen(path, RTLD_NOW | RTLD_LOCAL); /* stays loaded: its functions are in use until the process ends */
     *out = library ? dlsym(library, "train_backend_cuda") : NULL;
     if (!*out) st = sluice_fail(err, SLUICE_UNSUPPORTED, "device 'cuda': %s", dlerror());
   }
