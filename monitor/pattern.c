@@ -112,11 +112,14 @@ static sluice_status compile_error(const struct pattern_source *src, int code, s
   return sluice_fail(err, SLUICE_USAGE, "%s: pattern, byte %zu: %s", src->where, at, what);
 }
 
+/* ALT_CIRCUMFLEX: without it a multi-line ^ fails at the end of what has come, though more text could follow the
+ * newline. */
 static sluice_status compile_one(const struct pattern_source *src, const char *text, size_t len, uint32_t flags,
                                  pcre2_code **out, struct sluice_error *err) {
   int code = 0;
   PCRE2_SIZE at = 0;
-  *out = pcre2_compile((PCRE2_SPTR)text, len, src->flags | flags | PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C,
+  *out = pcre2_compile((PCRE2_SPTR)text, len,
+                       src->flags | flags | PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_ALT_CIRCUMFLEX,
                        &code, &at, NULL);
   return *out ? SLUICE_OK : compile_error(src, code, at, err);
 }
@@ -166,7 +169,9 @@ sluice_status pattern_compile(const struct pattern_source *src, struct rule *r, 
   if (src->len == 0 || src->len > PATTERN_MAX)
     return sluice_fail(err, SLUICE_USAGE, "%s: pattern: 1 to %d bytes, not %zu", src->where, PATTERN_MAX, src->len);
   sluice_status st = compile_one(src, src->text, src->len, 0, &r->code, err);
-  if (!st) st = compile_one(src, src->text, src->len, PCRE2_ANCHORED, &r->anchored, err);
+  /* Where matching is not partial, PCRE2 10.42 looks for a pattern's last literal behind its first one, even when a
+   * look-ahead saw both in one place: (?=a)b?a would not match "a". */
+  if (!st) st = compile_one(src, src->text, src->len, PCRE2_ANCHORED | PCRE2_NO_START_OPTIMIZE, &r->anchored, err);
   if (!st) st = find_group(src, r, err);
   if (st) return st;
   struct pattern_facts facts = pattern_walk(src->text, src->len, r->protect);

@@ -30,8 +30,9 @@ enum { PENDING_ANY = 1, PENDING_WORD_START = 2 };
 struct rule {
   char *id, *category, *description;
   enum monitor_action action;
-  pcre2_code *code, *anchored; /* anchored decides one attempt: at a window's end, or to find which one hit the limit */
-  pcre2_code *probe;           /* where the protected group could begin; NULL: holds from the match's start */
+  pcre2_code *code,
+      *anchored;     /* code runs partially only; anchored decides one attempt, at a window's or the text's end */
+  pcre2_code *probe; /* where the protected group could begin; NULL: holds from the match's start */
   bool jit, probe_jit;
   uint32_t protect; /* group number; 0: the whole match */
   uint32_t groups;

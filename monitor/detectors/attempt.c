@@ -66,7 +66,7 @@ static enum attempt_result decide_capped(struct monitor_stream *s, const struct 
   return ATTEMPT_MISS;
 }
 
-/* Start by start, to learn which one hit the match limit. */
+/* Start by start: at the text's end, and to learn which one hit the match limit. */
 static enum attempt_result run_each(struct monitor_stream *s, const struct rule *r, uint64_t lo, uint64_t hi,
                                     bool final, struct attempt *a) {
   for (uint64_t at = lo; at <= hi && at < view_ready_end(&s->view); at = next_character(s, at)) {
@@ -92,9 +92,10 @@ enum attempt_result attempt_run(struct monitor_stream *s, const struct rule *r, 
                                 struct attempt *a) {
   uint64_t from = lo < s->view.base ? view_round_up(&s->view, s->view.base) : lo, ready = view_ready_end(&s->view);
   a->capped = UINT64_MAX;
+  if (final) return run_each(s, r, from, hi, true, a);
   while (from <= hi && from < ready) {
     struct window w = window_from(s, r, from);
-    int rc = run(s, r, r->code, &w, from, final && !w.full ? 0 : PCRE2_PARTIAL_HARD);
+    int rc = run(s, r, r->code, &w, from, PCRE2_PARTIAL_HARD);
     if (rc >= 0) {
       read_match(s, r, &w, a);
       return a->start <= hi ? ATTEMPT_HIT : ATTEMPT_MISS;
@@ -115,7 +116,7 @@ enum attempt_result attempt_run(struct monitor_stream *s, const struct rule *r, 
       if (result != ATTEMPT_MISS) return result;
       from = next_character(s, at);
     } else {
-      return run_each(s, r, from, hi, final, a);
+      return run_each(s, r, from, hi, false, a);
     }
   }
   return ATTEMPT_MISS;

@@ -1,83 +1,8 @@
 /* The monitor against its definition: all cuts of short texts, thousands of random cuts of longer ones, the same bytes
  * each time. */
-#include "monitor/monitor.h"
-#include "unit/monitor_reference.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "tests/monitor_cuts.h"
 
 enum { RULES = 8, TEXT_MAX = 4096 };
-
-static struct monitor_policy *policy_of(const struct ref_rule *rules, size_t n) {
-  struct buffer json;
-  struct sluice_error err = {0};
-  struct monitor_policy *p = NULL;
-  buffer_init(&json, 0);
-  buffer_append_str(&json, "{\"rules\":[", &err);
-  for (size_t i = 0; i < n; i++) {
-    buffer_printf(
-        &json, &err,
-        "%s{\"id\":\"r%zu\",\"category\":\"c\",\"action\":\"%s\",\"protect\":%d,\"max_match\":%zu,\"pattern\":",
-        i ? "," : "", i, rules[i].action, rules[i].protect, rules[i].max_match ? rules[i].max_match : 512);
-    json_quote(&json, rules[i].pattern, strlen(rules[i].pattern), &err);
-    if (rules[i].hold) buffer_printf(&json, &err, ",\"hold\":\"%s\"", rules[i].hold == 1 ? "word" : "after");
-    for (int k = 0; rules[i].keywords[k]; k++) {
-      buffer_append_str(&json, k ? "," : ",\"keywords\":[", &err);
-      json_quote(&json, rules[i].keywords[k], strlen(rules[i].keywords[k]), &err);
-    }
-    buffer_append_str(&json, rules[i].keywords[0] ? "]}" : "}", &err);
-  }
-  buffer_append_str(&json, "]}", &err);
-  if (monitor_policy_parse("test", NULL, (struct slice){json.ptr, json.len}, &p, &err)) fail_msg("%s", err.message);
-  buffer_free(&json);
-  return p;
-}
-
-static sluice_status collect(void *ctx, int choice, int channel, struct slice text, struct sluice_error *err) {
-  (void)choice, (void)channel;
-  return buffer_append(ctx, text.ptr, text.len, err);
-}
-
-/* Pushes text cut where cuts[i] is set (before byte i) and returns the output. */
-static void run_cut(struct monitor *m, const char *text, size_t n, const unsigned char *cuts, struct buffer *out,
-                    bool *stopped) {
-  struct sluice_error err = {0};
-  struct monitor_tap *tap = NULL;
-  struct monitor_counts counts = {0};
-  bool stop = false;
-  buffer_clear(out);
-  assert_int_equal(monitor_tap_open(m, collect, out, &tap, &err), SLUICE_OK);
-  for (size_t at = 0; at < n && !stop;) {
-    size_t end = at + 1;
-    while (end < n && !cuts[end]) end++;
-    char *copy = malloc(end - at); /* exactly its bytes, so that a sanitizer sees a read past them */
-    memcpy(copy, text + at, end - at);
-    assert_int_equal(monitor_tap_push(tap, 0, 0, (struct slice){copy, end - at}, &stop, &err), SLUICE_OK);
-    free(copy);
-    at = end;
-  }
-  assert_int_equal(monitor_tap_end(tap, stopped, &err), SLUICE_OK);
-  monitor_tap_counts(tap, &counts);
-  assert_int_equal(counts.exposed, 0);
-  monitor_tap_close(tap);
-}
-
-static void check_cut(struct monitor *m, const struct ref_rule *rules, size_t n_rules, const char *text, size_t n,
-                      const unsigned char *cuts, struct buffer *out, const char *want, size_t want_len,
-                      bool want_stop) {
-  bool stopped = false;
-  run_cut(m, text, n, cuts, out, &stopped);
-  if (out->len == want_len && memcmp(out->ptr ? out->ptr : "", want, want_len) == 0 && stopped == want_stop) return;
-  print_message("rules:");
-  for (size_t i = 0; i < n_rules; i++) print_message(" /%s/ %s", rules[i].pattern, rules[i].action);
-  print_message("\ntext: %.*s\ncut:  ", (int)n, text);
-  for (size_t i = 0; i < n; i++) print_message("%s%c", i && cuts[i] ? "|" : "", text[i]);
-  print_message("\nwant: %.*s%s\ngot:  %.*s%s\n", (int)want_len, want, want_stop ? " STOP" : "", (int)out->len,
-                out->ptr ? out->ptr : "", stopped ? " STOP" : "");
-  fail();
-}
 
 static void check_all_cuts(const struct ref_rule *rules, size_t n_rules, const char *text, size_t n,
                            unsigned random_cuts) {
@@ -121,37 +46,37 @@ static void check_all_cuts(const struct ref_rule *rules, size_t n_rules, const c
 #define M "mask"
 #define S "stop"
 static const struct ref_rule palette[] = {
-    {"ab+c", M, 0, {0}, 0, 0},
-    {"a+", M, 0, {0}, 0, 4},
-    {"\\bcab\\b", M, 0, {0}, 0, 0},
-    {"(?<=a)b(?=c)", M, 0, {0}, 0, 0},
-    {"(?<!a)c$", M, 0, {0}, 0, 0},
-    {"^a.b", M, 0, {0}, 0, 0},
-    {"(?m)^b[^c]*c", M, 0, {0}, 0, 6},
-    {"a(b*)c", M, 1, {0}, 0, 0},
-    {"(a|bc)?(b)c?", M, 2, {0}, 0, 0},
-    {"(?:a.{5}|b)(.)", M, 1, {0}, 0, 0},
-    {"a?\?(b+?)(?:c|$)", M, 1, {0}, 0, 0},
-    {"a(?=b)(.)", M, 1, {0}, 0, 0},
-    {"(?>a+)b", M, 0, {0}, 0, 0},
-    {"\\w+@\\w+", M, 0, {"@"}, 1, 0},
-    {"[ab ]*c[ab]*", M, 0, {"c"}, 0, 0},
-    {"[ab ]*cb?[ab]*", M, 0, {"cb", "c"}, 0, 5},
-    {".b.", M, 0, {"bc", "ab"}, 1, 0},
-    {"b.*c", M, 0, {0}, 0, 5},
-    {"cc", S, 0, {0}, 0, 0},
-    {"a@(b+)", S, 1, {0}, 0, 0},
-    {"b@.*c", S, 0, {"@"}, 0, 7},
-    {"\xc3\xa9+", M, 0, {0}, 0, 0},
-    {"[^a-c@ ]+", M, 0, {0}, 0, 3},
-    {"(?i)K", M, 0, {0}, 0, 0},
-    {"a\\Z|\\Ab", M, 0, {0}, 0, 0},
-    {"(?s)a.*?c", "flag", 0, {0}, 0, 0},
-    {"(a)|b", M, 1, {0}, 0, 0},
-    {"(?<=(?<=a)b)c+", M, 0, {0}, 0, 0},
-    {"a*b(c+)", M, 1, {"b", "ab"}, 2, 0},
-    {"[ab ]*c[ab]*", M, 0, {"cb", "c", "ac"}, 2, 6},
-    {"(b+)@a?", S, 1, {"@"}, 2, 0},
+    {"ab+c", M, 0, {0}, 0, 0, NULL},
+    {"a+", M, 0, {0}, 0, 4, NULL},
+    {"\\bcab\\b", M, 0, {0}, 0, 0, NULL},
+    {"(?<=a)b(?=c)", M, 0, {0}, 0, 0, NULL},
+    {"(?<!a)c$", M, 0, {0}, 0, 0, NULL},
+    {"^a.b", M, 0, {0}, 0, 0, NULL},
+    {"(?m)^b[^c]*c", M, 0, {0}, 0, 6, NULL},
+    {"a(b*)c", M, 1, {0}, 0, 0, NULL},
+    {"(a|bc)?(b)c?", M, 2, {0}, 0, 0, NULL},
+    {"(?:a.{5}|b)(.)", M, 1, {0}, 0, 0, NULL},
+    {"a?\?(b+?)(?:c|$)", M, 1, {0}, 0, 0, NULL},
+    {"a(?=b)(.)", M, 1, {0}, 0, 0, NULL},
+    {"(?>a+)b", M, 0, {0}, 0, 0, NULL},
+    {"\\w+@\\w+", M, 0, {"@"}, 1, 0, NULL},
+    {"[ab ]*c[ab]*", M, 0, {"c"}, 0, 0, NULL},
+    {"[ab ]*cb?[ab]*", M, 0, {"cb", "c"}, 0, 5, NULL},
+    {".b.", M, 0, {"bc", "ab"}, 1, 0, NULL},
+    {"b.*c", M, 0, {0}, 0, 5, NULL},
+    {"cc", S, 0, {0}, 0, 0, NULL},
+    {"a@(b+)", S, 1, {0}, 0, 0, NULL},
+    {"b@.*c", S, 0, {"@"}, 0, 7, NULL},
+    {"\xc3\xa9+", M, 0, {0}, 0, 0, NULL},
+    {"[^a-c@ ]+", M, 0, {0}, 0, 3, NULL},
+    {"(?i)K", M, 0, {0}, 0, 0, NULL},
+    {"a\\Z|\\Ab", M, 0, {0}, 0, 0, NULL},
+    {"(?s)a.*?c", "flag", 0, {0}, 0, 0, NULL},
+    {"(a)|b", M, 1, {0}, 0, 0, NULL},
+    {"(?<=(?<=a)b)c+", M, 0, {0}, 0, 0, NULL},
+    {"a*b(c+)", M, 1, {"b", "ab"}, 2, 0, NULL},
+    {"[ab ]*c[ab]*", M, 0, {"cb", "c", "ac"}, 2, 6, NULL},
+    {"(b+)@a?", S, 1, {"@"}, 2, 0, NULL},
 };
 enum { PALETTE = sizeof palette / sizeof *palette };
 
@@ -245,21 +170,21 @@ static void test_holds_no_more_than_asked(void **state) {
     const char *text;
     size_t released;
   } cases[] = {
-      {{"secret", M, 0, {0}, 0, 0}, "a sec", 2},
-      {{"secret", M, 0, {0}, 0, 0}, "a second", 8},
-      {{"secret\\b", M, 0, {0}, 0, 0}, "a secret", 2},
-      {{"key=(\\w+);", M, 1, {0}, 0, 0}, "a key=", 6},
-      {{"key=(\\w+);", M, 1, {0}, 0, 0}, "a key=ab", 6},
-      {{"[\\w.-]{0,50}?key=(\\w{4})", M, 1, {0}, 0, 0}, "some words and", 14},
-      {{"pipe\\s+bomb", S, 0, {"pipe"}, 0, 0}, "the pip", 4},
-      {{"pipe\\s+bomb", S, 0, {"pipe"}, 0, 0}, "the pipe is", 11},
-      {{"\\w+@\\w+", M, 0, {"@"}, 1, 0}, "mail bob", 5},
-      {{"\\w+@\\w+", M, 0, {"@"}, 0, 0}, "mail bob", 8},
-      {{"\\w+@\\w+", M, 0, {"@"}, 0, 0}, "mail bob@", 8},
-      {{"key=(\\w+);", M, 1, {"key="}, 2, 0}, "a ke", 4},
-      {{"key=(\\w+);", M, 1, {"key="}, 2, 0}, "a key=xy", 6},
-      {{"secret", "flag", 0, {0}, 0, 0}, "a sec", 5},
-      {{"x", M, 0, {0}, 0, 0}, "caf\xc3", 3},
+      {{"secret", M, 0, {0}, 0, 0, NULL}, "a sec", 2},
+      {{"secret", M, 0, {0}, 0, 0, NULL}, "a second", 8},
+      {{"secret\\b", M, 0, {0}, 0, 0, NULL}, "a secret", 2},
+      {{"key=(\\w+);", M, 1, {0}, 0, 0, NULL}, "a key=", 6},
+      {{"key=(\\w+);", M, 1, {0}, 0, 0, NULL}, "a key=ab", 6},
+      {{"[\\w.-]{0,50}?key=(\\w{4})", M, 1, {0}, 0, 0, NULL}, "some words and", 14},
+      {{"pipe\\s+bomb", S, 0, {"pipe"}, 0, 0, NULL}, "the pip", 4},
+      {{"pipe\\s+bomb", S, 0, {"pipe"}, 0, 0, NULL}, "the pipe is", 11},
+      {{"\\w+@\\w+", M, 0, {"@"}, 1, 0, NULL}, "mail bob", 5},
+      {{"\\w+@\\w+", M, 0, {"@"}, 0, 0, NULL}, "mail bob", 8},
+      {{"\\w+@\\w+", M, 0, {"@"}, 0, 0, NULL}, "mail bob@", 8},
+      {{"key=(\\w+);", M, 1, {"key="}, 2, 0, NULL}, "a ke", 4},
+      {{"key=(\\w+);", M, 1, {"key="}, 2, 0, NULL}, "a key=xy", 6},
+      {{"secret", "flag", 0, {0}, 0, 0, NULL}, "a sec", 5},
+      {{"x", M, 0, {0}, 0, 0, NULL}, "caf\xc3", 3},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct sluice_error err = {0};

@@ -17,6 +17,7 @@ struct ref_rule {
   const char *keywords[4]; /* NULL-terminated */
   int hold;                /* 0: from the keyword, 1: hold=word, 2: hold=after */
   size_t max_match;        /* 0: 512 */
+  const char *flags;       /* of i, m, s, x; NULL: none */
 };
 enum { REF_WORD = 128, REF_BEHIND = 200 };
 
@@ -52,8 +53,8 @@ static size_t ref_keyword_at(const struct ref_rule *r, const char *s, size_t end
 }
 
 /* Output bytes into out (room for 64 + 64 * n); returns their number. */
-static size_t ref_filter(const struct ref_rule *rules, size_t n_rules, const char *raw, size_t n, char *out,
-                         bool *stopped) {
+static inline size_t ref_filter(const struct ref_rule *rules, size_t n_rules, const char *raw, size_t n, char *out,
+                                bool *stopped) {
   char *s = malloc(n + 1);
   unsigned char *masked = calloc(n + 2, 1);
   size_t stop = n + 1;
@@ -69,8 +70,12 @@ static size_t ref_filter(const struct ref_rule *rules, size_t n_rules, const cha
     const struct ref_rule *r = &rules[k];
     int code = 0;
     PCRE2_SIZE where = 0;
-    pcre2_code *re = pcre2_compile((PCRE2_SPTR)r->pattern, PCRE2_ZERO_TERMINATED,
-                                   PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &code, &where, NULL);
+    uint32_t flags = PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED | PCRE2_ALT_CIRCUMFLEX | PCRE2_NO_START_OPTIMIZE;
+    if (r->flags && strchr(r->flags, 'i')) flags |= PCRE2_CASELESS;
+    if (r->flags && strchr(r->flags, 'm')) flags |= PCRE2_MULTILINE;
+    if (r->flags && strchr(r->flags, 's')) flags |= PCRE2_DOTALL;
+    if (r->flags && strchr(r->flags, 'x')) flags |= PCRE2_EXTENDED;
+    pcre2_code *re = pcre2_compile((PCRE2_SPTR)r->pattern, PCRE2_ZERO_TERMINATED, flags, &code, &where, NULL);
     pcre2_match_data *md = pcre2_match_data_create_from_pattern(re, NULL);
     size_t cap = r->max_match ? r->max_match : 512;
     for (size_t at = 0; at < n;) {
