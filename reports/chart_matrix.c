@@ -4,6 +4,20 @@
 
 #include <math.h>
 
+/* Rules of a suite may leave a benchmark or a policy out of one engine or monitor: then it has no row or column there.
+ */
+static bool has_column(const struct report *r, size_t facet, size_t column) {
+  for (size_t i = 0; i < r->n_policies; i++)
+    if (group_at(r, facet, i, r->columns[column].benchmark)->present) return true;
+  return false;
+}
+
+static bool has_policy(const struct report *r, size_t facet, size_t policy) {
+  for (size_t b = 0; b < r->n_benchmarks; b++)
+    if (group_at(r, facet, policy, b)->present) return true;
+  return false;
+}
+
 /* Step of the ramp, 0 to 9. Perplexity: by how many times it is above the column's best. */
 static int ramp_step(const struct report_column *c, double value, double best) {
   double t = value;
@@ -93,19 +107,22 @@ static void draw_cell(struct page *p, const struct report *r, size_t facet, size
   put(p, "</small></td>\n");
 }
 
-static void draw_head(struct page *p, const struct report *r) {
+static void draw_head(struct page *p, const struct report *r, size_t facet) {
   put(p, "<thead><tr><th scope=\"col\" rowspan=\"2\">Policy</th>");
   for (size_t c = 0; c < r->n_columns;) {
     size_t span = 1;
     while (c + span < r->n_columns && r->columns[c + span].benchmark == r->columns[c].benchmark) span++;
-    putf(p, "<th scope=\"colgroup\" colspan=\"%zu\">", span);
-    put_text(p, r->benchmarks[r->columns[c].benchmark].name);
-    put(p, "</th>");
+    if (has_column(r, facet, c)) {
+      putf(p, "<th scope=\"colgroup\" colspan=\"%zu\">", span);
+      put_text(p, r->benchmarks[r->columns[c].benchmark].name);
+      put(p, "</th>");
+    }
     c += span;
   }
   put(p, "<th scope=\"col\" rowspan=\"2\">KV peak</th></tr>\n<tr>");
   for (size_t c = 0; c < r->n_columns; c++) {
     const struct report_column *column = &r->columns[c];
+    if (!has_column(r, facet, c)) continue;
     put(p, "<th scope=\"col\">");
     put_text(p, column->metric);
     put(p, column->perplexity ? " ↓" : column->bounded ? " %" : "");
@@ -138,6 +155,7 @@ static void draw_trivial(struct page *p, const struct report *r, size_t facet, b
   putf(p, "<tr class=\"trivial\"><th scope=\"row\">%s</th>", chance ? "chance" : "best trivial answer");
   for (size_t c = 0; c < r->n_columns; c++) {
     const struct report_trivial *found = NULL;
+    if (!has_column(r, facet, c)) continue;
     for (size_t i = 0; i < r->n_policies; i++) {
       const struct report_score *s = score_at(r, facet, i, c);
       for (size_t t = 0; t < s->n_trivial; t++) {
@@ -158,20 +176,26 @@ static void draw_trivial(struct page *p, const struct report *r, size_t facet, b
 }
 
 void chart_matrix(struct page *p, const struct report *r, size_t facet) {
+  if (!r->n_columns) {
+    put(p, "<p class=\"note\">No dialogue has been finished yet.</p>\n");
+    return;
+  }
   put(p, "<p class=\"note\">Under each value stand its ");
   put_percent(p, r->options.confidence, 0);
   put(p, "\xc2\xa0% interval and n, the scored turns in so many dialogues. On the small axis from 0 to 100 the bar is "
          "the interval "
          "and the upright tick the best trivial answer.</p>\n<div class=\"scroll\"><table class=\"matrix\"><caption "
          "class=\"hid\">Score by cache policy and benchmark</caption>\n");
-  draw_head(p, r);
+  draw_head(p, r, facet);
   put(p, "<tbody>\n");
   for (size_t i = 0; i < r->n_policies; i++) {
+    if (!has_policy(r, facet, i)) continue;
     put(p, "<tr><th scope=\"row\">");
     put_text(p, r->policies[i].label);
     if ((int)i == r->reference_policy) put(p, " <span class=\"tag\">reference</span>");
     put(p, "</th>");
-    for (size_t c = 0; c < r->n_columns; c++) draw_cell(p, r, facet, i, c, column_best(r, facet, c));
+    for (size_t c = 0; c < r->n_columns; c++)
+      if (has_column(r, facet, c)) draw_cell(p, r, facet, i, c, column_best(r, facet, c));
     draw_bytes(p, r, facet, i);
     put(p, "</tr>\n");
   }

@@ -182,7 +182,7 @@ static void put_figures(struct page *p, const struct report *r) {
       true, r->n_columns, chart_contest_has, chart_contest);
 }
 
-static void put_tables(struct page *p, const struct report *r) {
+static void put_tables(struct page *p, struct ledger *l, const struct report *r) {
   section(
       p, "latency", "Speed and memory",
       "Milliseconds; definitions stand under Methods. A dash: not measured, or too few values for that percentile.");
@@ -194,6 +194,7 @@ static void put_tables(struct page *p, const struct report *r) {
   for (size_t f = 0; f < r->n_facets; f++) facet_head(p, r, f), html_coverage(p, r, f);
   put(p, "<h3>Errors by class</h3>\n");
   html_errors(p, r);
+  html_monitor(p, l, r);
   put(p, "</section>\n");
 }
 
@@ -246,7 +247,7 @@ sluice_status report_write_html(struct ledger *l, const struct report *r, struct
   put(&p, "<main>\n");
   put_matrix(&p, r);
   put_figures(&p, r);
-  put_tables(&p, r);
+  put_tables(&p, l, r);
   put_tail(&after, r);
   section(&p, "dialogues", "Dialogues", NULL);
   size_t used = out->len + tail.len + 4096,

@@ -11,6 +11,8 @@ extern const char *const page_script;
 void html_latency(struct page *p, const struct report *r, size_t facet);
 void html_coverage(struct page *p, const struct report *r, size_t facet);
 void html_errors(struct page *p, const struct report *r);
+/* Nothing where no facet has a monitor. */
+void html_monitor(struct page *p, struct ledger *l, const struct report *r);
 void html_facts(struct page *p, const struct report *r);
 void html_methods(struct page *p, const struct report *r);
 /* Dialogues until the page would pass room bytes; says what was left out. */

@@ -182,7 +182,7 @@ static sluice_status read_columns(struct ledger *l, struct report *r, struct axe
     r->columns = grown;
     struct report_column c = {.judge = !strcmp(ledger_text(q, 2), "judge")};
     const char *task = ledger_text(q, 4);
-    c.perplexity = !strcmp(task, "text");
+    c.perplexity = !c.judge && !strcmp(task, "text"); /* a judge of a text gives a grade, not nats */
     c.metric = report_keep(r, c.perplexity ? "perplexity" : ledger_text(q, 1));
     c.scorer = report_keep(r, ledger_text(q, 3));
     c.bounded = !c.perplexity;

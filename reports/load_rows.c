@@ -52,7 +52,7 @@ static bool place_row(const struct report *r, const struct ledger_rows *q, size_
   int policy = report_find_policy(r, ledger_text(q, COL_POLICY));
   int benchmark = report_find_benchmark(r, ledger_text(q, COL_BENCHMARK));
   if (facet < 0 || policy < 0 || benchmark < 0) return false;
-  bool judge = !strcmp(ledger_text(q, COL_KIND), "judge"), text = !strcmp(ledger_text(q, COL_TASK), "text");
+  bool judge = !strcmp(ledger_text(q, COL_KIND), "judge"), text = !judge && !strcmp(ledger_text(q, COL_TASK), "text");
   const char *metric = text ? "perplexity" : ledger_text(q, COL_METRIC);
   int column = report_find_column(r, (size_t)benchmark, metric, judge ? ledger_text(q, COL_SCORER) : NULL);
   if (column < 0) return false;

@@ -373,6 +373,15 @@ static void wrong_words_are_explained(void **state) {
   MUST(ledger_close(l, &fixture_error));
 }
 
+static void edit(const char *path, const char *const *statements) {
+  struct ledger *l;
+  MUST(ledger_open(path, LEDGER_EDIT, NULL, &l, &fixture_error));
+  MUST(ledger_begin(l, &fixture_error));
+  for (; *statements; statements++) MUST(ledger_run(l, *statements, LEDGER_NO_VALUES, &fixture_error));
+  MUST(ledger_commit(l, &fixture_error));
+  MUST(ledger_close(l, &fixture_error));
+}
+
 /* Planned and never run; run and never scored: both must be said, and neither may look like a score. */
 static void unfinished_ledgers_report_what_they_are(void **state) {
   (void)state;
@@ -380,12 +389,7 @@ static void unfinished_ledgers_report_what_they_are(void **state) {
   const char *path = scratch("odd.db");
   char headline[600];
   fixture_make(path, &nothing);
-  struct ledger *l;
-  MUST(ledger_open(path, LEDGER_EDIT, NULL, &l, &fixture_error));
-  MUST(ledger_begin(l, &fixture_error));
-  MUST(ledger_run(l, "UPDATE cell SET n_planned = 20", LEDGER_NO_VALUES, &fixture_error));
-  MUST(ledger_commit(l, &fixture_error));
-  MUST(ledger_close(l, &fixture_error));
+  edit(path, (const char *const[]){"UPDATE cell SET n_planned = 20", NULL});
   assert_int_equal(verdict(path, NULL, headline, sizeof headline), 4);
   struct report_options o = plain_options(NULL);
   size_t len;
@@ -394,15 +398,87 @@ static void unfinished_ledgers_report_what_they_are(void **state) {
   assert_int_equal(occurrences(page, "class=\"heat"), 0);
   free(page);
   fixture_make(path, &unscored);
-  MUST(ledger_open(path, LEDGER_EDIT, NULL, &l, &fixture_error));
-  MUST(ledger_begin(l, &fixture_error));
-  MUST(ledger_run(l, "DELETE FROM score", LEDGER_NO_VALUES, &fixture_error));
-  MUST(ledger_commit(l, &fixture_error));
-  MUST(ledger_close(l, &fixture_error));
+  edit(path, (const char *const[]){"DELETE FROM score", NULL});
   page = render(path, "html", &o, &len);
   check_tree(page, true);
   assert_int_equal(occurrences(page, "class=\"heat"), 0);
   assert_true(occurrences(page, ">unscored</td>") == FIXTURE_POLICIES * 6);
+  free(page);
+}
+
+/* One benchmark under a monitor makes a second facet: its own matrix, no id twice, and the monitor's silence is told
+ * apart. */
+static void monitors_and_facets(void **state) {
+  (void)state;
+  struct fixture small = {.dialogues = 3, .runs = 1};
+  const char *path = scratch("odd.db"),
+             *renamed[] = {"UPDATE cell SET monitor = 'm.json' WHERE benchmark = 'lines'", NULL};
+  const char *events[] = {
+      "INSERT INTO monitor_event(attempt_id, turn_no, seq, action) SELECT t.attempt_id, t.turn_no, 0, 'scanned' "
+      "FROM turn t JOIN attempt a ON a.id = t.attempt_id JOIN cell c ON c.id = a.cell_id WHERE c.benchmark = "
+      "'lines'",
+      "INSERT INTO monitor_event(attempt_id, turn_no, seq, action, rule) SELECT min(attempt_id), turn_no, 1, "
+      "'stop', '<b>rule</b>' FROM monitor_event",
+      NULL};
+  size_t len;
+  struct report_options o = plain_options(NULL);
+  fixture_make(path, &small);
+  edit(path, renamed);
+  char *page = render(path, "html", &o, &len);
+  check_tree(page, true);
+  assert_int_equal(occurrences(page, "<table class=\"matrix\""), 2);
+  assert_int_equal(occurrences(page, "class=\"heat"), FIXTURE_POLICIES * 6);
+  assert_int_equal(occurrences(page, "not run</td>"), 0);
+  assert_int_equal(occurrences(page, "the monitor never ran"), 1);
+  free(page);
+  edit(path, events);
+  page = render(path, "html", &o, &len);
+  check_tree(page, true);
+  assert_int_equal(occurrences(page, "the monitor never ran"), 0);
+  assert_int_equal(occurrences(page, "scanned, turns</td>"), FIXTURE_POLICIES);
+  assert_int_equal(occurrences(page, "<td>&lt;b&gt;rule&lt;/b&gt;</td>"), 1);
+  free(page);
+}
+
+/* A judge's grades are columns of their own, on texts too, and never perplexity; a newer scorer's word replaces an
+ * older's. */
+static void judges_and_newer_scorers(void **state) {
+  (void)state;
+  struct fixture small = {.dialogues = 3, .runs = 1};
+  const char *path = scratch("odd.db");
+  const char *judged[] = {
+      "INSERT INTO scorer(name, version, config, kind) VALUES('rubric', 1, '', 'judge'), ('choice', 2, '', "
+      "'metric')",
+      "INSERT INTO score(attempt_id, turn_no, scorer_id, metric, value, label) SELECT t.attempt_id, t.turn_no, "
+      "(SELECT id FROM scorer WHERE kind = 'judge'), 'helpful', 0.5, 'fair' FROM turn t JOIN attempt a ON a.id "
+      "= t.attempt_id JOIN cell c ON c.id = a.cell_id WHERE c.benchmark IN ('story', 'next')",
+      "INSERT INTO score(attempt_id, turn_no, scorer_id, metric, value, label) SELECT attempt_id, turn_no, "
+      "(SELECT id FROM scorer WHERE name = 'choice' AND version = 2), metric, 1, 'right' FROM score WHERE "
+      "metric = 'acc_c'",
+      NULL};
+  size_t len;
+  struct report_options o = plain_options(NULL);
+  fixture_make(path, &small);
+  edit(path, judged);
+  char *csv = render(path, "csv", &o, &len), value[128], metric[128], judge[128];
+  size_t lines = 0, grades = 0;
+  for (char *line = strchr(csv, '\n') + 1; *line; line = strchr(line, '\n') + 1, lines++) {
+    csv_field(line, 5, metric);
+    csv_field(line, 6, judge);
+    csv_field(line, 7, value);
+    if (!strcmp(metric, "acc_c")) assert_string_equal(value, "1");
+    if (!strcmp(metric, "helpful")) {
+      assert_string_equal(value, "0.5");
+      assert_string_equal(judge, "rubric");
+      grades++;
+    }
+  }
+  assert_int_equal(lines, FIXTURE_POLICIES * 8);
+  assert_int_equal(grades, FIXTURE_POLICIES * 2);
+  free(csv);
+  char *page = render(path, "html", &o, &len);
+  check_tree(page, true);
+  assert_int_equal(occurrences(page, "judged by rubric"), 2);
   free(page);
 }
 
@@ -494,6 +570,8 @@ int main(void) {
       cmocka_unit_test(verdicts_follow_the_reference),
       cmocka_unit_test(wrong_words_are_explained),
       cmocka_unit_test(unfinished_ledgers_report_what_they_are),
+      cmocka_unit_test(monitors_and_facets),
+      cmocka_unit_test(judges_and_newer_scorers),
       cmocka_unit_test(a_full_buffer_is_an_error),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
