@@ -16,7 +16,8 @@ static bool comes_before(const struct found *a, const struct found *b) {
 sluice_status verdict_report(struct monitor_stream *s, const struct found *f, struct sluice_error *err) {
   if (s->n_pending == s->cap_pending) {
     size_t cap = s->cap_pending ? 2 * s->cap_pending : 8;
-    struct found *grown = cap > PENDING_MAX ? NULL : realloc(s->pending, cap * sizeof *grown);
+    if (cap > PENDING_MAX) return sluice_fail(err, SLUICE_LIMIT, "more than %d matches in one piece", PENDING_MAX);
+    struct found *grown = realloc(s->pending, cap * sizeof *grown);
     if (!grown) return sluice_fail(err, SLUICE_NOMEM, "no memory for %zu matches that wait", cap);
     s->pending = grown;
     s->cap_pending = cap;
@@ -57,7 +58,8 @@ static sluice_status add_span(struct monitor_stream *s, const struct found *f, s
   }
   if (s->n_spans == s->cap_spans) {
     size_t cap = s->cap_spans ? 2 * s->cap_spans : 8;
-    struct monitor_span *grown = cap > PENDING_MAX ? NULL : realloc(s->spans, cap * sizeof *grown);
+    if (cap > PENDING_MAX) return sluice_fail(err, SLUICE_LIMIT, "more than %d masked spans wait", PENDING_MAX);
+    struct monitor_span *grown = realloc(s->spans, cap * sizeof *grown);
     if (!grown) return sluice_fail(err, SLUICE_NOMEM, "no memory for %zu masked spans that wait", cap);
     s->spans = grown;
     s->cap_spans = cap;
