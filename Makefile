@@ -25,7 +25,7 @@ CC := cc
 endif
 PREFIX ?= /usr/local
 PKG_CONFIG ?= pkg-config
-PACKAGES := libpcre2-8 libcjson libcurl sqlite3 libcrypto zlib
+PACKAGES := libpcre2-8 libcjson libcurl libevent_core sqlite3 libcrypto zlib
 OPT ?= -O2 -g
 # Warnings are errors with the compiler that we test with; a newer one's new warnings must not stop a user's build.
 # WERROR=-Werror forces it.

@@ -7,6 +7,7 @@
 
 static const struct verb verbs[] = {
     {"filter", verb_filter, "judge a stream on its way: stop, mask or flag what the policy names"},
+    {"proxy", verb_proxy, "judge every answer of an OpenAI-compatible server on its way to the client"},
     {"replay", verb_replay, "play a recorded stream at reading speed"},
     {"data", verb_data, "list, make and show benchmark dialogues and training text"},
     {"generate", verb_generate, "answer a prompt or chat, under a cache policy and a monitor"},

@@ -97,4 +97,50 @@ typedef sluice_status (*wire_text_fn)(void *ctx, const struct wire_key *key, str
 sluice_status wire_read_texts(struct slice json, const char *text_key, wire_text_fn fn, void *ctx, bool *known,
                               struct sluice_error *err);
 
+/* ---- proxy (wire/proxy.c): clients on one side, one OpenAI-compatible server on the other, one thread, one event loop
+ * Answers of POST .../chat/completions and .../completions go through a filter whose gate is handed in; every other
+ * path goes by as it came. Fails closed: what cannot be judged is an error that the client can read, never passed on.
+ * Every buffer has a bound; a client that reads slowly slows the upstream, one that leaves cancels it. */
+struct wire_record { /* what became of one request */
+  uint64_t request;  /* 1, 2, ... */
+  const char *method, *path;
+  int status;          /* what the client was told; 0: it left before */
+  int upstream_status; /* 0: none came */
+  const char
+      *outcome; /* "done", "stopped", "refused", "upstream_error", "unreadable", "timeout", "client_left", "cut" */
+  const char *detail; /* an error's words; "" */
+  bool judged, streamed;
+  uint64_t bytes_in, bytes_out; /* of bodies: from the upstream, to the client */
+  int64_t first_ns, total_ns; /* from the request's last byte to the upstream's first, and to the end; first -1: none */
+};
+struct wire_hooks {
+  void *ctx;
+  /* A gate for the texts of one answer. *texts is handed back to finish. */
+  sluice_status (*begin)(void *ctx, uint64_t request, struct wire_gate *gate, void **texts, struct sluice_error *err);
+  void (*finish)(void *ctx, void *texts, const struct wire_record *record); /* texts: NULL when begin was not called */
+  sluice_status (*metrics)(void *ctx, struct buffer *out, struct sluice_error *err); /* more lines for /metrics; NULL */
+};
+struct wire_proxy_options {
+  const char *upstream; /* http://HOST[:PORT][/PREFIX], https://..., or unix:PATH */
+  const char **listen;  /* ADDRESS:PORT, [V6]:PORT or unix:PATH; port 0: any free one */
+  size_t n_listen;
+  const char *admin;  /* where /healthz, /readyz and /metrics answer; NULL: on the listeners, before any upstream's */
+  bool reuse_port;    /* several processes share a port */
+  bool pass_unjudged; /* pass model answers that no dialect reads (Responses, Messages, ...); else they are refused */
+  size_t max_body;    /* of a request, bytes; 0: 32 MiB */
+  size_t max_frame;   /* of one event or whole answer to judge, bytes; 0: 8 MiB */
+  size_t max_streams; /* at the same time; 0: 1024. More are told 503 */
+  size_t max_clients; /* connections; 0: 4096. More wait to be accepted */
+  int64_t connect_s, idle_s, total_s, drain_s; /* seconds; 0: 5, 300, 3600, 30 */
+  struct wire_hooks hooks;
+};
+struct wire_proxy;
+/* Listens. options' strings must outlive the proxy. */
+sluice_status wire_proxy_open(const struct wire_proxy_options *o, struct wire_proxy **out, struct sluice_error *err);
+const char *wire_proxy_address(const struct wire_proxy *p, size_t i); /* where it listens, with the real port; NULL */
+/* Serves until SIGTERM or SIGINT, then accepts no more and lets streams end for drain_s seconds (a second signal: not
+ * at all). *cut: streams that had to be cut. */
+sluice_status wire_proxy_run(struct wire_proxy *p, uint64_t *cut, struct sluice_error *err);
+void wire_proxy_close(struct wire_proxy *p);
+
 #endif

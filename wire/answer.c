@@ -1,0 +1,173 @@
+/* From the upstream's answer to the client's: what is judged, how it is framed, and what is said when it fails. */
+#include "wire/proxy.h"
+
+#include <string.h>
+
+static bool type_is(const struct exchange *x, const char *type) {
+  struct slice t = slice_of(x->type);
+  const char *end = memchr(t.ptr, ';', t.len);
+  if (end) t.len = (size_t)(end - t.ptr);
+  while (t.len && (t.ptr[t.len - 1] == ' ' || t.ptr[t.len - 1] == '\t')) t.len--;
+  return slice_is_nocase(t, type);
+}
+
+static sluice_status sink(void *ctx, struct slice bytes, struct sluice_error *err) {
+  struct exchange *x = ctx;
+  return buffer_append(&x->out, bytes.ptr, bytes.len, err);
+}
+
+/* The fields that go on to the client: not those of the connection, and none that speaks of bytes that were changed. */
+static sluice_status forwarded(const struct exchange *x, bool rewritten, struct buffer *out, struct sluice_error *err) {
+  static const char *const of_bytes[] = {"content-encoding", "content-md5",   "digest",
+                                         "content-digest",   "repr-digest",   "etag",
+                                         "accept-ranges",    "content-range", "last-modified"};
+  struct buffer hop;
+  sluice_status st = SLUICE_OK;
+  buffer_init(&hop, PROXY_HEAD_MAX);
+  for (int pass = 0; !st && pass < 2; pass++) {
+    for (size_t at = 0; !st && at < x->head.len;) {
+      const char *end = memchr(x->head.ptr + at, '\n', x->head.len - at);
+      size_t n = (size_t)(end - x->head.ptr) - at;
+      struct http_field f;
+      struct slice line = {x->head.ptr + at, n};
+      at += n + 1;
+      if (!http_field_parse(line, &f)) continue;
+      if (pass == 0) { /* what Connection names goes no further either */
+        if (!slice_is_nocase(f.name, "connection")) continue;
+        st = buffer_append(&hop, f.value.ptr, f.value.len, err);
+        if (!st) st = buffer_append_str(&hop, ",", err);
+        continue;
+      }
+      bool drop = http_field_is_of_hop(f.name) || slice_is_nocase(f.name, "content-length") ||
+                  http_list_has((struct slice){hop.ptr ? hop.ptr : "", hop.len}, f.name);
+      for (size_t i = 0; rewritten && !drop && i < sizeof of_bytes / sizeof *of_bytes; i++)
+        drop = slice_is_nocase(f.name, of_bytes[i]);
+      if (drop) continue;
+      st = buffer_append(out, line.ptr, line.len, err);
+      if (!st) st = buffer_append_str(out, "\r\n", err);
+    }
+  }
+  buffer_free(&hop);
+  return st;
+}
+
+static sluice_status tell_head(struct exchange *x, bool rewritten, int64_t length, struct sluice_error *err) {
+  struct buffer fields;
+  buffer_init(&fields, 2 * PROXY_HEAD_MAX);
+  sluice_status st = forwarded(x, rewritten, &fields, err);
+  if (!st) {
+    x->begun = true;
+    x->told = x->status;
+    client_begin(x->client, x->status, x->reason, (struct slice){fields.ptr ? fields.ptr : "", fields.len}, length);
+  }
+  buffer_free(&fields);
+  return st;
+}
+
+static sluice_status open_filter(struct exchange *x, struct sluice_error *err) {
+  const struct wire_hooks *h = &x->proxy->o.hooks;
+  struct wire_filter_options o = {.max_frame = x->proxy->o.max_frame};
+  struct wire_gate gate = {0};
+  if (type_is(x, "text/event-stream"))
+    o.format = WIRE_SSE;
+  else if (type_is(x, "application/json"))
+    o.format = WIRE_JSON;
+  else if (type_is(x, "application/x-ndjson") || type_is(x, "application/jsonl"))
+    o.format = WIRE_JSONL;
+  else
+    return sluice_fail(err, SLUICE_UNSUPPORTED,
+                       "the upstream answered with content type \"%s\", which cannot be judged", x->type);
+  x->whole = o.format == WIRE_JSON;
+  sluice_status st = h->begin(h->ctx, x->number, &gate, &x->texts, err);
+  if (!st) st = wire_filter_open(&o, &gate, sink, x, &x->filter, err);
+  return st;
+}
+
+sluice_status answer_begin(struct exchange *x, struct sluice_error *err) {
+  bool good = x->status >= 200 && x->status < 300 && x->status != 204;
+  if (x->kind == EXCHANGE_JUDGED && good && !x->client->head_only) {
+    sluice_status st = open_filter(x, err);
+    return st || x->whole ? st : tell_head(x, true, -1, err);
+  }
+  bool decoded = x->kind == EXCHANGE_JUDGED && x->encoded;
+  return tell_head(x, decoded, decoded ? -1 : x->length, err);
+}
+
+static void flush(struct exchange *x) {
+  if (x->whole || x->out.len == 0) return;
+  client_body(x->client, (struct slice){x->out.ptr, x->out.len});
+  x->bytes_out += x->out.len;
+  buffer_clear(&x->out);
+}
+
+static void count_judging(struct proxy_counts *n, int64_t ns) {
+  int at = 0;
+  while (at < PROXY_JUDGE_BUCKETS && ns > pages_bucket_ns[at]) at++;
+  n->judge_buckets[at]++;
+  n->judged_reads++;
+  n->judge_ns += (uint64_t)ns;
+}
+
+sluice_status answer_push(struct exchange *x, struct slice bytes, struct sluice_error *err) {
+  if (!x->filter) {
+    client_body(x->client, bytes);
+    x->bytes_out += bytes.len;
+    return SLUICE_OK;
+  }
+  int64_t began = clock_mono_ns();
+  sluice_status st = wire_filter_push(x->filter, bytes, err);
+  count_judging(&x->proxy->counts, clock_mono_ns() - began);
+  flush(x);
+  x->stopped = wire_filter_ended(x->filter);
+  return st;
+}
+
+/* The upstream's answer has ended as it should, or the filter has ended it. */
+sluice_status answer_finish(struct exchange *x, struct sluice_error *err) {
+  sluice_status st = x->filter ? wire_filter_end(x->filter, err) : SLUICE_OK;
+  if (st) return st;
+  x->stopped = x->filter && wire_filter_stopped(x->filter);
+  flush(x);
+  if (!x->whole) return SLUICE_OK;
+  st = tell_head(x, true, (int64_t)x->out.len, err);
+  if (st) return st;
+  client_body(x->client, (struct slice){x->out.ptr ? x->out.ptr : "", x->out.len});
+  x->bytes_out += x->out.len;
+  return SLUICE_OK;
+}
+
+static const char *const codes[FAULT_KINDS] = {
+    "", "upstream_error", "answer_not_judged", "upstream_timeout", "client_left", "proxy_shutting_down"};
+
+/* An event that clients raise as an error, then the stream's ordinary end: a stream that merely breaks off looks like a
+ * short answer. What came whole and was judged before is still owed. */
+static void fail_in_stream(struct exchange *x) {
+  struct sluice_error ignored = {0};
+  struct buffer *out = &x->out;
+  if (x->fault != FAULT_UNREADABLE) wire_filter_end(x->filter, &ignored);
+  flush(x);
+  if (!type_is(x, "text/event-stream")) {
+    client_abort(x->client);
+    return;
+  }
+  sluice_status st = buffer_append_str(out, "data: ", &ignored);
+  if (!st) st = proxy_error_json(out, "server_error", codes[x->fault], x->err.message, &ignored);
+  if (!st) st = buffer_append_str(out, "\n\ndata: [DONE]\n\n", &ignored);
+  flush(x);
+  if (st)
+    client_abort(x->client);
+  else
+    client_end(x->client);
+}
+
+void answer_fail(struct exchange *x) {
+  struct client *c = x->client;
+  if (x->begun && x->filter && !x->whole) {
+    fail_in_stream(x);
+  } else if (x->begun) {
+    client_abort(c);
+  } else {
+    x->told = x->fault == FAULT_TIMEOUT ? 504 : x->fault == FAULT_CUT ? 503 : 502;
+    client_refuse(c, x->told, codes[x->fault], x->err.message);
+  }
+}

@@ -1,0 +1,327 @@
+/* One client's connection: requests in, answers out. libevent's own HTTP server is not used: it does not see a client
+ * leave before the answer begins, and ends the process when bytes come where it expects none (docs/proxy.md). */
+#include "wire/proxy.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define SECOND 1000000000LL
+
+static void wait_for(struct client *c, enum client_state state, int64_t seconds) {
+  c->state = state;
+  c->deadline_ns = seconds ? clock_mono_ns() + seconds * SECOND : 0;
+}
+
+size_t client_backlog(const struct client *c) {
+  return evbuffer_get_length(bufferevent_get_output(c->bev));
+}
+
+static void put(struct client *c, const void *bytes, size_t n) {
+  if (client_backlog(c) == 0) c->moved_ns = clock_mono_ns();
+  /* Only memory can fail here: then the answer stays visibly unfinished. */
+  if (bufferevent_write(c->bev, bytes, n)) c->keep_alive = false;
+}
+
+/* ---- the end of a connection ---- */
+
+void client_free(struct client *c) {
+  struct wire_proxy *p = c->proxy;
+  if (c->exchange) exchange_leave(c->exchange);
+  if (c->prev)
+    c->prev->next = c->next;
+  else
+    p->clients = c->next;
+  if (c->next) c->next->prev = c->prev;
+  bufferevent_free(c->bev);
+  buffer_free(&c->head_bytes);
+  buffer_free(&c->body);
+  free(c);
+  proxy_client_left(p);
+}
+
+/* The other side is told, then its last bytes are read and dropped: closing at once would reset the connection, and the
+ * answer could be lost with it. */
+static void shut(struct client *c) {
+  if (c->shut) return;
+  c->shut = true;
+  shutdown(bufferevent_getfd(c->bev), SHUT_WR);
+  wait_for(c, CLIENT_CLOSING, PROXY_LINGER_S);
+}
+
+static void close_soon(struct client *c) {
+  wait_for(c, CLIENT_CLOSING, 0);
+  bufferevent_enable(c->bev, EV_READ);
+  if (client_backlog(c) == 0) shut(c);
+}
+
+/* A reset: where the end of the connection is the end of the answer, nothing else says that it is not whole. The clock
+ * frees the client, as the caller may stand inside its callbacks. */
+void client_abort(struct client *c) {
+  struct linger at_once = {1, 0};
+  setsockopt(bufferevent_getfd(c->bev), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  c->exchange = NULL;
+  c->state = CLIENT_CLOSING;
+  c->shut = true;
+  c->deadline_ns = clock_mono_ns();
+}
+
+/* ---- answers ---- */
+
+void client_begin(struct client *c, int status, const char *reason, struct slice fields, int64_t length) {
+  char line[192];
+  bool bodyless = status == 204 || status == 304 || status < 200;
+  c->chunked = length < 0 && !bodyless && !c->head_only && c->head.minor == 1;
+  if (length < 0 && !bodyless && !c->head_only && !c->chunked) c->keep_alive = false;
+  if (c->proxy->draining) c->keep_alive = false;
+  int n = snprintf(line, sizeof line, "HTTP/1.1 %03d %s\r\n", status, reason && *reason ? reason : http_reason(status));
+  if (n < 0 || (size_t)n >= sizeof line) n = snprintf(line, sizeof line, "HTTP/1.1 %03d \r\n", status);
+  put(c, line, (size_t)n);
+  if (fields.len) put(c, fields.ptr, fields.len);
+  n = 0;
+  if (c->chunked)
+    n = snprintf(line, sizeof line, "Transfer-Encoding: chunked\r\n");
+  else if (length >= 0)
+    n = snprintf(line, sizeof line, "Content-Length: %" PRId64 "\r\n", length);
+  put(c, line, (size_t)n);
+  const char *last = !c->keep_alive       ? "Connection: close\r\n\r\n"
+                     : c->head.minor == 0 ? "Connection: keep-alive\r\n\r\n"
+                                          : "\r\n";
+  put(c, last, strlen(last));
+}
+
+void client_body(struct client *c, struct slice bytes) {
+  char size[32];
+  if (bytes.len == 0 || c->head_only) return;
+  if (c->chunked) put(c, size, (size_t)snprintf(size, sizeof size, "%zx\r\n", bytes.len));
+  put(c, bytes.ptr, bytes.len);
+  if (c->chunked) put(c, "\r\n", 2);
+}
+
+void client_end(struct client *c) {
+  if (c->chunked) put(c, "0\r\n\r\n", 5);
+  c->exchange = NULL;
+  c->chunked = false;
+  buffer_free(&c->body);
+  buffer_clear(&c->head_bytes);
+  if (!c->keep_alive || c->proxy->draining) {
+    close_soon(c);
+    return;
+  }
+  wait_for(c, CLIENT_HEAD, PROXY_KEEP_S);
+  bufferevent_trigger(c->bev, EV_READ, BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+}
+
+void client_answer(struct client *c, int status, const char *type, struct slice body) {
+  char fields[128];
+  int n = snprintf(fields, sizeof fields, "Content-Type: %s\r\nCache-Control: no-store\r\n", type);
+  client_begin(c, status, NULL, (struct slice){fields, (size_t)n}, (int64_t)body.len);
+  client_body(c, body);
+  client_end(c);
+}
+
+sluice_status proxy_error_json(struct buffer *out, const char *type, const char *code, const char *message,
+                               struct sluice_error *err) {
+  sluice_status st = buffer_append_str(out, "{\"error\":{\"message\":", err);
+  if (!st) st = json_quote(out, message, strlen(message), err);
+  return st ? st : buffer_printf(out, err, ",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}", type, code);
+}
+
+void client_refuse(struct client *c, int status, const char *code, const char *message) {
+  struct buffer body;
+  struct sluice_error ignored = {0};
+  buffer_init(&body, 16 << 10);
+  const char *type = status < 500 ? "invalid_request_error" : "server_error";
+  sluice_status st = proxy_error_json(&body, type, code, message, &ignored);
+  struct slice bytes = st ? slice_of("{\"error\":{\"message\":\"no memory\"}}") : (struct slice){body.ptr, body.len};
+  client_answer(c, status, "application/json", bytes);
+  buffer_free(&body);
+}
+
+/* ---- requests ---- */
+
+static void refuse_message(struct client *c, int status) {
+  static const char *const words[] = {"the request is malformed", "the request is larger than this proxy takes",
+                                      "the request did not come in time", "this proxy does not read such requests",
+                                      "no memory for the request"};
+  int at = status == 413 || status == 431   ? 1
+           : status == 408                  ? 2
+           : status == 501 || status == 505 ? 3
+           : status == 503                  ? 4
+                                            : 0;
+  c->keep_alive = false;
+  c->proxy->counts.refused++;
+  client_refuse(c, status, "bad_request", words[at]);
+}
+
+static void dispatch(struct client *c) {
+  wait_for(c, CLIENT_EXCHANGE, 0);
+  if (c->admin || !c->proxy->o.admin) {
+    if (pages_answer(c)) return;
+    if (c->admin) {
+      client_refuse(c, 404, "not_found", "here are /healthz, /readyz and /metrics");
+      return;
+    }
+  }
+  exchange_start(c);
+}
+
+/* Returns 0 when a head was taken, -1 when more bytes are needed, else the status to refuse with. */
+static int take_head(struct client *c) {
+  struct evbuffer *in = bufferevent_get_input(c->bev);
+  struct sluice_error ignored = {0};
+  size_t have = evbuffer_get_length(in), used = 0;
+  if (have == 0) return -1;
+  if (have > PROXY_HEAD_MAX) have = PROXY_HEAD_MAX;
+  const unsigned char *bytes = evbuffer_pullup(in, (ev_ssize_t)have);
+  if (!bytes) return 503;
+  const char *end = memmem(bytes, have, "\r\n\r\n", 4);
+  if (!end && have < PROXY_HEAD_MAX) {
+    if (c->head_bytes.len == 0 && c->deadline_ns) { /* its first bytes: from here on it must be quick */
+      if (buffer_append(&c->head_bytes, "", 1, &ignored)) return 503;
+      wait_for(c, CLIENT_HEAD, PROXY_HEAD_S);
+    }
+    return -1;
+  }
+  buffer_clear(&c->head_bytes);
+  if (buffer_append(&c->head_bytes, bytes, have, &ignored)) return 503;
+  int status = http_head_parse((struct slice){c->head_bytes.ptr, c->head_bytes.len}, &c->head, &used);
+  if (!status && !used) status = have == PROXY_HEAD_MAX ? 431 : -1;
+  if (!status) evbuffer_drain(in, used);
+  return status;
+}
+
+static int begin_body(struct client *c) {
+  c->keep_alive = c->head.keep_alive;
+  c->head_only = slice_is(c->head.method, "HEAD");
+  c->chunks = (struct http_chunks){0};
+  buffer_init(&c->body, c->proxy->o.max_body);
+  if (c->head.length > c->proxy->o.max_body) return 413;
+  wait_for(c, CLIENT_BODY, PROXY_BODY_S);
+  if (c->head.expects_continue) {
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    put(c, go_on, sizeof go_on - 1);
+  }
+  return 0;
+}
+
+/* As take_head. */
+static int take_body(struct client *c) {
+  struct evbuffer *in = bufferevent_get_input(c->bev);
+  struct sluice_error ignored = {0};
+  bool done = !c->head.chunked && c->body.len == c->head.length;
+  while (!done && evbuffer_get_length(in)) {
+    size_t n = evbuffer_get_contiguous_space(in), used = 0;
+    const char *bytes = (const char *)evbuffer_pullup(in, (ev_ssize_t)n);
+    int status = 0;
+    if (!bytes) return 503;
+    if (c->head.chunked) {
+      status = http_chunks_push(&c->chunks, (struct slice){bytes, n}, &used, &c->body, &done);
+    } else {
+      used = c->head.length - c->body.len < n ? (size_t)c->head.length - c->body.len : n;
+      if (buffer_append(&c->body, bytes, used, &ignored)) status = 503;
+      done = c->body.len == c->head.length;
+    }
+    evbuffer_drain(in, used);
+    if (status) return status;
+  }
+  return done ? 0 : -1;
+}
+
+/* Goes on until bytes are needed or an answer is under way. Requests that came behind one another wait their turn. */
+static void client_advance(struct client *c) {
+  while (c->state == CLIENT_HEAD || c->state == CLIENT_BODY) {
+    int status;
+    if (c->state == CLIENT_HEAD) {
+      c->head = (struct http_head){.minor = 1};
+      c->head_only = false;
+      status = take_head(c);
+      if (!status) status = begin_body(c);
+    } else {
+      status = take_body(c);
+      if (!status) dispatch(c);
+    }
+    if (status < 0) return;
+    if (status) refuse_message(c, status);
+  }
+}
+
+/* ---- events ---- */
+
+static void on_read(struct bufferevent *bev, void *ctx) {
+  struct client *c = ctx;
+  if (c->state == CLIENT_CLOSING)
+    evbuffer_drain(bufferevent_get_input(bev), evbuffer_get_length(bufferevent_get_input(bev)));
+  else
+    client_advance(c);
+}
+
+static void on_write(struct bufferevent *bev, void *ctx) {
+  struct client *c = ctx;
+  (void)bev;
+  if (c->state == CLIENT_CLOSING && client_backlog(c) == 0)
+    shut(c);
+  else if (c->exchange)
+    exchange_resume(c->exchange);
+}
+
+static void on_event(struct bufferevent *bev, short what, void *ctx) {
+  (void)bev;
+  if (what & (BEV_EVENT_EOF | BEV_EVENT_ERROR)) client_free(ctx);
+}
+
+static void on_taken(struct evbuffer *out, const struct evbuffer_cb_info *info, void *ctx) {
+  struct client *c = ctx;
+  (void)out;
+  if (info->n_deleted) c->moved_ns = clock_mono_ns();
+}
+
+void client_tick(struct client *c, int64_t now) {
+  bool waits = client_backlog(c) > 0;
+  if (waits && now - c->moved_ns > PROXY_WRITE_S * SECOND) {
+    client_free(c);
+  } else if (c->deadline_ns && now >= c->deadline_ns) {
+    bool begun = c->state == CLIENT_BODY || (c->state == CLIENT_HEAD && c->head_bytes.len);
+    if (begun)
+      refuse_message(c, 408);
+    else
+      client_free(c);
+  } else if (c->proxy->draining && c->state == CLIENT_HEAD && !waits) {
+    client_free(c);
+  }
+}
+
+void client_accept(struct wire_proxy *p, evutil_socket_t fd, bool admin) {
+  int one = 1;
+  struct client *c = calloc(1, sizeof *c);
+  struct bufferevent *bev = c ? bufferevent_socket_new(p->loop, fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
+  if (!bev || !evbuffer_add_cb(bufferevent_get_output(bev), on_taken, c)) {
+    if (bev)
+      bufferevent_free(bev);
+    else
+      close(fd);
+    free(c);
+    return;
+  }
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* fails on a unix socket, which needs none */
+  c->proxy = p;
+  c->bev = bev;
+  c->admin = admin;
+  buffer_init(&c->head_bytes, 2 * PROXY_HEAD_MAX);
+  buffer_init(&c->body, p->o.max_body);
+  c->next = p->clients;
+  if (c->next) c->next->prev = c;
+  p->clients = c;
+  p->n_clients++;
+  p->counts.connections++;
+  wait_for(c, CLIENT_HEAD, PROXY_HEAD_S);
+  bufferevent_setcb(bev, on_read, on_write, on_event, c);
+  bufferevent_setwatermark(bev, EV_READ, 0, 2 * PROXY_HEAD_MAX);
+  bufferevent_setwatermark(bev, EV_WRITE, PROXY_BACKLOG_LOW, 0);
+  bufferevent_enable(bev, EV_READ | EV_WRITE);
+}

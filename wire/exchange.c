@@ -1,0 +1,357 @@
+/* One request on its way to the upstream and back. */
+#include "wire/proxy.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND 1000000000LL
+
+/* ---- the end ---- */
+
+static const char *outcome_of(const struct exchange *x) {
+  static const char *const names[FAULT_KINDS] = {"done",    "upstream_error", "unreadable",
+                                                 "timeout", "client_left",    "cut"};
+  return x->fault ? names[x->fault] : x->stopped ? "stopped" : x->easy ? "done" : "refused";
+}
+
+static void record(struct exchange *x) {
+  struct wire_proxy *p = x->proxy;
+  int64_t now = clock_mono_ns();
+  struct wire_record r = {.request = x->number,
+                          .method = x->method ? x->method : "",
+                          .path = x->path ? x->path : "",
+                          .status = x->told,
+                          .upstream_status = x->status,
+                          .outcome = outcome_of(x),
+                          .detail = x->err.message,
+                          .judged = x->filter != NULL,
+                          .streamed = x->filter && !x->whole,
+                          .bytes_in = x->bytes_in,
+                          .bytes_out = x->bytes_out,
+                          .first_ns = x->first_ns ? x->first_ns - x->began_ns : -1,
+                          .total_ns = now - x->began_ns};
+  int class = x->told / 100;
+  p->counts.requests[x->kind][class > 5 || class < 0 ? 5 : class]++;
+  p->counts.faults[x->fault]++;
+  p->counts.stops += x->stopped;
+  p->counts.bytes_in += x->bytes_in;
+  p->counts.bytes_out += x->bytes_out;
+  p->o.hooks.finish(p->o.hooks.ctx, x->texts, &r);
+}
+
+static void drop_transfer(struct exchange *x) {
+  if (!x->easy) return;
+  upstream_remove(x->proxy->upstream, x->easy);
+  curl_easy_cleanup(x->easy); /* one that has not ended takes its connection with it: the upstream sees it at once */
+}
+
+/* The client must have been told by now. */
+static void exchange_end(struct exchange *x) {
+  struct wire_proxy *p = x->proxy;
+  wire_filter_close(x->filter);
+  record(x);
+  if (x->prev)
+    x->prev->next = x->next;
+  else
+    p->exchanges = x->next;
+  if (x->next) x->next->prev = x->prev;
+  p->n_exchanges--;
+  curl_slist_free_all(x->fields);
+  buffer_free(&x->head);
+  buffer_free(&x->out);
+  free(x->method);
+  free(x->path);
+  free(x->url);
+  free(x->target);
+  free(x);
+}
+
+static sluice_status fault_of(struct exchange *x, CURLcode code) {
+  struct wire_proxy *p = x->proxy;
+  bool unreachable = code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST;
+  if (unreachable) p->unreachable_ns = clock_mono_ns();
+  if (x->fault) return x->err.code; /* said already, where it arose */
+  x->fault = code == CURLE_OPERATION_TIMEDOUT ? FAULT_TIMEOUT : FAULT_UPSTREAM;
+  return sluice_fail(&x->err, SLUICE_NETWORK, "upstream: %s", curl_easy_strerror(code));
+}
+
+void exchange_done(struct exchange *x, CURLcode code) {
+  struct client *c = x->client;
+  bool cancelled = x->stopped && code != CURLE_OK;
+  sluice_status st = SLUICE_OK;
+  if (cancelled) x->proxy->counts.cancelled++;
+  if (code && !cancelled) st = fault_of(x, code);
+  drop_transfer(x);
+  if (!st && !x->fault) {
+    st = answer_finish(x, &x->err);
+    if (st) x->fault = FAULT_UNREADABLE;
+  }
+  if (x->fault)
+    answer_fail(x);
+  else
+    client_end(c);
+  exchange_end(x);
+}
+
+void exchange_leave(struct exchange *x) {
+  drop_transfer(x);
+  x->client->exchange = NULL;
+  x->fault = FAULT_CLIENT_LEFT;
+  x->proxy->counts.cancelled++;
+  exchange_end(x);
+}
+
+void exchange_cut(struct exchange *x, enum fault why, const char *message) {
+  drop_transfer(x);
+  x->fault = why;
+  sluice_fail(&x->err, SLUICE_NETWORK, "%s", message);
+  answer_fail(x);
+  exchange_end(x);
+}
+
+void exchange_tick(struct exchange *x, int64_t now) {
+  const struct wire_proxy_options *o = &x->proxy->o;
+  if (now - x->began_ns > o->total_s * SECOND)
+    exchange_cut(x, FAULT_TIMEOUT, "the answer took longer than this proxy allows");
+  else if (!x->paused && now - x->heard_ns > o->idle_s * SECOND)
+    exchange_cut(x, FAULT_TIMEOUT, "the upstream has been silent for too long");
+}
+
+/* ---- libcurl's callbacks: no transfer may be removed here ---- */
+
+/* The answer's own status line; an interim one (1xx) is followed by another. */
+static bool status_line(struct exchange *x, struct slice line) {
+  const char *space = memchr(line.ptr, ' ', line.len);
+  size_t at = space ? (size_t)(space - line.ptr) + 1 : line.len;
+  if (line.len < at + 3) return false;
+  x->status = 0;
+  for (size_t i = at; i < at + 3; i++) {
+    if (line.ptr[i] < '0' || line.ptr[i] > '9') return false;
+    x->status = 10 * x->status + (line.ptr[i] - '0');
+  }
+  at += line.len > at + 3 ? 4 : 3;
+  snprintf(x->reason, sizeof x->reason, "%.*s", (int)(line.len - at), line.ptr + at);
+  buffer_clear(&x->head);
+  x->encoded = false;
+  x->length = -1;
+  x->type[0] = '\0';
+  return true;
+}
+
+static sluice_status take_field(struct exchange *x, struct slice line) {
+  struct http_field f;
+  if (!http_field_parse(line, &f)) return SLUICE_OK; /* not passed on either */
+  if (slice_is_nocase(f.name, "content-type"))
+    snprintf(x->type, sizeof x->type, "%.*s", (int)(f.value.len > 127 ? 127 : f.value.len), f.value.ptr);
+  x->encoded |= slice_is_nocase(f.name, "content-encoding") && !slice_is_nocase(f.value, "identity");
+  sluice_status st = buffer_append(&x->head, line.ptr, line.len, &x->err);
+  return st ? st : buffer_append_str(&x->head, "\n", &x->err);
+}
+
+static size_t on_field(char *bytes, size_t size, size_t n, void *ctx) {
+  struct exchange *x = ctx;
+  struct slice line = {bytes, size * n};
+  sluice_status st = SLUICE_OK;
+  x->heard_ns = clock_mono_ns();
+  while (line.len && (line.ptr[line.len - 1] == '\n' || line.ptr[line.len - 1] == '\r')) line.len--;
+  if (x->head_done) return size * n; /* a trailer: not passed on */
+  if (line.len >= 5 && memcmp(line.ptr, "HTTP/", 5) == 0) {
+    if (!status_line(x, line)) st = sluice_fail(&x->err, SLUICE_INPUT, "the upstream's status line is malformed");
+  } else if (line.len) {
+    st = take_field(x, line);
+  } else if (x->status >= 200) {
+    curl_off_t length = -1;
+    x->head_done = true;
+    x->first_ns = x->heard_ns;
+    x->proxy->unreachable_ns = 0;
+    curl_easy_getinfo(x->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    x->length = length;
+    st = answer_begin(x, &x->err);
+    if (st) x->fault = FAULT_UNREADABLE;
+  }
+  if (st && !x->fault) x->fault = FAULT_UPSTREAM;
+  return st ? 0 : size * n;
+}
+
+static size_t on_bytes(char *bytes, size_t size, size_t n, void *ctx) {
+  struct exchange *x = ctx;
+  x->heard_ns = clock_mono_ns();
+  if (client_backlog(x->client) >= PROXY_BACKLOG_HIGH) {
+    x->paused = true;
+    x->proxy->counts.pauses++;
+    return CURL_WRITEFUNC_PAUSE; /* libcurl stops reading: the upstream feels the slow client in its own send */
+  }
+  x->bytes_in += size * n;
+  if (answer_push(x, (struct slice){bytes, size * n}, &x->err)) {
+    x->fault = FAULT_UNREADABLE;
+    return 0;
+  }
+  return x->stopped ? 0 : size * n;
+}
+
+void exchange_resume(struct exchange *x) {
+  struct upstream *u = x->proxy->upstream;
+  if (!x->paused || client_backlog(x->client) > PROXY_BACKLOG_LOW) return;
+  x->paused = false;
+  x->heard_ns = clock_mono_ns();
+  CURLcode code = curl_easy_pause(x->easy, CURLPAUSE_CONT);
+  if (code) /* what on_bytes refused just now is told here alone */
+    exchange_done(x, code);
+  else
+    upstream_check(u);
+}
+
+/* ---- the request ---- */
+
+static bool ends_with(struct slice s, const char *tail) {
+  size_t n = strlen(tail);
+  return s.len >= n && memcmp(s.ptr + s.len - n, tail, n) == 0;
+}
+
+/* Judged by the path as a server would read it, so that no spelling of it slips by. */
+static enum exchange_kind kind_of(struct slice method, struct slice path) {
+  static const char *const unjudged[] = {"/responses", "/messages",        "/completion",   "/infill", "/generate",
+                                         "/api/chat",  "/generate_stream", "/api/generate", "/chat",   "/invocations"};
+  if (!slice_is(method, "POST")) return EXCHANGE_PASSED;
+  if (ends_with(path, "/completions")) return EXCHANGE_JUDGED;
+  for (size_t i = 0; i < sizeof unjudged / sizeof *unjudged; i++)
+    if (ends_with(path, unjudged[i])) return EXCHANGE_UNJUDGED;
+  return EXCHANGE_PASSED;
+}
+
+static sluice_status add_line(struct curl_slist **list, const char *line, struct sluice_error *err) {
+  struct curl_slist *grown = line ? curl_slist_append(*list, line) : NULL;
+  if (!grown) return sluice_fail(err, SLUICE_NOMEM, "no memory for the request's fields");
+  *list = grown;
+  return SLUICE_OK;
+}
+
+static bool goes_on(const struct exchange *x, const struct http_head *h, const struct http_field *f) {
+  static const char *const own[] = {"host", "content-length", "expect"};
+  static const char *const judged[] = {"accept-encoding", "range", "if-range", "if-none-match", "if-modified-since"};
+  bool drop = http_field_is_of_hop(f->name);
+  for (size_t i = 0; i < sizeof own / sizeof *own; i++) drop |= slice_is_nocase(f->name, own[i]);
+  for (size_t i = 0; x->kind == EXCHANGE_JUDGED && i < sizeof judged / sizeof *judged; i++)
+    drop |= slice_is_nocase(f->name, judged[i]);
+  for (size_t i = 0; !drop && i < h->n_fields; i++)
+    drop = slice_is_nocase(h->fields[i].name, "connection") && http_list_has(h->fields[i].value, f->name);
+  return !drop;
+}
+
+static sluice_status make_fields(struct exchange *x, const struct http_head *h, struct sluice_error *err) {
+  static const char *const defaults[] = {"Accept", "User-Agent", "Content-Type"};
+  bool has[3] = {false, false, false};
+  sluice_status st = add_line(&x->fields, "Expect:", err); /* what libcurl would add of itself is taken away */
+  for (size_t i = 0; !st && i < h->n_fields; i++) {
+    const struct http_field *f = &h->fields[i];
+    if (!goes_on(x, h, f)) continue;
+    for (size_t k = 0; k < 3; k++) has[k] |= slice_is_nocase(f->name, defaults[k]);
+    char *line = f->value.len
+                     ? sluice_format("%.*s: %.*s", (int)f->name.len, f->name.ptr, (int)f->value.len, f->value.ptr)
+                     : sluice_format("%.*s;", (int)f->name.len, f->name.ptr);
+    st = add_line(&x->fields, line, err);
+    free(line);
+  }
+  for (size_t k = 0; !st && k < 3; k++) {
+    char line[32];
+    snprintf(line, sizeof line, "%s:", defaults[k]);
+    if (!has[k]) st = add_line(&x->fields, line, err);
+  }
+  return st;
+}
+
+static sluice_status set_options(struct exchange *x) {
+  const struct wire_proxy *p = x->proxy;
+  const struct client *c = x->client;
+  CURL *e = x->easy;
+  bool bad = curl_easy_setopt(e, CURLOPT_URL, x->url) || curl_easy_setopt(e, CURLOPT_REQUEST_TARGET, x->target) ||
+             curl_easy_setopt(e, CURLOPT_HTTPHEADER, x->fields);
+  if (p->unix_path) bad |= curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, p->unix_path) != CURLE_OK;
+  if (c->head_only) {
+    bad |= curl_easy_setopt(e, CURLOPT_NOBODY, 1L) != CURLE_OK;
+  } else if (c->body.len || c->head.chunked || slice_is(c->head.method, "POST")) {
+    bad |= curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->body.len) ||
+           curl_easy_setopt(e, CURLOPT_POSTFIELDS, c->body.ptr ? c->body.ptr : "");
+  }
+  if (!c->head_only) bad |= curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, x->method) != CURLE_OK;
+  /* identity is asked for; what is sent compressed all the same is decoded. */
+  if (x->kind == EXCHANGE_JUDGED) bad |= curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "identity") != CURLE_OK;
+  bad |= curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK;
+  curl_easy_setopt(e, CURLOPT_PRIVATE, (char *)(void *)x);
+  curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_field);
+  curl_easy_setopt(e, CURLOPT_HEADERDATA, x);
+  curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_bytes);
+  curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
+  curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1); /* HTTP/2's windows hide back-pressure */
+  curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(e, CURLOPT_PROXY, "");
+  curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
+  curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT, (long)p->o.connect_s);
+  return bad ? sluice_fail(&x->err, SLUICE_NOMEM, "no memory for the request") : SLUICE_OK;
+}
+
+static sluice_status prepare(struct exchange *x, const struct http_head *h) {
+  struct wire_proxy *p = x->proxy;
+  struct buffer plain;
+  buffer_init(&plain, PROXY_HEAD_MAX);
+  sluice_status st = http_path_plain(h->target, &plain, &x->err);
+  x->kind = st ? EXCHANGE_PASSED : kind_of(h->method, (struct slice){plain.ptr ? plain.ptr : "", plain.len});
+  buffer_free(&plain);
+  const char *query = memchr(h->target.ptr, '?', h->target.len);
+  size_t path = query ? (size_t)(query - h->target.ptr) : h->target.len;
+  x->method = sluice_strndup(h->method.ptr, h->method.len);
+  x->path = sluice_strndup(h->target.ptr, path); /* without the query, which may hold keys */
+  x->url = sluice_format("%s/", p->base);
+  x->target = sluice_format("%s%.*s", p->prefix, (int)h->target.len, h->target.ptr);
+  if (!st && (!x->method || !x->path || !x->url || !x->target))
+    st = sluice_fail(&x->err, SLUICE_NOMEM, "no memory for the request");
+  return st ? st : make_fields(x, h, &x->err);
+}
+
+static void refuse(struct exchange *x, int status, const char *code, const char *message) {
+  x->told = status;
+  x->proxy->counts.refused++;
+  if (!x->err.message[0]) sluice_fail(&x->err, SLUICE_UNSUPPORTED, "%s", message);
+  client_refuse(x->client, status, code, message);
+  exchange_end(x);
+}
+
+static sluice_status start_transfer(struct exchange *x) {
+  x->easy = curl_easy_init();
+  if (!x->easy) return sluice_fail(&x->err, SLUICE_NOMEM, "no memory for the request");
+  sluice_status st = set_options(x);
+  if (!st) st = upstream_add(x->proxy->upstream, x->easy, &x->err);
+  if (!st) return SLUICE_OK;
+  curl_easy_cleanup(x->easy);
+  x->easy = NULL;
+  return st;
+}
+
+void exchange_start(struct client *c) {
+  struct wire_proxy *p = c->proxy;
+  struct exchange *x = calloc(1, sizeof *x);
+  if (!x) {
+    client_refuse(c, 503, "no_memory", "no memory for the request");
+    return;
+  }
+  x->proxy = p;
+  x->client = c;
+  x->number = ++p->numbers;
+  x->length = -1;
+  x->began_ns = x->heard_ns = clock_mono_ns();
+  buffer_init(&x->head, PROXY_HEAD_MAX);
+  buffer_init(&x->out, 4 * p->o.max_frame + PROXY_HEAD_MAX);
+  x->next = p->exchanges;
+  if (x->next) x->next->prev = x;
+  p->exchanges = x;
+  p->n_exchanges++;
+  c->exchange = x;
+  sluice_status st = prepare(x, &c->head);
+  if (!st && p->n_exchanges > p->o.max_streams)
+    refuse(x, 503, "too_many_streams", "this proxy carries as many streams as it may; please try again");
+  else if (!st && x->kind == EXCHANGE_UNJUDGED && !p->o.pass_unjudged)
+    refuse(x, 501, "answer_not_judged",
+           "this proxy judges Chat Completions and Completions only; started with --pass-unjudged it lets others by");
+  else if (st || start_transfer(x))
+    refuse(x, 503, "no_memory", "no memory for the request");
+}

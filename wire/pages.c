@@ -1,0 +1,129 @@
+/* What the proxy says of itself: /healthz, /readyz, and /metrics in Prometheus' text format 0.0.4. */
+#include "wire/proxy.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define SECOND 1000000000LL
+#define UNREACHABLE_S 10 /* then it is worth another request */
+
+const int64_t pages_bucket_ns[PROXY_JUDGE_BUCKETS] = {5000, 20000, 50000, 100000, 500000, 1000000, 10000000};
+
+static sluice_status one(struct buffer *out, const char *name, const char *type, uint64_t value, const char *about,
+                         struct sluice_error *err) {
+  return buffer_printf(out, err, "# HELP %s %s\n# TYPE %s %s\n%s %" PRIu64 "\n", name, about, name, type, name, value);
+}
+
+static sluice_status requests(const struct proxy_counts *n, struct buffer *out, struct sluice_error *err) {
+  static const char *const kinds[] = {"passed", "judged", "unjudged"};
+  static const char *const classes[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
+  sluice_status st = buffer_append_str(out,
+                                       "# HELP sluice_requests_total Requests by path kind and by the status that the "
+                                       "client got (none: it left before).\n# TYPE sluice_requests_total counter\n",
+                                       err);
+  for (int k = 0; !st && k < 3; k++)
+    for (int c = 0; !st && c < 6; c++)
+      if (c != 1)
+        st = buffer_printf(out, err, "sluice_requests_total{path=\"%s\",status=\"%s\"} %" PRIu64 "\n", kinds[k],
+                           classes[c], n->requests[k][c]);
+  return st;
+}
+
+static sluice_status faults(const struct proxy_counts *n, struct buffer *out, struct sluice_error *err) {
+  static const char *const names[FAULT_KINDS] = {"", "upstream_error", "unreadable", "timeout", "client_left", "cut"};
+  sluice_status st = buffer_append_str(
+      out, "# HELP sluice_faults_total Requests that did not end as they should.\n# TYPE sluice_faults_total counter\n",
+      err);
+  for (int i = 1; !st && i < FAULT_KINDS; i++)
+    st = buffer_printf(out, err, "sluice_faults_total{kind=\"%s\"} %" PRIu64 "\n", names[i], n->faults[i]);
+  return st;
+}
+
+static sluice_status judging(const struct proxy_counts *n, struct buffer *out, struct sluice_error *err) {
+  uint64_t sum = 0;
+  sluice_status st =
+      buffer_append_str(out,
+                        "# HELP sluice_judge_seconds Time to judge what one read from the upstream brought.\n"
+                        "# TYPE sluice_judge_seconds histogram\n",
+                        err);
+  for (int i = 0; !st && i < PROXY_JUDGE_BUCKETS; i++) {
+    sum += n->judge_buckets[i];
+    st = buffer_printf(out, err, "sluice_judge_seconds_bucket{le=\"%g\"} %" PRIu64 "\n",
+                       (double)pages_bucket_ns[i] / (double)SECOND, sum);
+  }
+  if (st) return st;
+  return buffer_printf(out, err,
+                       "sluice_judge_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\nsluice_judge_seconds_sum %.9f\n"
+                       "sluice_judge_seconds_count %" PRIu64 "\n",
+                       n->judged_reads, (double)n->judge_ns / (double)SECOND, n->judged_reads);
+}
+
+static uint64_t backlog(const struct wire_proxy *p) {
+  uint64_t sum = 0;
+  for (const struct client *c = p->clients; c; c = c->next) sum += client_backlog(c);
+  return sum;
+}
+
+static sluice_status metrics(const struct wire_proxy *p, struct buffer *out, struct sluice_error *err) {
+  const struct proxy_counts *n = &p->counts;
+  const struct {
+    const char *name, *type;
+    uint64_t value;
+    const char *about;
+  } table[] = {
+      {"sluice_clients", "gauge", p->n_clients, "Connections that are open."},
+      {"sluice_streams", "gauge", p->n_exchanges, "Requests under way."},
+      {"sluice_backlog_bytes", "gauge", backlog(p), "Bytes that wait for clients to read."},
+      {"sluice_connections_total", "counter", n->connections, "Connections accepted."},
+      {"sluice_stopped_total", "counter", n->stops, "Answers that a rule stopped."},
+      {"sluice_upstream_cancelled_total", "counter", n->cancelled,
+       "Upstream answers cut short: stopped, or client gone."},
+      {"sluice_refused_total", "counter", n->refused, "Requests that never went upstream."},
+      {"sluice_paused_total", "counter", n->pauses, "Times that a slow client held its upstream."},
+      {"sluice_upstream_bytes_total", "counter", n->bytes_in, "Bytes of answers from the upstream."},
+      {"sluice_client_bytes_total", "counter", n->bytes_out, "Bytes of answers to clients."},
+      {"sluice_draining", "gauge", p->draining, "1 while shutting down."},
+      {"sluice_uptime_seconds", "gauge", (uint64_t)((clock_mono_ns() - p->started_ns) / SECOND), "Since the start."}};
+  sluice_status st = requests(n, out, err);
+  if (!st) st = faults(n, out, err);
+  for (size_t i = 0; !st && i < sizeof table / sizeof *table; i++)
+    st = one(out, table[i].name, table[i].type, table[i].value, table[i].about, err);
+  if (!st) st = judging(n, out, err);
+  if (!st && p->o.hooks.metrics) st = p->o.hooks.metrics(p->o.hooks.ctx, out, err);
+  return st;
+}
+
+static void ready(struct client *c) {
+  const struct wire_proxy *p = c->proxy;
+  bool away = p->unreachable_ns && clock_mono_ns() - p->unreachable_ns < UNREACHABLE_S * SECOND;
+  const char *words = p->draining ? "draining\n" : away ? "the upstream cannot be reached\n" : "ready\n";
+  client_answer(c, p->draining || away ? 503 : 200, "text/plain", slice_of(words));
+}
+
+static void show_metrics(struct client *c) {
+  struct buffer out;
+  struct sluice_error err = {0};
+  buffer_init(&out, 4 << 20);
+  if (metrics(c->proxy, &out, &err))
+    client_refuse(c, 503, "no_memory", err.message);
+  else
+    client_answer(c, 200, "text/plain; version=0.0.4; charset=utf-8", (struct slice){out.ptr, out.len});
+  buffer_free(&out);
+}
+
+bool pages_answer(struct client *c) {
+  struct slice t = c->head.target;
+  const char *query = memchr(t.ptr, '?', t.len);
+  if (query) t.len = (size_t)(query - t.ptr);
+  bool health = slice_is(t, "/healthz"), readiness = slice_is(t, "/readyz"), numbers = slice_is(t, "/metrics");
+  if (!health && !readiness && !numbers) return false;
+  if (!slice_is(c->head.method, "GET") && !c->head_only)
+    client_refuse(c, 405, "method_not_allowed", "GET is asked for here");
+  else if (health)
+    client_answer(c, 200, "text/plain", slice_of("ok\n"));
+  else if (readiness)
+    ready(c);
+  else
+    show_metrics(c);
+  return true;
+}
