@@ -52,6 +52,8 @@ const char *ledger_network_file_system(const char *path) {
 static sluice_status open_file(const char *path, enum ledger_mode mode, const char *vfs, struct ledger *l,
                                struct sluice_error *err) {
   struct stat st;
+  if (!path[0])
+    return sluice_fail(err, SLUICE_USAGE, "a ledger needs a file name"); /* SQLite would make a temporary one */
   bool exists = !stat(path, &st);
   if (!exists && mode != LEDGER_CREATE)
     return sluice_fail(err, SLUICE_USAGE, "%s: no such ledger; `sluice run SUITE --ledger %s` makes one", path, path);
@@ -59,9 +61,14 @@ static sluice_status open_file(const char *path, enum ledger_mode mode, const ch
   int flags = mode == LEDGER_READ   ? SQLITE_OPEN_READONLY
               : mode == LEDGER_EDIT ? SQLITE_OPEN_READWRITE
                                     : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-  if (sqlite3_open_v2(path, &l->db, flags | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_URI, vfs) == SQLITE_OK) return SLUICE_OK;
+  int code = sqlite3_open_v2(path, &l->db, flags | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_URI, vfs);
   if (!l->db) return sluice_fail(err, SLUICE_NOMEM, "%s: no memory to open a ledger", path);
-  return ledger_fail(l, "opening", err);
+  if ((code & 0xff) == SQLITE_CANTOPEN) /* a wrong path, not a failing disk: trying again is no cure */
+    return sluice_fail(err, SLUICE_USAGE, "%s: cannot be opened: %s", path, strerror(sqlite3_system_errno(l->db)));
+  if (code != SQLITE_OK) return ledger_fail(l, "opening", err);
+  if (mode != LEDGER_READ && sqlite3_db_readonly(l->db, "main") == 1) /* SQLite falls back without a word */
+    return sluice_fail(err, SLUICE_USAGE, "%s: cannot be written (check its permissions)", path);
+  return SLUICE_OK;
 }
 
 /* Foreign files are hostile until proven: a schema must not be able to call what it names. */

@@ -51,11 +51,12 @@ sluice_status compare_load_cells(const struct compare_side *side, struct arena *
   struct ledger_rows *q;
   size_t cap = 0;
   bool row = true;
-  sluice_status status =
-      ledger_query(side->ledger,
-                   "SELECT cell_id, engine, policy, monitor, benchmark, seed, planned, finished, errors FROM v_coverage"
-                   " WHERE run_id = ?1 ORDER BY cell_id",
-                   LEDGER_VALUES(lv_text(side->run_id)), &q, err);
+  sluice_status status = ledger_query(side->ledger,
+                                      "SELECT c.id, c.engine, c.policy, c.monitor, c.benchmark, c.seed, c.n_planned,"
+                                      " (SELECT count(*) FROM v_final f WHERE f.cell_id = c.id),"
+                                      " (SELECT count(*) FROM v_final f WHERE f.cell_id = c.id AND f.state = 'error')"
+                                      " FROM cell c WHERE c.run_id = ?1 ORDER BY c.ordinal",
+                                      LEDGER_VALUES(lv_text(side->run_id)), &q, err);
   while (!status && !(status = ledger_next(q, &row, err)) && row) {
     if (!passes(side->engine, ledger_text(q, 1)) || !passes(side->policy, ledger_text(q, 2)) ||
         !passes(side->monitor, ledger_text(q, 3)))

@@ -132,6 +132,21 @@ static void other_files_are_refused_and_left_alone(void **state) {
   assert_int_equal(ledger_open(p->dir, LEDGER_CREATE, NULL, &l, &err), SLUICE_USAGE);
 }
 
+static void a_wrong_path_is_the_callers_mistake(void **state) {
+  const struct place *p = *state;
+  struct ledger *l;
+  char path[200];
+  snprintf(path, sizeof path, "%s/nowhere/x.db", p->dir);
+  assert_int_equal(ledger_open(path, LEDGER_CREATE, NULL, &l, &err),
+                   SLUICE_USAGE); /* exit 2: trying again is no cure */
+  assert_non_null(strstr(err.message, "No such file"));
+  assert_int_equal(ledger_open("", LEDGER_CREATE, NULL, &l, &err), SLUICE_USAGE);
+  if (geteuid() == 0) return; /* root may write anything */
+  MUST(ledger_close(create(p), &err));
+  assert_int_equal(chmod(p->path, 0400), 0);
+  assert_int_equal(ledger_open(p->path, LEDGER_CREATE, NULL, &l, &err), SLUICE_USAGE);
+}
+
 static void a_newer_schema_is_refused(void **state) {
   const struct place *p = *state;
   struct ledger *l;
@@ -356,6 +371,7 @@ int main(void) {
                                      TEST(a_reader_leaves_no_files_behind),
                                      TEST(other_files_are_refused_and_left_alone),
                                      TEST(a_newer_schema_is_refused),
+                                     TEST(a_wrong_path_is_the_callers_mistake),
                                      TEST(truncated_files_are_errors),
                                      TEST(an_error_inside_a_transaction_undoes_it),
                                      TEST(constraints_hold),
