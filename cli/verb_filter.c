@@ -4,6 +4,7 @@
 #include "cli/verbs.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,6 +134,8 @@ static sluice_status pump(struct filter_run *r, struct sluice_error *err) {
       st = sluice_fail(err, SLUICE_INTERRUPTED, "interrupted");
     else if (n < 0 && errno == EINTR)
       continue;
+    else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+      poll(&(struct pollfd){.fd = STDIN_FILENO, .events = POLLIN}, 1, -1);
     else if (n < 0)
       st = sluice_fail(err, SLUICE_IO, "stdin: %s", strerror(errno));
     else if (n == 0)

@@ -52,82 +52,95 @@ static size_t ref_keyword_at(const struct ref_rule *r, const char *s, size_t end
   return best;
 }
 
+static inline pcre2_code *ref_compile(const struct ref_rule *r) {
+  uint32_t flags = PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED | PCRE2_ALT_CIRCUMFLEX | PCRE2_NO_START_OPTIMIZE;
+  int code = 0;
+  PCRE2_SIZE where = 0;
+  if (r->flags && strchr(r->flags, 'i')) flags |= PCRE2_CASELESS;
+  if (r->flags && strchr(r->flags, 'm')) flags |= PCRE2_MULTILINE;
+  if (r->flags && strchr(r->flags, 's')) flags |= PCRE2_DOTALL;
+  if (r->flags && strchr(r->flags, 'x')) flags |= PCRE2_EXTENDED;
+  return pcre2_compile((PCRE2_SPTR)r->pattern, PCRE2_ZERO_TERMINATED, flags, &code, &where, NULL);
+}
+
+/* attempt(at): whether it matches; offsets of the match and of the protect group (PCRE2_UNSET: took no part). */
+static inline bool ref_attempt(const struct ref_rule *r, const pcre2_code *re, const char *s, size_t n, size_t at,
+                               size_t match[2], size_t group[2]) {
+  size_t cap = r->max_match ? r->max_match : 512;
+  size_t from = at > REF_BEHIND ? at - REF_BEHIND : 0, end = at + cap < n ? at + cap : n;
+  while (!ref_boundary(s, n, from)) from++;
+  while (end < n && !ref_boundary(s, n, end)) end--;
+  if (end == at) /* a window holds at least one character */
+    for (end = at + 1; !ref_boundary(s, n, end);) end++;
+  uint32_t options = PCRE2_NOTEMPTY | PCRE2_NO_UTF_CHECK | (from > 0 ? PCRE2_NOTBOL : 0) | (end < n ? PCRE2_NOTEOL : 0);
+  pcre2_match_data *md = pcre2_match_data_create_from_pattern(re, NULL);
+  const PCRE2_SIZE *v = pcre2_get_ovector_pointer(md);
+  bool hit = pcre2_match(re, (PCRE2_SPTR)s + from, end - from, at - from, options, md, NULL) > 0;
+  for (int i = 0; hit && i < 2; i++) {
+    match[i] = from + v[i];
+    group[i] = v[2 * r->protect + i] == PCRE2_UNSET ? PCRE2_UNSET : from + v[2 * r->protect + i];
+  }
+  pcre2_match_data_free(md);
+  return hit;
+}
+
+/* Where protection may begin in a match; false when the match holds no keyword. */
+static inline bool ref_clip(const struct ref_rule *r, const char *s, size_t n, const size_t match[2], size_t *clip) {
+  size_t first = match[0];
+  *clip = match[0];
+  if (!r->keywords[0]) return true;
+  while (first < match[1] && !ref_keyword_at(r, s, match[1], first)) first++;
+  if (first == match[1]) return false;
+  *clip = first;
+  while (r->hold == 1 && *clip > 0 && first - *clip < REF_WORD &&
+         !strchr(" \t\n\v\f\r", s[*clip - 1] ? s[*clip - 1] : 'x'))
+    --*clip;
+  if (r->hold == 2) *clip += ref_keyword_at(r, s, match[1], first);
+  while (!ref_boundary(s, n, *clip)) ++*clip;
+  return true;
+}
+
+static inline void ref_run_rule(const struct ref_rule *r, const char *s, size_t n, unsigned char *masked,
+                                size_t *stop) {
+  pcre2_code *re = ref_compile(r);
+  for (size_t at = 0; at < n;) {
+    size_t match[2], group[2], clip = 0;
+    if (!ref_attempt(r, re, s, n, at, match, group) || !ref_clip(r, s, n, match, &clip)) {
+      for (at++; !ref_boundary(s, n, at);) at++;
+      continue;
+    }
+    at = match[1];
+    if (r->protect && (group[0] == PCRE2_UNSET || group[0] == group[1])) continue; /* an exception */
+    if (group[0] < clip) group[0] = clip;
+    if (group[0] >= group[1]) group[0] = group[1] = match[1];
+    if (!strcmp(r->action, "stop") && group[0] < *stop) *stop = group[0];
+    if (!strcmp(r->action, "mask"))
+      for (size_t i = group[0]; i < group[1]; i++) masked[i] = 1;
+  }
+  pcre2_code_free(re);
+}
+
 /* Output bytes into out (room for 64 + 64 * n); returns their number. */
 static inline size_t ref_filter(const struct ref_rule *rules, size_t n_rules, const char *raw, size_t n, char *out,
                                 bool *stopped) {
   char *s = malloc(n + 1);
   unsigned char *masked = calloc(n + 2, 1);
-  size_t stop = n + 1;
+  size_t stop = n + 1, len = 0;
   for (size_t i = 0; i < n;) {
-    int len = ref_character((const unsigned char *)raw + i, n - i);
-    if (len)
-      memcpy(s + i, raw + i, (size_t)len);
+    size_t k = (size_t)ref_character((const unsigned char *)raw + i, n - i);
+    if (k)
+      memcpy(s + i, raw + i, k);
     else
       s[i] = 0x1A;
-    i += len ? (size_t)len : 1;
+    i += k ? k : 1;
   }
-  for (size_t k = 0; k < n_rules; k++) {
-    const struct ref_rule *r = &rules[k];
-    int code = 0;
-    PCRE2_SIZE where = 0;
-    uint32_t flags = PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED | PCRE2_ALT_CIRCUMFLEX | PCRE2_NO_START_OPTIMIZE;
-    if (r->flags && strchr(r->flags, 'i')) flags |= PCRE2_CASELESS;
-    if (r->flags && strchr(r->flags, 'm')) flags |= PCRE2_MULTILINE;
-    if (r->flags && strchr(r->flags, 's')) flags |= PCRE2_DOTALL;
-    if (r->flags && strchr(r->flags, 'x')) flags |= PCRE2_EXTENDED;
-    pcre2_code *re = pcre2_compile((PCRE2_SPTR)r->pattern, PCRE2_ZERO_TERMINATED, flags, &code, &where, NULL);
-    pcre2_match_data *md = pcre2_match_data_create_from_pattern(re, NULL);
-    size_t cap = r->max_match ? r->max_match : 512;
-    for (size_t at = 0; at < n;) {
-      size_t from = at > REF_BEHIND ? at - REF_BEHIND : 0, end = at + cap < n ? at + cap : n;
-      while (!ref_boundary(s, n, from)) from++;
-      while (end < n && !ref_boundary(s, n, end)) end--;
-      if (end == at) /* a window holds at least one character */
-        for (end = at + 1; !ref_boundary(s, n, end);) end++;
-      uint32_t o = PCRE2_NOTEMPTY | PCRE2_NO_UTF_CHECK | (from > 0 ? PCRE2_NOTBOL : 0) | (end < n ? PCRE2_NOTEOL : 0);
-      int rc = pcre2_match(re, (PCRE2_SPTR)s + from, end - from, at - from, o, md, NULL);
-      size_t next = at + 1;
-      while (!ref_boundary(s, n, next)) next++;
-      const PCRE2_SIZE *v = pcre2_get_ovector_pointer(md);
-      size_t clip = at, first = at;
-      if (rc > 0 && r->keywords[0]) {
-        while (first < from + v[1] && !ref_keyword_at(r, s, from + v[1], first)) first++;
-        if (first == from + v[1]) rc = -1;
-        clip = first;
-        while (r->hold == 1 && clip > 0 && first - clip < REF_WORD &&
-               !strchr(" \t\n\v\f\r", s[clip - 1] ? s[clip - 1] : 'x'))
-          clip--;
-        if (r->hold == 2) clip += ref_keyword_at(r, s, from + v[1], first);
-        while (!ref_boundary(s, n, clip)) clip++;
-      }
-      if (rc <= 0) {
-        at = next;
-        continue;
-      }
-      size_t a = from + v[0], b = from + v[1];
-      if (r->protect) a = v[2 * r->protect], b = v[2 * r->protect + 1];
-      if (r->protect && (a == PCRE2_UNSET || a == b)) { /* an exception */
-        at = from + v[1];
-        continue;
-      }
-      if (r->protect) a += from, b += from;
-      if (a < clip) a = clip;
-      if (a >= b) a = b = from + v[1];
-      if (!strcmp(r->action, "stop") && a < stop) stop = a;
-      if (!strcmp(r->action, "mask"))
-        for (size_t i = a; i < b; i++) masked[i] = 1;
-      at = from + v[1];
-    }
-    pcre2_match_data_free(md);
-    pcre2_code_free(re);
-  }
-  size_t len = 0;
+  for (size_t k = 0; k < n_rules; k++) ref_run_rule(&rules[k], s, n, masked, &stop);
   *stopped = stop <= n;
   for (size_t i = 0; i < (stop < n ? stop : n); i++) {
     if (!masked[i])
       out[len++] = raw[i];
     else if (i == 0 || !masked[i - 1])
-      len += (size_t)sprintf(out + len, "[masked]");
+      len += (size_t)snprintf(out + len, 16, "[masked]");
   }
   free(s);
   free(masked);
