@@ -97,7 +97,10 @@ static sluice_status read_frame(struct slice json, struct json_span root, const 
   (void)text_key;
   struct json_span list, entry;
   if (!member_of(json, root, "choices", JSON_ARRAY, &list)) {
-    *known = member_of(json, root, "error", JSON_OBJECT, &entry); /* a server's own error carries no model text */
+    /* A server's own error carries no model text. Older vLLM puts it at the top: {"object":"error","message":...}. */
+    bool flat = member_of(json, root, "object", JSON_STRING, &entry) &&
+                slice_is((struct slice){json.ptr + entry.start, entry.end - entry.start}, "\"error\"");
+    *known = flat || member_of(json, root, "error", JSON_OBJECT, &entry);
     return SLUICE_OK;
   }
   *known = true;

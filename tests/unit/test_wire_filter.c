@@ -102,6 +102,7 @@ static void test_clean_bytes_survive(void **state) {
   SAME(SSE,
        "event: message\nid: 4\ndata: {\"choices\":[{\"index\":0,\ndata: \"delta\":{\"content\":\"x y\"}}]}\n\n" DONE);
   SAME(SSE, "data: {\"error\":{\"message\":\"overloaded\"}}\n\n");
+  SAME(SSE, "data: {\"object\":\"error\",\"message\":\"too long\"}\n\n");
   SAME(SSE, "data: {\"choices\":[],\"prompt_filter_results\":[]}\n\n" PIECE("x\xff\xfe y") FINISH DONE);
   SAME(SSE, "");
 }
