@@ -4,6 +4,7 @@
 
 #include <cJSON.h>
 #include <curl/curl.h>
+#include <event2/event.h>
 #include <openssl/crypto.h>
 #include <openssl/opensslv.h>
 #include <pcre2.h>
@@ -30,9 +31,10 @@ void build_libraries(struct library_fact out[LIBRARY_FACTS]) {
   fact(&out[0], "PCRE2", pcre2, running);
   fact(&out[1], "SQLite", SQLITE_VERSION, sqlite3_libversion());
   fact(&out[2], "libcurl", LIBCURL_VERSION, curl_version_info(CURLVERSION_NOW)->version);
-  fact(&out[3], "cJSON", cjson, cJSON_Version());
-  fact(&out[4], "OpenSSL", OPENSSL_VERSION_STR, OpenSSL_version(OPENSSL_VERSION_STRING));
-  fact(&out[5], "zlib", ZLIB_VERSION, zlibVersion());
+  fact(&out[3], "libevent", LIBEVENT_VERSION, event_get_version());
+  fact(&out[4], "cJSON", cjson, cJSON_Version());
+  fact(&out[5], "OpenSSL", OPENSSL_VERSION_STR, OpenSSL_version(OPENSSL_VERSION_STRING));
+  fact(&out[6], "zlib", ZLIB_VERSION, zlibVersion());
 }
 
 bool build_pcre2_jit(void) {

@@ -8,8 +8,8 @@ struct library_fact {
   const char *name;
   char built[32], running[64]; /* versions of the headers, and of what is loaded now */
 };
-enum { LIBRARY_FACTS = 6 };
-/* PCRE2, SQLite, libcurl, cJSON, OpenSSL, zlib. */
+enum { LIBRARY_FACTS = 7 };
+/* PCRE2, SQLite, libcurl, libevent, cJSON, OpenSSL, zlib. */
 void build_libraries(struct library_fact out[LIBRARY_FACTS]);
 bool build_pcre2_jit(void);       /* the loaded PCRE2 compiles patterns */
 const char *build_compiler(void); /* "gcc 12.2.0" */

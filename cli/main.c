@@ -29,7 +29,9 @@ static const struct verb verbs[] = {
 };
 enum { VERBS = sizeof verbs / sizeof *verbs - 1 };
 
-const struct verb *verb_table(void) { return verbs; }
+const struct verb *verb_table(void) {
+  return verbs;
+}
 
 static void print_verbs(FILE *out) {
   fputs("sluice: watch what a language model says while it says it, and measure what a cache policy keeps\n\n"
@@ -43,18 +45,25 @@ int main(int argc, char **argv) {
     print_verbs(stderr);
     return sluice_exit_code(SLUICE_USAGE);
   }
-  const char *word = argv[1], *names[VERBS + 1] = {0};
-  if (!strcmp(word, "-h") || !strcmp(word, "--help") || !strcmp(word, "help")) {
-    print_verbs(stdout);
-    return 0;
+  const char *names[VERBS + 1] = {0};
+  char version[] = "version", dash_h[] = "-h", *asked[] = {argv[1], dash_h, NULL}, **words = argv + 1;
+  int n_words = argc - 1;
+  if (!strcmp(*words, "-h") || !strcmp(*words, "--help") || !strcmp(*words, "help")) {
+    if (argc == 2) {
+      print_verbs(stdout);
+      return 0;
+    }
+    asked[0] = argv[2]; /* `sluice help run` is `sluice run -h` */
+    words = asked;
+    n_words = 2;
   }
-  if (!strcmp(word, "--version")) word = "version";
+  if (!strcmp(*words, "--version")) *words = version;
   for (size_t i = 0; i < VERBS; i++) {
     names[i] = verbs[i].name;
-    if (!strcmp(word, verbs[i].name)) return verbs[i].fn(argc - 1, argv + 1);
+    if (!strcmp(*words, verbs[i].name)) return verbs[i].fn(n_words, words);
   }
-  const char *near = suggest(word, names);
-  fprintf(stderr, "sluice: no verb \"%s\"%s%s%s; `sluice help` lists them\n", word, near ? ", did you mean \"" : "",
+  const char *near = suggest(*words, names);
+  fprintf(stderr, "sluice: no verb \"%s\"%s%s%s; `sluice help` lists them\n", *words, near ? ", did you mean \"" : "",
           near ? near : "", near ? "\"?" : "");
   return sluice_exit_code(SLUICE_USAGE);
 }

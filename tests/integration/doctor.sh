@@ -80,7 +80,7 @@ check "its sets are named" said "2 sets: one, two$"
 check "version begins with the name and the number" same "$(head -n 1 "$tmp/said")" \
   "sluice $(sed -n 's/^.define SLUICE_VERSION "\(.*\)"/\1/p' base/base.h)"
 check "version names the compiler" said "^built +(gcc|clang) [0-9]"
-check "version names the libraries" said "PCRE2 [0-9.]+.*, SQLite [0-9.]+, libcurl [0-9.]+, cJSON [0-9.]+, OpenSSL [0-9.]+, zlib [0-9.]+"
+check "version names the libraries" said "PCRE2 [0-9.]+.*, SQLite [0-9.]+, libcurl [0-9.]+, libevent [0-9.]+[a-z-]*, cJSON [0-9.]+, OpenSSL [0-9.]+, zlib [0-9.]+"
 check "version says how it stands with CUDA" said "^CUDA "
 "$sluice" --version >"$tmp/other"
 check "--version is the same" cmp -s "$tmp/said" "$tmp/other"

@@ -73,11 +73,15 @@ for policy in $("$sluice" completion policies | cut -f1); do
   check "sluice(1) names the policy $policy" grep -q "^\.B $policy\$" "$man/sluice.1"
 done
 for code in 0 1 2 3 4 5 6 10; do check "sluice(1) explains exit status $code" grep -q "^\.B $code\$" "$man/sluice.1"; done
-for variable in $(grep -ho 'getenv("[A-Z_a-z]*")' base/*.c engine/*.c engine/*/*.c monitor/*.c cli/*.c | cut -d'"' -f2 | sort -u); do
+for variable in $(grep -ho 'getenv("[A-Z_a-z]*")' base/*.c wire/*.c engine/*.c engine/*/*.c monitor/*.c ledger/*.c runner/*.c reports/*.c cli/*.c | cut -d'"' -f2 | sort -u); do
   check "sluice(1) explains $variable" grep -q "$variable" "$man/sluice.1"
 done
 same_version() { [ "$(sed -n 's/^\.TH .*"\(sluice [0-9.]*\)".*/\1/p' "$1")" = "$("$sluice" version | head -n 1)" ]; }
 check "its version is the program's" same_version "$man/sluice.1"
+"$sluice" help run >"$tmp/one" && "$sluice" run -h >"$tmp/other"
+check "help VERB is VERB -h" cmp -s "$tmp/one" "$tmp/other"
+"$sluice" help rnu >"$tmp/said" 2>&1
+check "help of a verb that is none is exit 2" [ $? -eq 2 ]
 "$sluice" run --help=pdf >"$tmp/said" 2>&1
 check "another form of help is exit 2" [ $? -eq 2 ]
 exit $bad
