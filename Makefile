@@ -148,7 +148,7 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-om
 # Without warnings: the plain build has judged them, and the sanitizers' own code raises false ones.
 sanitize: deps data
 	@$(STAGE) BUILD=build/sanitize CUDA=0 OPT='-O1 -g' CFLAGS='$(CFLAGS) $(SANITIZE) -w' all unit
-	@BUILD=build/sanitize tests/run.sh --unit
+	@BUILD=build/sanitize TEST_TIMEOUT=$${TEST_TIMEOUT:-900} tests/run.sh --unit
 
 demo: deps-build
 	@$(STAGE) all
