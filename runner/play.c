@@ -153,9 +153,18 @@ static sluice_status keep_event(void *to, const struct tap_event *e, struct slui
   return ok ? SLUICE_OK : no_memory(err);
 }
 
+/* A rule may be decided only when the text has ended: the generation is over then, but nobody may read it to its end.
+ */
+static bool stopped_at_the_end(const struct played_turn *out) {
+  for (size_t i = 0; i < out->n_events; i++)
+    if (!strcmp(out->events[i].action, "stop")) return true;
+  return false;
+}
+
 static void name_outcome(enum outcome outcome, struct played_turn *out) {
   out->state = "done";
   out->finish = "stop";
+  if (stopped_at_the_end(out)) outcome = OUTCOME_STOPPED;
   if (outcome == OUTCOME_TRUNCATED) {
     out->state = "truncated";
     out->finish = "length";

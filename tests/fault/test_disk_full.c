@@ -176,7 +176,7 @@ static void fail_at(struct runner_fixture *f, long n, int code, bool once, const
   free(text);
 }
 
-static void at_many_points(void **state, int code, bool once) {
+static void at_many_points(void **state, int code, bool once, long steps) {
   struct runner_fixture *f = *state;
   fixture_plan(f, fixture_suite, &(struct plan_options){0});
   long writes;
@@ -184,7 +184,7 @@ static void at_many_points(void **state, int code, bool once) {
   assert_true(writes > 100);
   /* Every early write (the schema, the run's rows), then ever wider steps to the last one. */
   int points = 0;
-  for (long n = 0; n < writes; n += n < 8 ? 1 : writes / 24 + 1, points++) fail_at(f, n, code, once, whole);
+  for (long n = 0; n < writes; n += n < 8 ? 1 : writes / steps + 1, points++) fail_at(f, n, code, once, whole);
   fail_at(f, writes - 1, code, once, whole);
   print_message("%d points over %ld writes\n", points + 1, writes);
   free(whole);
@@ -192,13 +192,13 @@ static void at_many_points(void **state, int code, bool once) {
 }
 
 static void a_full_disk_is_resumable(void **state) {
-  at_many_points(state, SQLITE_FULL, false);
+  at_many_points(state, SQLITE_FULL, false, 24);
 }
 static void a_failing_disk_is_resumable(void **state) {
-  at_many_points(state, SQLITE_IOERR_WRITE, false);
+  at_many_points(state, SQLITE_IOERR_WRITE, false, 8);
 }
 static void one_failed_write_is_resumable(void **state) {
-  at_many_points(state, SQLITE_IOERR_WRITE, true);
+  at_many_points(state, SQLITE_IOERR_WRITE, true, 8);
 }
 
 int main(void) {

@@ -12,6 +12,8 @@
 static struct ledger *open_ledger(const struct runner_fixture *f) {
   struct ledger *l;
   MUST(ledger_open(f->ledger_path, LEDGER_CREATE, NULL, &l, &fixture_error));
+  /* Processes die here, machines do not: waiting for the disk would be most of the test. */
+  MUST(ledger_run(l, "PRAGMA synchronous = OFF", LEDGER_NO_VALUES, &fixture_error));
   return l;
 }
 
@@ -110,6 +112,7 @@ static void the_record_holds_what_happened(void **state) {
 struct counting_tap {
   int pieces, opened, closed;
   int stop_after;  /* 0: never */
+  bool late;       /* the stop is decided when the text has ended */
   int crash_after; /* pieces over all turns; 0: never. The process ends there, as by kill -9 */
   int all;
 };
@@ -131,7 +134,7 @@ static bool tap_piece(void *tap, const struct piece *piece) {
   struct counting_tap *t = tap;
   t->all++;
   if (t->crash_after && t->all >= t->crash_after) _exit(9);
-  return ++t->pieces != t->stop_after;
+  return ++t->pieces != t->stop_after || t->late;
 }
 static sluice_status tap_close(void *tap,
                                sluice_status (*event)(void *, const struct tap_event *, struct sluice_error *),
@@ -169,9 +172,8 @@ static void write_monitor(const struct runner_fixture *f, bool there) {
     unlink(path);
 }
 
-static void a_monitor_that_stops_is_a_refusal_with_its_events(void **state) {
-  struct runner_fixture *f = *state;
-  struct counting_tap t = {.stop_after = 2};
+static void stops_are_refusals(struct runner_fixture *f, bool late) {
+  struct counting_tap t = {.stop_after = 2, .late = late};
   struct tap_maker maker = maker_of(&t);
   struct run_options o = {.quiet = true, .taps = &maker};
   struct run_summary sum;
@@ -194,6 +196,12 @@ static void a_monitor_that_stops_is_a_refusal_with_its_events(void **state) {
   assert_int_equal(count(l, "SELECT count(*) FROM attempt_end WHERE state = 'refused'"), 2);
   MUST(ledger_close(l, &fixture_error));
   fixture_unplan(f);
+}
+
+static void a_monitor_that_stops_is_a_refusal_with_its_events(void **state) {
+  struct runner_fixture *f = *state;
+  stops_are_refusals(f, false);
+  stops_are_refusals(f, true);
   /* Without a monitor in the program, a suite that wants one is refused, not run unwatched. */
   MUST(suite_read(f->suite_path, &f->suite, &fixture_error));
   struct sluice_error err;
