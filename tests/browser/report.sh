@@ -1,5 +1,5 @@
 #!/bin/sh
-# timeout: 240
+# timeout: 420
 # Opens report.html in a real headless Chromium, as a reader would: its numbers against plain SQL, with JavaScript and without,
 # nothing on the console, light and dark and narrow pictures in $BUILD/tests/browser/.
 set -u
@@ -53,7 +53,7 @@ page=file://$work/report.html
 # The matrix as the browser has it: one value a line, in reading order.
 matrix() { grep -o '<td class="heat h[0-9]" data-v="[^"]*"><b>[^<]*</b>' "$1" | sed 's/.*<b>//; s/<.*//'; }
 
-browse live --dump-dom "$page" >"$work/live.html"
+browse live --dump-dom "$page#d3" >"$work/live.html"
 matrix "$work/live.html" >"$work/live"
 if [ -s "$work/live" ] && cmp -s "$work/live" "$work/expected"; then
   ok "the matrix holds what SQL says ($(wc -l <"$work/live") values)"
@@ -66,6 +66,35 @@ shown=$(grep -o 'id="shown"[^>]*>[^<]*' "$work/live.html" | sed 's/.*>//')
 blocks=$(grep -o '<details class="sample"' "$work/live.html" | wc -l)
 [ "$shown" = "$blocks of $blocks shown" ] && ok "the script ran under its policy ($shown)" || bad "the script ran under its policy: \"$shown\", $blocks dialogues"
 grep -o 'id="theme"[^>]*' "$work/live.html" | grep -q hidden && bad "the theme button appears" || ok "the theme button appears"
+
+grep -q '<details class="sample" id="d3"[^>]* open' "$work/live.html" && ok "a link opens its dialogue" || bad "a link opens its dialogue"
+
+# A reader's hand: sort a table both ways, filter the dialogues, change the theme. The policy is lifted for this copy alone.
+cat >"$work/hand.js" <<'END'
+var said = [], table = document.querySelector('details.data table'), head = table.tHead.rows[0].cells[1];
+function column() { return Array.prototype.map.call(table.tBodies[0].rows, function (r) { return parseFloat(r.cells[1].dataset.v) }); }
+function ordered(v, sign) { return v.every(function (x, i) { return !i || sign * (x - v[i - 1]) >= 0 }); }
+head.click();
+said.push('up ' + ordered(column(), 1) + ' ' + head.getAttribute('aria-sort'));
+head.click();
+said.push('down ' + ordered(column(), -1) + ' ' + head.getAttribute('aria-sort'));
+var bench = document.getElementById('bench');
+bench.value = 'rps';
+bench.dispatchEvent(new Event('input'));
+said.push(document.getElementById('shown').textContent);
+var was = document.getElementById('theme').textContent;
+document.getElementById('theme').click();
+said.push('theme ' + (was !== document.getElementById('theme').textContent) + ' ' + document.documentElement.dataset.theme);
+document.title = said.join('; ');
+END
+{ sed 's,<meta http-equiv="Content-Security-Policy"[^>]*>,,; /<\/body>/,$d' "$work/report.html"; echo '<script>'; cat "$work/hand.js"; echo '</script></body></html>'; } >"$work/hand.html"
+browse hand --dump-dom "file://$work/hand.html" | sed -n 's,.*<title>\(up [^<]*\)</title>.*,\1,p' >"$work/hand"
+if [ "$(cat "$work/hand")" = "up true ascending; down true descending; 6 of 30 shown; theme true dark" ]; then
+  ok "sorting, filtering and the theme button"
+else
+  sed 's/^/# /' "$work/hand"
+  bad "sorting, filtering and the theme button"
+fi
 
 # --dump-dom itself needs a script engine, so JavaScript is taken away by the page's own policy.
 sed "s,script-src 'sha256-[^']*',script-src 'none'," "$work/report.html" >"$work/silent.html"
@@ -109,5 +138,4 @@ sed 's/<html lang="en">/<html lang="en" data-theme="dark">/' "$work/report.html"
 picture light 1280 2400 "$page"
 picture dark 1280 2400 "file://$work/dark.html"
 picture narrow 390 2400 "$page"
-picture still 1280 2400 "file://$work/silent.html"
 exit $failed
