@@ -1,6 +1,8 @@
 /* Engines and talks: opens local weights or an API, and sends each talk_* to the kind that it belongs to. */
 #include "engine/talk.h"
 
+#include "engine/model/config.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,13 +26,15 @@ static sluice_status resolve_kernel(struct engine *e, const char *kernel, struct
 
 static sluice_status local_identity(struct engine *e, struct buffer *out, struct sluice_error *err) {
   const struct tokenizer *t = model_tokenizer(e->model);
-  char hash[2 * SHA256_BYTES + 1] = "";
+  char hash[2 * SHA256_BYTES + 1] = "", config[2 * SHA256_BYTES + 1];
   if (e->chat != NULL) template_hash(e->chat, hash);
-  return buffer_printf(out, err,
-                       "{\"kernel\":\"%s\",\"template\":{\"name\":\"%s\",\"sha256\":\"%s\"},\"threads\":%d,"
-                       "\"tokenizer_sha256\":\"%s\",\"weights_sha256\":\"%s\"}",
-                       e->kernel, e->chat != NULL ? e->chat->name : "", hash, e->threads,
-                       t != NULL ? tokenizer_hash(t) : "", model_hash(e->model));
+  model_config_hash(model_configuration(e->model), config);
+  return buffer_printf(
+      out, err,
+      "{\"config_sha256\":\"%s\",\"kernel\":\"%s\",\"template\":{\"name\":\"%s\",\"sha256\":\"%s\"},\"threads\":%d,"
+      "\"tokenizer_sha256\":\"%s\",\"weights_sha256\":\"%s\"}",
+      config, e->kernel, e->chat != NULL ? e->chat->name : "", hash, e->threads, t != NULL ? tokenizer_hash(t) : "",
+      model_hash(e->model));
 }
 
 static sluice_status open_local(const struct engine_local_options *o, struct engine *e, struct sluice_error *err) {

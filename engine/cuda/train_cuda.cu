@@ -1,9 +1,12 @@
-/* The CUDA back end of the trainer: the arithmetic of engine/train/network.inc, matrix products by cuBLAS (bf16 operands with
- * float32 sums, or float32 throughout), the rest in the kernels below. Every sum has a fixed order (no atomics), so
- * that a run repeats bit for bit on one device and library. Activations are float32, row-major, shaped as on the CPU. */
+/* The CUDA back end of the trainer: the arithmetic of engine/train/network.inc, matrix products by cuBLAS (bf16
+ * operands with float32 sums, or float32 throughout), the rest in the kernels below. Every sum has a fixed order (no
+ * atomics), so that a run repeats bit for bit on one device and library. Activations are float32, row-major, shaped as
+ * on the CPU. */
 extern "C" {
 #include "engine/train/train.h"
 }
+
+#include "engine/cuda/train_kernels.cuh"
 
 #include <cublas_v2.h>
 #include <cuda_bf16.h>
@@ -15,7 +18,7 @@ extern "C" {
 
 namespace {
 
-enum { THREADS = 256, HEAD_ROWS = 4096, PARTS = 512 };
+enum { HEAD_ROWS = 4096 };
 
 struct saved_layer { /* [rows][...], as struct saved in network.inc */
   float *x, *inv1, *n1, *qkv, *att, *lse, *mid, *inv2, *n2, *gu, *act;
@@ -62,7 +65,8 @@ namespace {
 bool ok(struct train_device *d, cudaError_t e, const char *what) {
   if (d->status) return false;
   if (e == cudaSuccess) return true;
-  d->status = sluice_fail(&d->error, e == cudaErrorMemoryAllocation ? SLUICE_NOMEM : SLUICE_INTERNAL, "CUDA, %s: %s", what, cudaGetErrorString(e));
+  d->status = sluice_fail(&d->error, e == cudaErrorMemoryAllocation ? SLUICE_NOMEM : SLUICE_INTERNAL, "CUDA, %s: %s",
+                          what, cudaGetErrorString(e));
   return false;
 }
 
@@ -73,7 +77,9 @@ void blas_ok(struct train_device *d, cublasStatus_t e, const char *what) {
 
 template <class T> T *take(struct train_device *d, size_t n) {
   void *p = nullptr;
-  if (d->status || !ok(d, cudaMalloc(&p, n * sizeof(T) + 16), "allocating device memory; lower the batch or the length")) return nullptr;
+  if (d->status ||
+      !ok(d, cudaMalloc(&p, n * sizeof(T) + 16), "allocating device memory; lower the batch or the length"))
+    return nullptr;
   void **more = static_cast<void **>(realloc(d->owned, (d->n_owned + 1) * sizeof *more));
   if (!more) {
     cudaFree(p);
@@ -86,183 +92,8 @@ template <class T> T *take(struct train_device *d, size_t n) {
   return static_cast<T *>(p);
 }
 
-unsigned blocks(size_t n) { return static_cast<unsigned>((n + THREADS - 1) / THREADS); }
-
-/* ---- kernels ---- */
-
-__global__ void to_low(__nv_bfloat16 *out, const float *in, size_t n) {
-  const size_t i = blockIdx.x * static_cast<size_t>(THREADS) + threadIdx.x;
-  if (i < n) out[i] = __float2bfloat16_rn(in[i]);
-}
-
-__device__ float block_sum(float v) {
-  __shared__ float part[32];
-  for (int o = 16; o; o >>= 1) v += __shfl_xor_sync(~0u, v, o);
-  if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
-  __syncthreads();
-  v = threadIdx.x < THREADS / 32 ? part[threadIdx.x] : 0;
-  if (threadIdx.x < 32)
-    for (int o = 16; o; o >>= 1) v += __shfl_xor_sync(~0u, v, o);
-  if (threadIdx.x == 0) part[0] = v;
-  __syncthreads();
-  v = part[0];
-  __syncthreads();
-  return v;
-}
-
-__device__ float block_max(float v) {
-  __shared__ float part[32];
-  for (int o = 16; o; o >>= 1) v = fmaxf(v, __shfl_xor_sync(~0u, v, o));
-  if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
-  __syncthreads();
-  v = threadIdx.x < THREADS / 32 ? part[threadIdx.x] : -INFINITY;
-  if (threadIdx.x < 32)
-    for (int o = 16; o; o >>= 1) v = fmaxf(v, __shfl_xor_sync(~0u, v, o));
-  if (threadIdx.x == 0) part[0] = v;
-  __syncthreads();
-  v = part[0];
-  __syncthreads();
-  return v;
-}
-
-__global__ void embed(float *x, const float *table, const int32_t *tokens, int D) {
-  for (int i = threadIdx.x; i < D; i += THREADS)
-    x[static_cast<size_t>(blockIdx.x) * D + i] = table[static_cast<size_t>(tokens[blockIdx.x]) * D + i];
-}
-
-/* One block a token of the vocabulary: sums its rows in their order. */
-__global__ void embed_backward(float *grad, const float *dx, const int32_t *order, const int32_t *starts, int D) {
-  const int from = starts[blockIdx.x], to = starts[blockIdx.x + 1];
-  for (int i = threadIdx.x; i < D; i += THREADS) {
-    float sum = 0;
-    for (int r = from; r < to; r++) sum += dx[static_cast<size_t>(order[r]) * D + i];
-    grad[static_cast<size_t>(blockIdx.x) * D + i] += sum;
-  }
-}
-
-__global__ void norm_forward(float *y, float *inv, const float *x, const float *w, int D, float eps) {
-  const float *row = x + static_cast<size_t>(blockIdx.x) * D;
-  float sum = 0;
-  for (int i = threadIdx.x; i < D; i += THREADS) sum += row[i] * row[i];
-  const float r = 1.0f / sqrtf(block_sum(sum) / static_cast<float>(D) + eps);
-  if (threadIdx.x == 0) inv[blockIdx.x] = r;
-  for (int i = threadIdx.x; i < D; i += THREADS) y[static_cast<size_t>(blockIdx.x) * D + i] = row[i] * r * w[i];
-}
-
-__global__ void norm_backward_x(float *dx, const float *dy, const float *x, const float *w, const float *inv, int D) {
-  const size_t at = static_cast<size_t>(blockIdx.x) * D;
-  const float r = inv[blockIdx.x];
-  float sum = 0;
-  for (int i = threadIdx.x; i < D; i += THREADS) sum += dy[at + i] * w[i] * x[at + i];
-  const float c = block_sum(sum) * r * r * r / static_cast<float>(D);
-  for (int i = threadIdx.x; i < D; i += THREADS) dx[at + i] += dy[at + i] * w[i] * r - x[at + i] * c;
-}
-
-/* One block a column. */
-__global__ void norm_backward_w(float *dw, const float *dy, const float *x, const float *inv, int rows, int D) {
-  float sum = 0;
-  for (int r = threadIdx.x; r < rows; r += THREADS) {
-    const size_t at = static_cast<size_t>(r) * D + blockIdx.x;
-    sum += dy[at] * x[at] * inv[r];
-  }
-  sum = block_sum(sum);
-  if (threadIdx.x == 0) dw[blockIdx.x] += sum;
-}
-
-__global__ void rotate(float *qkv, const float *cosine, const float *sine, int length, int stride, int heads, int hd, float direction, size_t n) {
-  const size_t i = blockIdx.x * static_cast<size_t>(THREADS) + threadIdx.x;
-  if (i >= n) return;
-  const int half = hd / 2, k = static_cast<int>(i % half), h = static_cast<int>(i / half % heads);
-  const size_t row = i / (static_cast<size_t>(half) * heads);
-  const int t = static_cast<int>(row % length);
-  float *p = qkv + row * stride + h * hd + k;
-  const float c = cosine[t * half + k], s = sine[t * half + k] * direction, u = p[0], v = p[half];
-  p[0] = u * c - v * s;
-  p[half] = v * c + u * s;
-}
-
-/* One block a row of [sequences*H][T][T]: causal softmax in place; log-sum-exp to lse[row in batch][head]. */
-__global__ void softmax(float *scores, float *lse, int T, int H) {
-  const int t = static_cast<int>(blockIdx.x) % T, bh = static_cast<int>(blockIdx.x) / T, b = bh / H, h = bh % H;
-  float *x = scores + static_cast<size_t>(blockIdx.x) * T, m = -INFINITY, sum = 0;
-  for (int j = threadIdx.x; j <= t; j += THREADS) m = fmaxf(m, x[j]);
-  m = block_max(m);
-  for (int j = threadIdx.x; j <= t; j += THREADS) sum += x[j] = expf(x[j] - m);
-  sum = block_sum(sum);
-  for (int j = threadIdx.x; j < T; j += THREADS) x[j] = j <= t ? x[j] / sum : 0.0f;
-  if (threadIdx.x == 0) lse[(static_cast<size_t>(b) * T + t) * H + h] = m + logf(sum);
-}
-
-/* scores <- P from raw scores and the kept log-sum-exp; dscores <- P * (dP - rowsum(dO * O)) * scale. */
-__global__ void softmax_backward(float *scores, float *dscores, const float *lse, const float *O, const float *dO, int T, int H, int hd, float scale) {
-  const int t = static_cast<int>(blockIdx.x) % T, bh = static_cast<int>(blockIdx.x) / T, b = bh / H, h = bh % H;
-  float *p = scores + static_cast<size_t>(blockIdx.x) * T, *q = dscores + static_cast<size_t>(blockIdx.x) * T, sum = 0;
-  const size_t row = static_cast<size_t>(b) * T + t, at = row * H * hd + static_cast<size_t>(h) * hd;
-  for (int i = threadIdx.x; i < hd; i += THREADS) sum += O[at + i] * dO[at + i];
-  sum = block_sum(sum);
-  const float m = lse[row * H + h];
-  for (int j = threadIdx.x; j < T; j += THREADS) {
-    const float e = j <= t ? expf(p[j] - m) : 0.0f;
-    p[j] = e;
-    q[j] = e * (q[j] - sum) * scale;
-  }
-}
-
-__global__ void swiglu(float *act, const float *gu, int F, size_t n) {
-  const size_t i = blockIdx.x * static_cast<size_t>(THREADS) + threadIdx.x;
-  if (i >= n) return;
-  const float *row = gu + i / F * 2 * F, g = row[i % F];
-  act[i] = g / (1.0f + expf(-g)) * row[F + i % F];
-}
-
-__global__ void swiglu_backward(float *dgu, const float *dact, const float *gu, int F, size_t n) {
-  const size_t i = blockIdx.x * static_cast<size_t>(THREADS) + threadIdx.x;
-  if (i >= n) return;
-  const size_t at = i / F * 2 * F + i % F;
-  const float g = gu[at], up = gu[at + F], sig = 1.0f / (1.0f + expf(-g));
-  dgu[at] = dact[i] * up * sig * (1.0f + g * (1.0f - sig));
-  dgu[at + F] = dact[i] * g * sig;
-}
-
-/* One block a row: loss and gradient of its logits, in place. */
-__global__ void cross_entropy(float *logits, float *nats, float *hits, const int32_t *targets, const float *weights, int V, float scale) {
-  float *x = logits + static_cast<size_t>(blockIdx.x) * V, m = -INFINITY, sum = 0;
-  const float weight = weights[blockIdx.x], gold = x[targets[blockIdx.x]];
-  for (int i = threadIdx.x; i < V; i += THREADS) m = fmaxf(m, x[i]);
-  m = block_max(m);
-  for (int i = threadIdx.x; i < V; i += THREADS) sum += x[i] = expf(x[i] - m);
-  sum = block_sum(sum);
-  const float k = weight * scale / sum;
-  for (int i = threadIdx.x; i < V; i += THREADS) x[i] = x[i] * k - (i == targets[blockIdx.x] ? weight * scale : 0.0f);
-  if (threadIdx.x == 0) nats[blockIdx.x] = logf(sum) - (gold - m), hits[blockIdx.x] = gold == m;
-}
-
-__global__ void square_parts(double *parts, const float *g, size_t n) {
-  __shared__ double part[THREADS];
-  double sum = 0;
-  for (size_t i = blockIdx.x * static_cast<size_t>(THREADS) + threadIdx.x; i < n; i += static_cast<size_t>(PARTS) * THREADS)
-    sum += static_cast<double>(g[i]) * g[i];
-  part[threadIdx.x] = sum;
-  __syncthreads();
-  for (int o = THREADS / 2; o; o >>= 1) {
-    if (static_cast<int>(threadIdx.x) < o) part[threadIdx.x] += part[threadIdx.x + o];
-    __syncthreads();
-  }
-  if (threadIdx.x == 0) parts[blockIdx.x] = part[0];
-}
-
-struct adam {
-  float b1, b2, eps, step, root, keep, scale;
-};
-
-__global__ void adamw(float *p, float *grad, float *m, float *v, const unsigned char *decays, struct adam a, size_t n) {
-  const size_t i = blockIdx.x * static_cast<size_t>(THREADS) + threadIdx.x;
-  if (i >= n) return;
-  const float g = grad[i] * a.scale;
-  m[i] = a.b1 * m[i] + (1.0f - a.b1) * g;
-  v[i] = a.b2 * v[i] + (1.0f - a.b2) * g * g;
-  p[i] = p[i] * (decays[i] ? a.keep : 1.0f) - a.step * m[i] / (sqrtf(v[i]) * a.root + a.eps);
-  grad[i] = 0;
+unsigned blocks(size_t n) {
+  return static_cast<unsigned>((n + THREADS - 1) / THREADS);
 }
 
 /* ---- matrix products ---- */
@@ -284,18 +115,25 @@ const void *weight(struct train_device *d, size_t at) {
   return d->bf16 ? static_cast<const void *>(d->params_low + at) : static_cast<const void *>(d->params + at);
 }
 
-cudaDataType kind(const struct train_device *d) { return d->bf16 ? CUDA_R_16BF : CUDA_R_32F; }
+cudaDataType kind(const struct train_device *d) {
+  return d->bf16 ? CUDA_R_16BF : CUDA_R_32F;
+}
 
-/* Row-major C[M,N] = op(A) op(B) + beta C: ta: A is stored [K][M]; tb: B is stored [N][K]. cuBLAS sees the transposes. */
-void multiply(struct train_device *d, int M, int N, int K, const void *A, int lda, bool ta, const void *B, int ldb, bool tb, float *C, int ldc, float beta) {
+/* Row-major C[M,N] = op(A) op(B) + beta C: ta: A is stored [K][M]; tb: B is stored [N][K]. cuBLAS sees the transposes.
+ */
+void multiply(struct train_device *d, int M, int N, int K, const void *A, int lda, bool ta, const void *B, int ldb,
+              bool tb, float *C, int ldc, float beta) {
   const float one = 1;
   if (d->status) return;
-  blas_ok(d, cublasGemmEx(d->blas, tb ? CUBLAS_OP_T : CUBLAS_OP_N, ta ? CUBLAS_OP_T : CUBLAS_OP_N, N, M, K, &one, B, kind(d), ldb, A, kind(d), lda,
-                          &beta, C, CUDA_R_32F, ldc, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+  blas_ok(d,
+          cublasGemmEx(d->blas, tb ? CUBLAS_OP_T : CUBLAS_OP_N, ta ? CUBLAS_OP_T : CUBLAS_OP_N, N, M, K, &one, B,
+                       kind(d), ldb, A, kind(d), lda, &beta, C, CUDA_R_32F, ldc, CUBLAS_COMPUTE_32F,
+                       CUBLAS_GEMM_DEFAULT),
           "a matrix product");
 }
 
-/* One operand of the batched products of attention: element (b, h) lies at base + b * by_sequence + head(h) * by_head. */
+/* One operand of the batched products of attention: element (b, h) lies at base + b * by_sequence + head(h) * by_head.
+ */
 struct heads {
   const void *base;
   size_t by_sequence, by_head;
@@ -304,8 +142,8 @@ struct heads {
 };
 
 /* For n_heads heads a sequence, the first `from`, every `step`: C = alpha op(A) op(B) + beta C. */
-void multiply_heads(struct train_device *d, int sequences, int n_heads, int from, int step, int M, int N, int K, struct heads A, struct heads B,
-                    struct heads C, float alpha, float beta) {
+void multiply_heads(struct train_device *d, int sequences, int n_heads, int from, int step, int M, int N, int K,
+                    struct heads A, struct heads B, struct heads C, float alpha, float beta) {
   if (d->status) return;
   const int count = sequences * n_heads;
   const size_t each = d->bf16 ? 2 : 4;
@@ -318,14 +156,18 @@ void multiply_heads(struct train_device *d, int sequences, int n_heads, int from
     const size_t b = static_cast<size_t>(i / n_heads), h = static_cast<size_t>(from + i % n_heads * step);
     host[i] = static_cast<const char *>(A.base) + (b * A.by_sequence + h / A.group * A.by_head) * each;
     host[count + i] = static_cast<const char *>(B.base) + (b * B.by_sequence + h / B.group * B.by_head) * each;
-    host[2 * count + i] = static_cast<const char *>(C.base) + (b * C.by_sequence + h / C.group * C.by_head) * sizeof(float);
+    host[2 * count + i] =
+        static_cast<const char *>(C.base) + (b * C.by_sequence + h / C.group * C.by_head) * sizeof(float);
   }
-  ok(d, cudaMemcpy(d->pointers, host, 3 * static_cast<size_t>(count) * sizeof *host, cudaMemcpyHostToDevice), "copying pointers");
+  ok(d, cudaMemcpy(d->pointers, host, 3 * static_cast<size_t>(count) * sizeof *host, cudaMemcpyHostToDevice),
+     "copying pointers");
   free(host);
   if (d->status) return;
-  blas_ok(d, cublasGemmBatchedEx(d->blas, B.transposed ? CUBLAS_OP_T : CUBLAS_OP_N, A.transposed ? CUBLAS_OP_T : CUBLAS_OP_N, N, M, K, &alpha,
-                                 d->pointers + count, kind(d), B.ld, d->pointers, kind(d), A.ld, &beta,
-                                 const_cast<void **>(d->pointers + 2 * count), CUDA_R_32F, C.ld, count, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+  blas_ok(d,
+          cublasGemmBatchedEx(d->blas, B.transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
+                              A.transposed ? CUBLAS_OP_T : CUBLAS_OP_N, N, M, K, &alpha, d->pointers + count, kind(d),
+                              B.ld, d->pointers, kind(d), A.ld, &beta, const_cast<void **>(d->pointers + 2 * count),
+                              CUDA_R_32F, C.ld, count, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
           "the products of attention");
 }
 
@@ -344,7 +186,8 @@ struct attention_views {
   struct heads q, k, v, out, scores;
 };
 
-struct attention_views views(const struct train_device *d, const struct dims &z, const void *qkv, const void *out, const void *scores) {
+struct attention_views views(const struct train_device *d, const struct dims &z, const void *qkv, const void *out,
+                             const void *scores) {
   const struct net_shape *s = d->shape;
   const size_t each = d->bf16 ? 2 : 4, hd = static_cast<size_t>(s->hd), seq = static_cast<size_t>(z.T) * z.Q;
   const int group = s->H / s->KV;
@@ -367,7 +210,8 @@ void attention_forward(struct train_device *d, const struct dims &z, struct save
   const size_t n = static_cast<size_t>(z.B) * s->H * z.T * z.T;
   const void *qkv = operand(d, 0, v->qkv, static_cast<size_t>(z.rows) * z.Q);
   const struct attention_views a = views(d, z, qkv, v->att, d->scores);
-  multiply_heads(d, z.B, s->H, 0, 1, z.T, z.T, s->hd, a.q, transposed(a.k), a.scores, static_cast<float>(1.0 / sqrt(static_cast<double>(s->hd))), 0);
+  multiply_heads(d, z.B, s->H, 0, 1, z.T, z.T, s->hd, a.q, transposed(a.k), a.scores,
+                 static_cast<float>(1.0 / sqrt(static_cast<double>(s->hd))), 0);
   softmax<<<static_cast<unsigned>(z.B * s->H * z.T), THREADS>>>(d->scores, v->lse, z.T, s->H);
   const struct attention_views p = views(d, z, qkv, v->att, operand(d, 1, d->scores, n));
   multiply_heads(d, z.B, s->H, 0, 1, z.T, s->hd, z.T, p.scores, a.v, a.out, 1, 0);
@@ -383,7 +227,8 @@ void attention_backward(struct train_device *d, const struct dims &z, const stru
   const struct attention_views a = views(d, z, qkv, dout, d->scores), g = views(d, z, qkv, dout, d->dscores);
   multiply_heads(d, z.B, s->H, 0, 1, z.T, z.T, s->hd, a.q, transposed(a.k), a.scores, scale, 0);
   multiply_heads(d, z.B, s->H, 0, 1, z.T, z.T, s->hd, a.out, transposed(a.v), g.scores, 1, 0);
-  softmax_backward<<<static_cast<unsigned>(z.B * s->H * z.T), THREADS>>>(d->scores, d->dscores, v->lse, v->att, d->datt, z.T, s->H, s->hd, scale);
+  softmax_backward<<<static_cast<unsigned>(z.B * s->H * z.T), THREADS>>>(d->scores, d->dscores, v->lse, v->att, d->datt,
+                                                                         z.T, s->H, s->hd, scale);
   /* Gradients are float32 whatever the operands are: address them as such. */
   const bool bf16 = d->bf16;
   d->bf16 = false;
@@ -414,23 +259,29 @@ void layer_forward(struct train_device *d, const struct dims &z, int i, float *n
   const size_t r = static_cast<size_t>(z.rows);
   const float eps = d->shape->eps;
   norm_forward<<<z.rows, THREADS>>>(v->n1, v->inv1, v->x, d->params + at->norm1, z.D, eps);
-  multiply(d, z.rows, z.Q, z.D, operand(d, 0, v->n1, r * z.D), z.D, false, weight(d, at->wqkv), z.D, true, v->qkv, z.Q, 0);
+  multiply(d, z.rows, z.Q, z.D, operand(d, 0, v->n1, r * z.D), z.D, false, weight(d, at->wqkv), z.D, true, v->qkv, z.Q,
+           0);
   turn(d, z, v->qkv, 1);
   attention_forward(d, z, v);
   copy(d, v->mid, v->x, r * z.D);
-  multiply(d, z.rows, z.D, z.A, operand(d, 0, v->att, r * z.A), z.A, false, weight(d, at->wo), z.A, true, v->mid, z.D, 1);
+  multiply(d, z.rows, z.D, z.A, operand(d, 0, v->att, r * z.A), z.A, false, weight(d, at->wo), z.A, true, v->mid, z.D,
+           1);
   norm_forward<<<z.rows, THREADS>>>(v->n2, v->inv2, v->mid, d->params + at->norm2, z.D, eps);
-  multiply(d, z.rows, 2 * z.F, z.D, operand(d, 0, v->n2, r * z.D), z.D, false, weight(d, at->wgu), z.D, true, v->gu, 2 * z.F, 0);
+  multiply(d, z.rows, 2 * z.F, z.D, operand(d, 0, v->n2, r * z.D), z.D, false, weight(d, at->wgu), z.D, true, v->gu,
+           2 * z.F, 0);
   swiglu<<<blocks(r * z.F), THREADS>>>(v->act, v->gu, z.F, r * z.F);
   copy(d, next, v->mid, r * z.D);
-  multiply(d, z.rows, z.D, z.F, operand(d, 0, v->act, r * z.F), z.F, false, weight(d, at->wdown), z.F, true, next, z.D, 1);
+  multiply(d, z.rows, z.D, z.F, operand(d, 0, v->act, r * z.F), z.F, false, weight(d, at->wdown), z.F, true, next, z.D,
+           1);
 }
 
 /* dX = dY W and dW += dY^T X for Y = X W^T with W [out][in]. */
-void linear_backward(struct train_device *d, int rows, int out, int in, const float *dY, const float *X, size_t w, float *dX) {
+void linear_backward(struct train_device *d, int rows, int out, int in, const float *dY, const float *X, size_t w,
+                     float *dX) {
   const void *dy = operand(d, 0, dY, static_cast<size_t>(rows) * out);
   if (dX) multiply(d, rows, in, out, dy, out, false, weight(d, w), in, false, dX, in, 0);
-  multiply(d, out, in, rows, dy, out, true, operand(d, 1, X, static_cast<size_t>(rows) * in), in, false, d->grad + w, in, 1);
+  multiply(d, out, in, rows, dy, out, true, operand(d, 1, X, static_cast<size_t>(rows) * in), in, false, d->grad + w,
+           in, 1);
 }
 
 void norm_backward(struct train_device *d, const struct dims &z, size_t w, const float *x, const float *inv) {
@@ -458,8 +309,10 @@ void head(struct train_device *d, const struct dims &z, const struct net_batch *
   for (int i = 0; i < z.rows; i += HEAD_ROWS) {
     const int rows = z.rows - i < HEAD_ROWS ? z.rows - i : HEAD_ROWS;
     const float *n = d->n + static_cast<size_t>(i) * z.D;
-    multiply(d, rows, s->V, z.D, operand(d, 0, n, static_cast<size_t>(rows) * z.D), z.D, false, weight(d, s->embedding), z.D, true, d->logits, s->V, 0);
-    cross_entropy<<<rows, THREADS>>>(d->logits, d->nats + i, d->hits + i, d->targets + i, d->weights + i, s->V, b->scale);
+    multiply(d, rows, s->V, z.D, operand(d, 0, n, static_cast<size_t>(rows) * z.D), z.D, false, weight(d, s->embedding),
+             z.D, true, d->logits, s->V, 0);
+    cross_entropy<<<rows, THREADS>>>(d->logits, d->nats + i, d->hits + i, d->targets + i, d->weights + i, s->V,
+                                     b->scale);
     linear_backward(d, rows, s->V, z.D, d->logits, n, s->embedding, d->dn + static_cast<size_t>(i) * z.D);
   }
 }
@@ -482,20 +335,27 @@ void upload(struct train_device *d, const struct net_batch *b, int rows) {
   ok(d, cudaMemcpy(d->targets, b->targets, r * sizeof(int32_t), cudaMemcpyHostToDevice), "copying targets");
   ok(d, cudaMemcpy(d->weights, b->weights, r * sizeof(float), cudaMemcpyHostToDevice), "copying weights");
   ok(d, cudaMemcpy(d->order, d->host_order, r * sizeof(int32_t), cudaMemcpyHostToDevice), "copying order");
-  ok(d, cudaMemcpy(d->starts, d->host_starts, (static_cast<size_t>(d->shape->V) + 1) * sizeof(int32_t), cudaMemcpyHostToDevice), "copying order");
+  ok(d,
+     cudaMemcpy(d->starts, d->host_starts, (static_cast<size_t>(d->shape->V) + 1) * sizeof(int32_t),
+                cudaMemcpyHostToDevice),
+     "copying order");
 }
 
 void collect(struct train_device *d, const struct net_batch *b, int rows, struct net_result *out) {
   memset(out, 0, sizeof *out);
   ok(d, cudaGetLastError(), "launching kernels");
-  ok(d, cudaMemcpy(d->host_nats, d->nats, static_cast<size_t>(rows) * sizeof(float), cudaMemcpyDeviceToHost), "reading losses");
-  ok(d, cudaMemcpy(d->host_hits, d->hits, static_cast<size_t>(rows) * sizeof(float), cudaMemcpyDeviceToHost), "reading losses");
+  ok(d, cudaMemcpy(d->host_nats, d->nats, static_cast<size_t>(rows) * sizeof(float), cudaMemcpyDeviceToHost),
+     "reading losses");
+  ok(d, cudaMemcpy(d->host_hits, d->hits, static_cast<size_t>(rows) * sizeof(float), cudaMemcpyDeviceToHost),
+     "reading losses");
   for (int i = 0; i < rows && !d->status; i++) {
     const float w = b->weights[i];
     if (w <= 0) continue;
     out->loss += static_cast<double>(w) * d->host_nats[i];
-    if (w > 1) out->answer_nats += d->host_nats[i], out->answer_tokens++, out->answer_hits += d->host_hits[i] > 0;
-    else out->text_nats += d->host_nats[i], out->text_tokens++;
+    if (w > 1)
+      out->answer_nats += d->host_nats[i], out->answer_tokens++, out->answer_hits += d->host_hits[i] > 0;
+    else
+      out->text_nats += d->host_nats[i], out->text_tokens++;
   }
 }
 
@@ -511,28 +371,35 @@ void cuda_close(struct train_device *d) {
 
 void allocate(struct train_device *d, int max_batch) {
   const struct net_shape *s = d->shape;
-  const size_t R = static_cast<size_t>(d->max_rows), D = s->D, A = static_cast<size_t>(s->H) * s->hd, Q = A + 2 * static_cast<size_t>(s->KV) * s->hd;
+  const size_t R = static_cast<size_t>(d->max_rows), D = s->D, A = static_cast<size_t>(s->H) * s->hd,
+               Q = A + 2 * static_cast<size_t>(s->KV) * s->hd;
   const size_t F = s->F, T = d->max_length, half = T * s->hd / 2, H = s->H;
-  d->params = take<float>(d, s->size), d->grad = take<float>(d, s->size), d->m = take<float>(d, s->size), d->v = take<float>(d, s->size);
+  d->params = take<float>(d, s->size), d->grad = take<float>(d, s->size), d->m = take<float>(d, s->size),
+  d->v = take<float>(d, s->size);
   if (d->bf16) d->params_low = take<__nv_bfloat16>(d, s->size);
   d->decays = take<unsigned char>(d, s->size);
   for (int i = 0; i < s->L && !d->status; i++) {
     struct saved_layer *v = &d->saved[i];
-    v->x = take<float>(d, R * D), v->inv1 = take<float>(d, R), v->n1 = take<float>(d, R * D), v->qkv = take<float>(d, R * Q);
-    v->att = take<float>(d, R * A), v->lse = take<float>(d, R * H), v->mid = take<float>(d, R * D), v->inv2 = take<float>(d, R);
+    v->x = take<float>(d, R * D), v->inv1 = take<float>(d, R), v->n1 = take<float>(d, R * D),
+    v->qkv = take<float>(d, R * Q);
+    v->att = take<float>(d, R * A), v->lse = take<float>(d, R * H), v->mid = take<float>(d, R * D),
+    v->inv2 = take<float>(d, R);
     v->n2 = take<float>(d, R * D), v->gu = take<float>(d, R * 2 * F), v->act = take<float>(d, R * F);
   }
   d->x = take<float>(d, R * D), d->inv = take<float>(d, R), d->n = take<float>(d, R * D), d->dx = take<float>(d, R * D);
-  d->dn = take<float>(d, R * D), d->dqkv = take<float>(d, R * Q), d->datt = take<float>(d, R * A), d->dgu = take<float>(d, R * 2 * F);
+  d->dn = take<float>(d, R * D), d->dqkv = take<float>(d, R * Q), d->datt = take<float>(d, R * A),
+  d->dgu = take<float>(d, R * 2 * F);
   d->dact = take<float>(d, R * F), d->logits = take<float>(d, static_cast<size_t>(HEAD_ROWS) * s->V);
   d->nats = take<float>(d, R), d->hits = take<float>(d, R);
   /* rows = sequences * length is bounded by max_rows, so the squares by max_rows * max_length */
   d->scores = take<float>(d, R * T * H), d->dscores = take<float>(d, R * T * H);
   d->cosine = take<float>(d, half), d->sine = take<float>(d, half);
   d->tokens = take<int32_t>(d, R), d->targets = take<int32_t>(d, R), d->order = take<int32_t>(d, R);
-  d->starts = take<int32_t>(d, static_cast<size_t>(s->V) + 1), d->weights = take<float>(d, R), d->parts = take<double>(d, PARTS);
+  d->starts = take<int32_t>(d, static_cast<size_t>(s->V) + 1), d->weights = take<float>(d, R),
+  d->parts = take<double>(d, PARTS);
   d->pointers = take<const void *>(d, 3 * static_cast<size_t>(max_batch) * H);
-  d->host_nats = static_cast<float *>(malloc(R * sizeof(float))), d->host_hits = static_cast<float *>(malloc(R * sizeof(float)));
+  d->host_nats = static_cast<float *>(malloc(R * sizeof(float))),
+  d->host_hits = static_cast<float *>(malloc(R * sizeof(float)));
   d->host_order = static_cast<int32_t *>(malloc(R * sizeof(int32_t)));
   d->host_starts = static_cast<int32_t *>(malloc((static_cast<size_t>(s->V) + 1) * sizeof(int32_t)));
   if (!d->status && (!d->host_nats || !d->host_hits || !d->host_order || !d->host_starts))
@@ -570,8 +437,8 @@ void fill_constants(struct train_device *d, const float *params) {
   free(angles), free(decays);
 }
 
-sluice_status cuda_open(const struct train_options *o, const struct net_shape *s, int max_length, int max_batch, const float *params,
-                        struct train_device **out, struct sluice_error *err) {
+sluice_status cuda_open(const struct train_options *o, const struct net_shape *s, int max_length, int max_batch,
+                        const float *params, struct train_device **out, struct sluice_error *err) {
   struct train_device *d = static_cast<struct train_device *>(calloc(1, sizeof *d));
   if (d) d->saved = static_cast<struct saved_layer *>(calloc(static_cast<size_t>(s->L), sizeof *d->saved));
   if (!d || !d->saved) {
@@ -580,13 +447,17 @@ sluice_status cuda_open(const struct train_options *o, const struct net_shape *s
   }
   d->shape = s, d->bf16 = strcmp(o->precision, "bf16") == 0, d->clip = o->clip, d->weight_decay = o->weight_decay;
   d->beta1 = o->beta1, d->beta2 = o->beta2, d->eps = o->adam_eps, d->max_length = max_length;
-  for (int i = 0; i < o->n_stages; i++) /* stages trade length for batch: the widest one decides, not the product of both maxima */
+  for (int i = 0; i < o->n_stages;
+       i++) /* stages trade length for batch: the widest one decides, not the product of both maxima */
     if (o->stages[i].length * o->stages[i].batch > d->max_rows) d->max_rows = o->stages[i].length * o->stages[i].batch;
   int count = 0;
   if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0)
-    d->status = sluice_fail(&d->error, SLUICE_UNSUPPORTED, "device 'cuda': no usable NVIDIA GPU or driver here; use --device cpu");
+    d->status = sluice_fail(&d->error, SLUICE_UNSUPPORTED,
+                            "device 'cuda': no usable NVIDIA GPU or driver here; use --device cpu");
   if (!d->status) blas_ok(d, cublasCreate(&d->blas), "starting");
-  if (!d->status) blas_ok(d, cublasSetMathMode(d->blas, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION), "asking for sums in float32");
+  if (!d->status)
+    blas_ok(d, cublasSetMathMode(d->blas, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION),
+            "asking for sums in float32");
   if (!d->status) allocate(d, max_batch);
   if (!d->status) fill_constants(d, params);
   if (d->status) {
@@ -604,7 +475,8 @@ sluice_status finish(const struct train_device *d, struct sluice_error *err) {
   return d->status;
 }
 
-sluice_status cuda_gradient(struct train_device *d, const struct net_batch *b, struct net_result *out, struct sluice_error *err) {
+sluice_status cuda_gradient(struct train_device *d, const struct net_batch *b, struct net_result *out,
+                            struct sluice_error *err) {
   const struct dims z = dims_of(d, b);
   const struct net_shape *s = d->shape;
   upload(d, b, z.rows);
@@ -628,10 +500,15 @@ sluice_status cuda_update(struct train_device *d, double lr, int64_t t, double *
   for (int i = 0; i < PARTS; i++) square += parts[i];
   *grad_norm = sqrt(square);
   if (!std::isfinite(*grad_norm))
-    return sluice_fail(err, SLUICE_INPUT, "step %lld: the gradient is not finite; lower --lr", static_cast<long long>(t));
+    return sluice_fail(err, SLUICE_INPUT, "step %lld: the gradient is not finite; lower --lr",
+                       static_cast<long long>(t));
   const double fix1 = 1.0 - pow(d->beta1, static_cast<double>(t)), fix2 = 1.0 - pow(d->beta2, static_cast<double>(t));
-  const struct adam a = {static_cast<float>(d->beta1), static_cast<float>(d->beta2), static_cast<float>(d->eps), static_cast<float>(lr / fix1),
-                         static_cast<float>(1.0 / sqrt(fix2)), static_cast<float>(1.0 - lr * d->weight_decay),
+  const struct adam a = {static_cast<float>(d->beta1),
+                         static_cast<float>(d->beta2),
+                         static_cast<float>(d->eps),
+                         static_cast<float>(lr / fix1),
+                         static_cast<float>(1.0 / sqrt(fix2)),
+                         static_cast<float>(1.0 - lr * d->weight_decay),
                          d->clip > 0 && *grad_norm > d->clip ? static_cast<float>(d->clip / *grad_norm) : 1.0f};
   adamw<<<blocks(d->shape->size), THREADS>>>(d->params, d->grad, d->m, d->v, d->decays, a, d->shape->size);
   lower_params(d);
@@ -660,5 +537,6 @@ sluice_status cuda_set(struct train_device *d, const struct train_state *s, stru
 
 extern "C" {
 extern const struct train_backend train_backend_cuda;
-const struct train_backend train_backend_cuda = {"cuda", cuda_open, cuda_close, cuda_gradient, cuda_update, cuda_get, cuda_set};
+const struct train_backend train_backend_cuda = {"cuda",      cuda_open, cuda_close, cuda_gradient,
+                                                 cuda_update, cuda_get,  cuda_set};
 }

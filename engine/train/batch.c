@@ -19,8 +19,8 @@ struct batcher {
   real *weights;
   int max_length, max_batch;
   int64_t steps;
-  int stage;      /* of the batch in flight */
-  size_t line;    /* its first line */
+  int stage;   /* of the batch in flight */
+  size_t line; /* its first line */
 };
 
 void batcher_close(struct batcher *b) {
@@ -34,13 +34,16 @@ void batcher_close(struct batcher *b) {
 static sluice_status check_stage(const struct train_options *o, int i, struct sluice_error *err) {
   const struct train_stage *s = &o->stages[i];
   if (s->length < 2 || s->length > 65536 || s->batch < 1 || s->batch > 65536 || s->steps < 1)
-    return sluice_fail(err, SLUICE_USAGE, "stage %d: length 2..65536, batch 1..65536 and steps of at least 1 are asked for", i + 1);
+    return sluice_fail(err, SLUICE_USAGE,
+                       "stage %d: length 2..65536, batch 1..65536 and steps of at least 1 are asked for", i + 1);
   if (s->batch % o->lanes != 0)
-    return sluice_fail(err, SLUICE_USAGE, "stage %d: the batch of %d is not a multiple of %d lanes", i + 1, s->batch, o->lanes);
+    return sluice_fail(err, SLUICE_USAGE, "stage %d: the batch of %d is not a multiple of %d lanes", i + 1, s->batch,
+                       o->lanes);
   return SLUICE_OK;
 }
 
-sluice_status batcher_open(const struct train_options *o, const struct tokenizer *t, struct batcher **out, struct sluice_error *err) {
+sluice_status batcher_open(const struct train_options *o, const struct tokenizer *t, struct batcher **out,
+                           struct sluice_error *err) {
   struct batcher *b = calloc(1, sizeof *b);
   if (!b) return sluice_fail(err, SLUICE_NOMEM, "out of memory");
   b->options = o, b->tokenizer = t;
@@ -61,7 +64,8 @@ sluice_status batcher_open(const struct train_options *o, const struct tokenizer
   if (!st) {
     b->tokens = malloc(most * sizeof *b->tokens), b->targets = malloc(most * sizeof *b->targets);
     b->weights = malloc(most * sizeof *b->weights);
-    if (!b->tokens || !b->targets || !b->weights) st = sluice_fail(err, SLUICE_NOMEM, "out of memory for a batch of %zu tokens", most);
+    if (!b->tokens || !b->targets || !b->weights)
+      st = sluice_fail(err, SLUICE_NOMEM, "out of memory for a batch of %zu tokens", most);
   }
   if (!st) st = team_start(o->lanes, &b->team, err);
   if (st) {
@@ -72,9 +76,15 @@ sluice_status batcher_open(const struct train_options *o, const struct tokenizer
   return SLUICE_OK;
 }
 
-int batcher_max_length(const struct batcher *b) { return b->max_length; }
-int batcher_max_batch(const struct batcher *b) { return b->max_batch; }
-int64_t batcher_steps(const struct batcher *b) { return b->steps; }
+int batcher_max_length(const struct batcher *b) {
+  return b->max_length;
+}
+int batcher_max_batch(const struct batcher *b) {
+  return b->max_batch;
+}
+int64_t batcher_steps(const struct batcher *b) {
+  return b->steps;
+}
 
 static void fill_lane(void *ctx, int lane) {
   struct batcher *b = ctx;
@@ -86,12 +96,13 @@ static void fill_lane(void *ctx, int lane) {
   for (int i = lane * share; i < (lane + 1) * share && !w->status; i++) {
     const size_t at = (size_t)i * (size_t)s->length;
     const struct sequence q = {b->tokens + at, b->targets + at, b->weights + at};
-    w->status = corpus_sequence(c, b->tokenizer, (b->line + (size_t)i) % corpus_lines(c), s->length, b->options->answer_weight, q,
-                                &w->weight_sum, &w->err);
+    w->status = corpus_sequence(c, b->tokenizer, (b->line + (size_t)i) % corpus_lines(c), s->length,
+                                b->options->answer_weight, q, &w->weight_sum, &w->err);
   }
 }
 
-sluice_status batcher_fill(struct batcher *b, int64_t step, struct net_batch *out, double *weight_sum, int *stage, struct sluice_error *err) {
+sluice_status batcher_fill(struct batcher *b, int64_t step, struct net_batch *out, double *weight_sum, int *stage,
+                           struct sluice_error *err) {
   int i = 0;
   while (step >= b->options->stages[i].steps) step -= b->options->stages[i++].steps;
   const struct train_stage *s = &b->options->stages[i];

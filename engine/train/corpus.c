@@ -50,7 +50,9 @@ void corpus_close(struct corpus *c) {
   free(c);
 }
 
-size_t corpus_lines(const struct corpus *c) { return c->n_lines; }
+size_t corpus_lines(const struct corpus *c) {
+  return c->n_lines;
+}
 
 /* Reads the number at span; answers are small non-negative integers. */
 static bool span_offset(struct slice line, struct json_span number, size_t *out) {
@@ -70,8 +72,9 @@ static bool mark_answers(struct slice line, struct json_span answers, unsigned c
   for (size_t i = 0; i < n; i++) {
     struct json_span pair, from, to;
     size_t a, b;
-    if (!json_span_element(line, answers, i, &pair) || pair.type != JSON_ARRAY || !json_span_element(line, pair, 0, &from) ||
-        !json_span_element(line, pair, 1, &to) || !span_offset(line, from, &a) || !span_offset(line, to, &b))
+    if (!json_span_element(line, answers, i, &pair) || pair.type != JSON_ARRAY ||
+        !json_span_element(line, pair, 0, &from) || !json_span_element(line, pair, 1, &to) ||
+        !span_offset(line, from, &a) || !span_offset(line, to, &b))
       return false;
     if (a > b || b > len) return false;
     memset(mark + a, 1, b - a);
@@ -101,8 +104,8 @@ static double lay_out(const struct tokenizer *t, const int32_t *ids, size_t n, c
   return sum;
 }
 
-sluice_status corpus_sequence(const struct corpus *c, const struct tokenizer *t, size_t line, int length, double answer_weight,
-                              struct sequence out, double *weight_sum, struct sluice_error *err) {
+sluice_status corpus_sequence(const struct corpus *c, const struct tokenizer *t, size_t line, int length,
+                              double answer_weight, struct sequence out, double *weight_sum, struct sluice_error *err) {
   const struct slice text = {(const char *)c->bytes + c->starts[line], c->starts[line + 1] - 1 - c->starts[line]};
   struct json_span root, body, answers;
   struct buffer decoded;
@@ -118,9 +121,13 @@ sluice_status corpus_sequence(const struct corpus *c, const struct tokenizer *t,
   if (!st && json_span_member(text, root, "answers", &answers) &&
       (answers.type != JSON_ARRAY || !mark_answers(text, answers, mark, decoded.len)))
     st = sluice_fail(err, SLUICE_INPUT, "\"answers\" must be [[start,end],...] byte offsets inside the text");
-  if (!st) st = tokenizer_encode(t, (struct slice){decoded.ptr ? decoded.ptr : "", decoded.len}, TOKENIZE_SPECIALS, &ids, &n, err);
-  if (!st) *weight_sum += lay_out(t, ids, n, mark, length, answer_weight, out);
-  else sluice_fail_in(err, "%s: line %zu", c->path, line + 1);
+  if (!st)
+    st = tokenizer_encode(t, (struct slice){decoded.ptr ? decoded.ptr : "", decoded.len}, TOKENIZE_SPECIALS, &ids, &n,
+                          err);
+  if (!st)
+    *weight_sum += lay_out(t, ids, n, mark, length, answer_weight, out);
+  else
+    sluice_fail_in(err, "%s: line %zu", c->path, line + 1);
   free(ids);
   free(mark);
   buffer_free(&decoded);

@@ -1,6 +1,6 @@
-/* The CPU back end of the trainer. A batch is cut into `lanes` fixed parts; each lane runs its sequences alone and sums into a
- * gradient of its own; gradients are then added in lane order. So the result depends on the number of lanes, and neither
- * on threads nor on timing. */
+/* The CPU back end of the trainer. A batch is cut into `lanes` fixed parts; each lane runs its sequences alone and sums
+ * into a gradient of its own; gradients are then added in lane order. So the result depends on the number of lanes, and
+ * neither on threads nor on timing. */
 #include "engine/train/train.h"
 
 #include <math.h>
@@ -74,7 +74,8 @@ static sluice_status cpu_open(const struct train_options *o, const struct net_sh
   if (!st) st = team_start(d->lanes, &d->team, err);
   for (int i = 0; !st && i < d->lanes; i++) {
     st = d->kernels->lane_open(s, rows_at_once(max_length, max_batch, d->lanes), max_length, &d->work[i].lane, err);
-    if (!st && !(d->work[i].grad = calloc(s->size, sizeof(float)))) st = sluice_fail(err, SLUICE_NOMEM, "out of memory for gradients");
+    if (!st && !(d->work[i].grad = calloc(s->size, sizeof(float))))
+      st = sluice_fail(err, SLUICE_NOMEM, "out of memory for gradients");
   }
   if (st) {
     cpu_close(d);
@@ -98,15 +99,20 @@ static void lane_gradient(void *ctx, int lane) {
   memset(&w->result, 0, sizeof w->result);
   for (int i = from; i < to; i += at_once) {
     const size_t at = (size_t)i * (size_t)all->length;
-    const struct net_batch part = {to - i < at_once ? to - i : at_once, all->length, all->tokens + at, all->targets + at,
-                                   all->weights + at, all->scale};
+    const struct net_batch part = {to - i < at_once ? to - i : at_once,
+                                   all->length,
+                                   all->tokens + at,
+                                   all->targets + at,
+                                   all->weights + at,
+                                   all->scale};
     struct net_result r;
     d->kernels->step(w->lane, d->shape, d->params, w->grad, &part, d->bf16, &r);
     result_add(&w->result, &r);
   }
 }
 
-static sluice_status cpu_gradient(struct train_device *d, const struct net_batch *batch, struct net_result *out, struct sluice_error *err) {
+static sluice_status cpu_gradient(struct train_device *d, const struct net_batch *batch, struct net_result *out,
+                                  struct sluice_error *err) {
   (void)err;
   d->batch = batch;
   team_run(d->team, lane_gradient, d);
@@ -139,7 +145,8 @@ static void lane_update(void *ctx, int lane) {
   memset(d->work[0].grad + from, 0, (to - from) * sizeof(float));
 }
 
-static sluice_status cpu_update(struct train_device *d, double lr, int64_t t, double *grad_norm, struct sluice_error *err) {
+static sluice_status cpu_update(struct train_device *d, double lr, int64_t t, double *grad_norm,
+                                struct sluice_error *err) {
   team_run(d->team, lane_sum, d);
   double square = 0;
   for (int i = 0; i < d->lanes; i++) square += d->work[i].square;

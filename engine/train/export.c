@@ -1,4 +1,5 @@
-/* Parameters -> a Hugging Face folder that engine/model and transformers both open: bf16, stacked matrices cut apart. */
+/* Parameters -> a Hugging Face folder that engine/model and transformers both open: bf16, stacked matrices cut apart.
+ */
 #include "engine/model/model.h"
 #include "engine/model/safetensors.h"
 #include "engine/train/train.h"
@@ -22,10 +23,13 @@ static uint16_t to_bf16(float f) {
   return (uint16_t)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
 }
 
-static sluice_status add(struct export *e, int layer, const char *name, size_t at, int rows, int cols, struct sluice_error *err) {
+static sluice_status add(struct export *e, int layer, const char *name, size_t at, int rows, int cols,
+                         struct sluice_error *err) {
   char text[128];
-  if (layer >= 0) snprintf(text, sizeof text, "model.layers.%d.%s.weight", layer, name);
-  else snprintf(text, sizeof text, "model.%s.weight", name);
+  if (layer >= 0)
+    snprintf(text, sizeof text, "model.layers.%d.%s.weight", layer, name);
+  else
+    snprintf(text, sizeof text, "model.%s.weight", name);
   char *kept = arena_strndup(&e->names, text, strlen(text));
   if (!kept) return sluice_fail(err, SLUICE_NOMEM, "out of memory");
   e->tensors[e->n++] = (struct tensor_source){
@@ -52,7 +56,8 @@ static sluice_status add_layer(struct export *e, const struct net_shape *s, int 
       {"mlp.down_proj", l->wdown, D, F},
   };
   sluice_status st = SLUICE_OK;
-  for (int k = 0; !st && k < PER_LAYER; k++) st = add(e, i, parts[k].name, parts[k].at, parts[k].rows, parts[k].cols, err);
+  for (int k = 0; !st && k < PER_LAYER; k++)
+    st = add(e, i, parts[k].name, parts[k].at, parts[k].rows, parts[k].cols, err);
   return st;
 }
 
@@ -77,8 +82,10 @@ static sluice_status write_weights(const char *dir, const struct export *e, stru
   return st;
 }
 
-sluice_status train_export(const struct train_options *o, const struct net_shape *s, const float *params, struct sluice_error *err) {
-  struct export e = {.tensors = calloc((size_t)s->L * PER_LAYER + 2, sizeof *e.tensors), .values = malloc(s->size * sizeof *e.values)};
+sluice_status train_export(const struct train_options *o, const struct net_shape *s, const float *params,
+                           struct sluice_error *err) {
+  struct export e = {.tensors = calloc((size_t)s->L * PER_LAYER + 2, sizeof *e.tensors),
+                     .values = malloc(s->size * sizeof *e.values)};
   sluice_status st = e.tensors && e.values ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "out of memory");
   for (size_t i = 0; !st && i < s->size; i++) e.values[i] = to_bf16(params[i]);
   if (!st) st = add(&e, -1, "embed_tokens", s->embedding, s->V, s->D, err);

@@ -18,9 +18,12 @@ static bool cpu_runs(const char *name) {
 sluice_status network_kernels(const char *name, bool bf16, const struct net_kernels **out, struct sluice_error *err) {
   static const struct net_kernels *const best_first[] = {
 #if defined(__x86_64__)
-      &net_avx512bf16, &net_avx512, &net_avx2,
+    &net_avx512bf16,
+    &net_avx512,
+    &net_avx2,
 #endif
-      &net_portable};
+    &net_portable
+  };
   for (size_t i = 0; i < sizeof best_first / sizeof *best_first; i++) {
     if (name && strcmp(name, best_first[i]->name) != 0) continue;
     if (!name && !bf16 && strcmp(best_first[i]->name, "avx512bf16") == 0) continue; /* it rounds every operand */
@@ -37,8 +40,11 @@ sluice_status network_kernels(const char *name, bool bf16, const struct net_kern
 sluice_status net_shape_from_config(const struct model_config *c, struct net_shape *out, struct sluice_error *err) {
   if (!c->tied)
     return sluice_fail(err, SLUICE_UNSUPPORTED, "training wants \"tie_word_embeddings\": true in config.json");
+  if (c->rope_scaling.type != ROPE_DEFAULT)
+    return sluice_fail(err, SLUICE_UNSUPPORTED, "training does no RoPE scaling; config.json asks for it");
   if (c->n_layers > NET_MAX_LAYERS)
-    return sluice_fail(err, SLUICE_LIMIT, "training does at most %d layers; config.json has %d", NET_MAX_LAYERS, c->n_layers);
+    return sluice_fail(err, SLUICE_LIMIT, "training does at most %d layers; config.json has %d", NET_MAX_LAYERS,
+                       c->n_layers);
   struct net_shape *s = out;
   memset(s, 0, sizeof *s);
   s->V = c->vocab, s->D = c->d_model, s->L = c->n_layers, s->H = c->n_heads, s->KV = c->n_kv_heads, s->hd = c->head_dim;

@@ -10,7 +10,8 @@
 #endif
 typedef TRAIN_REAL real;
 
-/* Where each matrix lies in the one flat array of parameters. wqkv stacks the rows of q, k, v; wgu those of gate, up. */
+/* Where each matrix lies in the one flat array of parameters. wqkv stacks the rows of q, k, v; wgu those of gate, up.
+ */
 struct net_layer {
   size_t norm1; /* [D] */
   size_t wqkv;  /* [(H + 2 KV) hd][D] */
@@ -41,8 +42,8 @@ struct net_batch {
   real scale;             /* 1 / (sum of weights over all lanes) */
 };
 struct net_result {
-  double loss;                     /* sum of weight * nats; divide by the sum of weights of all lanes */
-  double text_nats, answer_nats;   /* unweighted sums over tokens of weight 1 and of more */
+  double loss;                                     /* sum of weight * nats; divide by the sum of weights of all lanes */
+  double text_nats, answer_nats;                   /* unweighted sums over tokens of weight 1 and of more */
   int64_t text_tokens, answer_tokens, answer_hits; /* hits: greedy token equals the target */
 };
 struct net_kernels {
@@ -56,7 +57,8 @@ struct net_kernels {
                const struct net_batch *batch, bool bf16, struct net_result *out);
 };
 extern const struct net_kernels net_portable, net_avx2, net_avx512, net_avx512bf16;
-/* The best of this CPU for the precision, or the one named; SLUICE_USAGE for a name that is unknown or that the CPU lacks. */
+/* The best of this CPU for the precision, or the one named; SLUICE_USAGE for a name that is unknown or that the CPU
+ * lacks. */
 sluice_status network_kernels(const char *name, bool bf16, const struct net_kernels **out, struct sluice_error *err);
 
 #endif

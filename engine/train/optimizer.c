@@ -17,8 +17,8 @@ size_t adamw_run(const struct net_shape *s, size_t i, bool *decays) {
   return *decays = false, s->size;
 }
 
-void adamw_step(const struct adamw *o, float *params, const float *grad, float grad_scale, double lr, int64_t t, size_t from,
-                size_t to, const struct net_shape *s) {
+void adamw_step(const struct adamw *o, float *params, const float *grad, float grad_scale, double lr, int64_t t,
+                size_t from, size_t to, const struct net_shape *s) {
   const double fix1 = 1.0 - pow(o->beta1, (double)t), fix2 = 1.0 - pow(o->beta2, (double)t);
   const float b1 = (float)o->beta1, b2 = (float)o->beta2, step = (float)(lr / fix1), root = (float)(1.0 / sqrt(fix2));
   const float eps = (float)o->eps;

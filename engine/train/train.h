@@ -9,14 +9,14 @@ struct corpus;
 sluice_status corpus_open(const char *path, struct corpus **out, struct sluice_error *err);
 void corpus_close(struct corpus *c);
 size_t corpus_lines(const struct corpus *c);
-/* Line `line` as `length` tokens and their targets: <s> first, cut at length, padded with weight 0. A token that overlaps
- * an answer span weighs answer_weight, another one 1. The sum of the weights is added to *weight_sum. */
+/* Line `line` as `length` tokens and their targets: <s> first, cut at length, padded with weight 0. A token that
+ * overlaps an answer span weighs answer_weight, another one 1. The sum of the weights is added to *weight_sum. */
 struct sequence {
   int32_t *tokens, *targets;
   real *weights;
 };
-sluice_status corpus_sequence(const struct corpus *c, const struct tokenizer *t, size_t line, int length, double answer_weight,
-                              struct sequence out, double *weight_sum, struct sluice_error *err);
+sluice_status corpus_sequence(const struct corpus *c, const struct tokenizer *t, size_t line, int length,
+                              double answer_weight, struct sequence out, double *weight_sum, struct sluice_error *err);
 
 /* ---- optimizer.c ---- */
 struct adamw {
@@ -24,8 +24,8 @@ struct adamw {
   float *m, *v; /* [size] */
 };
 /* One step over parameters [from, to): t counts from 1; decay only where `decays` says (matrices, not norms). */
-void adamw_step(const struct adamw *o, float *params, const float *grad, float grad_scale, double lr, int64_t t, size_t from,
-                size_t to, const struct net_shape *s);
+void adamw_step(const struct adamw *o, float *params, const float *grad, float grad_scale, double lr, int64_t t,
+                size_t from, size_t to, const struct net_shape *s);
 /* The end of the run of parameters at i that are alike in decaying or not. */
 size_t adamw_run(const struct net_shape *s, size_t i, bool *decays);
 /* Linear warm-up, then half a cosine from lr to lr_end at `total` steps. step counts from 0. */
@@ -39,11 +39,13 @@ struct train_state {
   size_t size;
 };
 /* fingerprint: hash of what must not change between the parts of a run (shape, seed, stages, lanes, precision). */
-sluice_status checkpoint_write(const char *path, const struct train_state *s, uint64_t fingerprint, struct sluice_error *err);
+sluice_status checkpoint_write(const char *path, const struct train_state *s, uint64_t fingerprint,
+                               struct sluice_error *err);
 sluice_status checkpoint_read(const char *path, struct train_state *s, uint64_t fingerprint, struct sluice_error *err);
 
 /* ---- export.c: parameters -> model.safetensors, config.json and tokenizer.json of a Hugging Face folder ---- */
-sluice_status train_export(const struct train_options *o, const struct net_shape *s, const float *params, struct sluice_error *err);
+sluice_status train_export(const struct train_options *o, const struct net_shape *s, const float *params,
+                           struct sluice_error *err);
 
 /* ---- device: where a step's arithmetic runs. cpu.c, and engine/cuda when the build has it ---- */
 struct train_device; /* opaque per implementation */

@@ -1,5 +1,6 @@
-/* `sluice train lm`: the loop. One step = one batch of a stage, gradient, clip, AdamW. Deterministic from the seed for one
- * kernel and number of lanes; a checkpoint holds all that the next step depends on, so that a resumed run is the same run. */
+/* `sluice train lm`: the loop. One step = one batch of a stage, gradient, clip, AdamW. Deterministic from the seed for
+ * one kernel and number of lanes; a checkpoint holds all that the next step depends on, so that a resumed run is the
+ * same run. */
 #include "engine/model/config.h"
 #include "engine/train/batch.h"
 
@@ -46,11 +47,11 @@ static sluice_status fingerprint(struct run *r, struct sluice_error *err) {
   const struct train_options *o = r->options;
   struct buffer b;
   buffer_init(&b, 1 << 20);
-  sluice_status st = buffer_printf(&b, err, "%s|%d %d %d %d %d %d %d %.9g|%.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g|%llu %d %s",
-                                   tokenizer_hash(r->tokenizer), r->shape.V, r->shape.D, r->shape.L, r->shape.H, r->shape.KV,
-                                   r->shape.hd, r->shape.F, r->shape.theta, o->lr, o->lr_end, o->warmup_steps, o->weight_decay,
-                                   o->clip, o->beta1, o->beta2, o->adam_eps, o->answer_weight, (unsigned long long)o->seed,
-                                   o->lanes, o->precision);
+  sluice_status st = buffer_printf(
+      &b, err, "%s|%d %d %d %d %d %d %d %.9g|%.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g|%llu %d %s",
+      tokenizer_hash(r->tokenizer), r->shape.V, r->shape.D, r->shape.L, r->shape.H, r->shape.KV, r->shape.hd,
+      r->shape.F, r->shape.theta, o->lr, o->lr_end, o->warmup_steps, o->weight_decay, o->clip, o->beta1, o->beta2,
+      o->adam_eps, o->answer_weight, (unsigned long long)o->seed, o->lanes, o->precision);
   for (int i = 0; !st && i < o->n_stages; i++)
     st = buffer_printf(&b, err, "|%d %d %d", o->stages[i].length, o->stages[i].batch, o->stages[i].steps);
   if (!st) r->fingerprint = hash64(b.ptr, b.len);
@@ -68,7 +69,8 @@ static void run_close(struct run *r) {
 }
 
 static sluice_status check_options(const struct train_options *o, struct sluice_error *err) {
-  if (o->n_stages < 1) return sluice_fail(err, SLUICE_USAGE, "no stage: give --stage FILE:LENGTH:BATCH:STEPS at least once");
+  if (o->n_stages < 1)
+    return sluice_fail(err, SLUICE_USAGE, "no stage: give --stage FILE:LENGTH:BATCH:STEPS at least once");
   if (o->lanes < 1 || o->lanes > 256) return sluice_fail(err, SLUICE_USAGE, "lanes: 1..256, not %d", o->lanes);
   if (strcmp(o->precision, "f32") != 0 && strcmp(o->precision, "bf16") != 0)
     return sluice_fail(err, SLUICE_USAGE, "precision '%s': f32 or bf16", o->precision);
@@ -78,7 +80,8 @@ static sluice_status check_options(const struct train_options *o, struct sluice_
 static sluice_status open_state(struct run *r, struct sluice_error *err) {
   struct train_state *s = &r->state;
   s->size = r->shape.size;
-  s->params = malloc(s->size * sizeof(float)), s->m = calloc(s->size, sizeof(float)), s->v = calloc(s->size, sizeof(float));
+  s->params = malloc(s->size * sizeof(float)), s->m = calloc(s->size, sizeof(float)),
+  s->v = calloc(s->size, sizeof(float));
   if (!s->params || !s->m || !s->v) return sluice_fail(err, SLUICE_NOMEM, "out of memory for %zu parameters", s->size);
   initialise(&r->shape, r->options->seed, s->params);
   if (!r->options->resume || !file_exists(r->checkpoint)) return SLUICE_OK;
@@ -94,16 +97,18 @@ static sluice_status run_open(struct run *r, struct sluice_error *err) {
   if (!st) st = net_shape_from_config(&r->config, &r->shape, err);
   if (!st) st = tokenizer_open(o->tokenizer, &r->tokenizer, err);
   if (!st && tokenizer_size(r->tokenizer) > r->shape.V)
-    st = sluice_fail(err, SLUICE_USAGE, "%s has %d tokens, %s says vocab_size %d", o->tokenizer, tokenizer_size(r->tokenizer), o->config,
-                     r->shape.V);
+    st = sluice_fail(err, SLUICE_USAGE, "%s has %d tokens, %s says vocab_size %d", o->tokenizer,
+                     tokenizer_size(r->tokenizer), o->config, r->shape.V);
   if (!st) st = batcher_open(o, r->tokenizer, &r->batcher, err);
   if (!st) st = file_make_dirs(o->out, err);
-  if (!st && !(r->checkpoint = sluice_format("%s/checkpoint", o->out))) st = sluice_fail(err, SLUICE_NOMEM, "out of memory");
+  if (!st && !(r->checkpoint = sluice_format("%s/checkpoint", o->out)))
+    st = sluice_fail(err, SLUICE_NOMEM, "out of memory");
   if (!st) st = fingerprint(r, err);
   if (!st) st = train_backend_find(o->device, &r->backend, err);
   if (!st) st = open_state(r, err);
   if (st || o->export_only) return st;
-  st = r->backend->open(o, &r->shape, batcher_max_length(r->batcher), batcher_max_batch(r->batcher), r->state.params, &r->device, err);
+  st = r->backend->open(o, &r->shape, batcher_max_length(r->batcher), batcher_max_batch(r->batcher), r->state.params,
+                        &r->device, err);
   if (!st && r->state.step > 0) st = r->backend->set(r->device, &r->state, err);
   if (st) return st;
   char *path = sluice_format("%s/train.log", o->out);
@@ -119,15 +124,21 @@ static void report(struct run *r, int stage, double lr, int steps) {
   const double answer = s->answer_tokens ? s->answer_nats / (double)s->answer_tokens : 0;
   const double hits = s->answer_tokens ? (double)s->answer_hits / (double)s->answer_tokens : 0;
   const double loss = r->weights_since > 0 ? s->loss / r->weights_since : 0;
-  fprintf(r->log, "{\"step\":%lld,\"stage\":%d,\"tokens\":%lld,\"loss\":%.6f,\"text_nats\":%.6f,\"answer_nats\":%.6f,\"answer_hits\":%.4f,"
-                  "\"lr\":%.6g,\"grad_norm\":%.5f}\n",
-          (long long)r->state.step, stage + 1, (long long)r->state.tokens, loss, text, answer, hits, lr, r->norm_since / steps);
+  fprintf(r->log,
+          "{\"step\":%lld,\"stage\":%d,\"tokens\":%lld,\"loss\":%.6f,\"text_nats\":%.6f,\"answer_nats\":%.6f,\"answer_"
+          "hits\":%.4f,"
+          "\"lr\":%.6g,\"grad_norm\":%.5f}\n",
+          (long long)r->state.step, stage + 1, (long long)r->state.tokens, loss, text, answer, hits, lr,
+          r->norm_since / steps);
   fflush(r->log);
   const double seconds = (double)(clock_mono_ns() - r->began_ns) / 1e9;
   const double rate = seconds > 0 ? (double)(r->state.tokens - r->began_tokens) / seconds : 0;
   const int64_t total = batcher_steps(r->batcher);
-  fprintf(stderr, "step %lld/%lld  stage %d  loss %.4f  text %.4f  answers %.4f (%.1f%% right)  lr %.2e  %.1fM tokens  %.0f tok/s\n",
-          (long long)r->state.step, (long long)total, stage + 1, loss, text, answer, 100 * hits, lr, (double)r->state.tokens / 1e6, rate);
+  fprintf(stderr,
+          "step %lld/%lld  stage %d  loss %.4f  text %.4f  answers %.4f (%.1f%% right)  lr %.2e  %.1fM tokens  %.0f "
+          "tok/s\n",
+          (long long)r->state.step, (long long)total, stage + 1, loss, text, answer, 100 * hits, lr,
+          (double)r->state.tokens / 1e6, rate);
   memset(&r->since, 0, sizeof r->since);
   r->weights_since = r->norm_since = 0;
 }
@@ -150,7 +161,8 @@ static sluice_status one_step(struct run *r, int *stage, double *lr, struct slui
   if (!st) st = r->backend->update(r->device, *lr, step + 1, &norm, err);
   if (st) return st;
   r->since.loss += result.loss, r->since.text_nats += result.text_nats, r->since.answer_nats += result.answer_nats;
-  r->since.text_tokens += result.text_tokens, r->since.answer_tokens += result.answer_tokens, r->since.answer_hits += result.answer_hits;
+  r->since.text_tokens += result.text_tokens, r->since.answer_tokens += result.answer_tokens,
+      r->since.answer_hits += result.answer_hits;
   r->weights_since += weight_sum, r->norm_since += norm;
   r->state.step++;
   r->state.tokens += (int64_t)batch.sequences * batch.length;
@@ -172,7 +184,8 @@ static sluice_status run_loop(struct run *r, struct sluice_error *err) {
     if ((every > 0 && r->state.step % every == 0) || last || stop)
       if ((st = save(r, err)) != SLUICE_OK) return st;
     if (stop)
-      return sluice_fail(err, SLUICE_INTERRUPTED, "stopped at step %lld; the same command with --resume goes on", (long long)r->state.step);
+      return sluice_fail(err, SLUICE_INTERRUPTED, "stopped at step %lld; the same command with --resume goes on",
+                         (long long)r->state.step);
   }
   return SLUICE_OK;
 }

@@ -1,11 +1,12 @@
-/* Measures what decides between cache policies on a model: how much attention falls on the first token, and how surprising
- * the words are that a later question asks for.
+/* Measures what decides between cache policies on a model: how much attention falls on the first token, and how
+ * surprising the words are that a later question asks for.
  *
  *   measure_sinks MODEL_DIR [DATASET [DIALOGUES]]        default: grocery:depth=random,seed=7 and 20
  *
- * Prints, for each layer and head, the mean attention probability of position 0 over queries from position 64 on (an even
- * spread would give about 1/position); then the mean surprisal in nats of evidence tokens and of all others, and the share
- * of tokens that are less surprising than an evidence token. The forward pass is written out plainly, in float64. */
+ * Prints, for each layer and head, the mean attention probability of position 0 over queries from position 64 on (an
+ * even spread would give about 1/position); then the mean surprisal in nats of evidence tokens and of all others, and
+ * the share of tokens that are less surprising than an evidence token. The forward pass is written out plainly, in
+ * float64. */
 #include "datasets/datasets.h"
 #include "engine/engine.h"
 #include "engine/model/model.h"
@@ -49,7 +50,8 @@ static void lay_out(const struct dialogue *d, struct text *t) {
     const struct turn *turn = &d->turns[i];
     const char *evidence = NULL;
     for (size_t k = 0; k < d->n_turns; k++)
-      if (d->turns[k].evidence && d->turns[k].evidence_turn == (int)i && !strcmp(d->turns[k].metric ? d->turns[k].metric : "", "acc_g"))
+      if (d->turns[k].evidence && d->turns[k].evidence_turn == (int)i &&
+          !strcmp(d->turns[k].metric ? d->turns[k].metric : "", "acc_g"))
         evidence = d->turns[k].evidence;
     if (turn->task == TASK_TEXT) {
       append(t, turn->text, NULL);
@@ -91,8 +93,8 @@ struct matrices {
   float *embedding, *head, *wq, *wk, *wv, *wo, *gate, *up, *down;
 };
 
-static void attend(const struct model_config *c, int layer, size_t t, const double *q, const double *keys, const double *values, double *out,
-                   struct tally *tally) {
+static void attend(const struct model_config *c, int layer, size_t t, const double *q, const double *keys,
+                   const double *values, double *out, struct tally *tally) {
   const int hd = c->head_dim, group = c->n_heads / c->n_kv_heads, kv = c->n_kv_heads * hd;
   double *p = malloc((t + 1) * sizeof *p);
   for (int h = 0; h < c->n_heads; h++) {
@@ -106,7 +108,8 @@ static void attend(const struct model_config *c, int layer, size_t t, const doub
     for (size_t j = 0; j <= t; j++) total += p[j] = exp(p[j] - largest);
     for (int i = 0; i < hd; i++) {
       out[h * hd + i] = 0;
-      for (size_t j = 0; j <= t; j++) out[h * hd + i] += p[j] / total * values[j * (size_t)kv + (size_t)(h / group * hd + i)];
+      for (size_t j = 0; j <= t; j++)
+        out[h * hd + i] += p[j] / total * values[j * (size_t)kv + (size_t)(h / group * hd + i)];
     }
     if (t >= FIRST_QUERY) tally->mass[layer][h] += p[0] / total;
   }
@@ -114,17 +117,20 @@ static void attend(const struct model_config *c, int layer, size_t t, const doub
 }
 
 /* All positions of one text through one layer, in place on x[T][d]. */
-static void run_layer(const struct model *m, int layer, double *x, size_t T, const struct matrices *w, struct tally *tally) {
+static void run_layer(const struct model *m, int layer, double *x, size_t T, const struct matrices *w,
+                      struct tally *tally) {
   const struct model_config *c = &m->config;
   const struct layer_weights *l = &m->layers[layer];
   const int d = c->d_model, a = c->n_heads * c->head_dim, kv = c->n_kv_heads * c->head_dim, f = c->d_ff;
   double *keys = malloc(T * (size_t)kv * sizeof *keys), *values = malloc(T * (size_t)kv * sizeof *values);
-  double *h = malloc((size_t)d * sizeof *h), *q = malloc((size_t)a * sizeof *q), *mixed = malloc((size_t)a * sizeof *mixed);
+  double *h = malloc((size_t)d * sizeof *h), *q = malloc((size_t)a * sizeof *q),
+         *mixed = malloc((size_t)a * sizeof *mixed);
   double *gate = malloc((size_t)f * sizeof *gate), *up = malloc((size_t)f * sizeof *up);
   for (size_t t = 0; t < T; t++) {
     double *row = x + t * (size_t)d;
     norm(c, row, l->attn_norm, h);
-    product(w->wq, a, d, h, q), product(w->wk, kv, d, h, keys + t * (size_t)kv), product(w->wv, kv, d, h, values + t * (size_t)kv);
+    product(w->wq, a, d, h, q), product(w->wk, kv, d, h, keys + t * (size_t)kv),
+        product(w->wv, kv, d, h, values + t * (size_t)kv);
     rotate(c, q, c->n_heads, t), rotate(c, keys + t * (size_t)kv, c->n_kv_heads, t);
     attend(c, layer, t, q, keys, values, mixed, tally);
     product(w->wo, d, a, mixed, h);
@@ -165,13 +171,15 @@ static void measure(const struct model *m, struct matrices *w, const struct dial
   size_t T = 0, at = 0;
   buffer_init(&text.bytes, 0), buffer_init(&text.marks, 0);
   lay_out(dialogue, &text);
-  if (tokenizer_encode(m->tok, (struct slice){text.bytes.ptr, text.bytes.len}, TOKENIZE_SPECIALS, &ids, &T, &err)) die(&err);
+  if (tokenizer_encode(m->tok, (struct slice){text.bytes.ptr, text.bytes.len}, TOKENIZE_SPECIALS, &ids, &T, &err))
+    die(&err);
   double *x = malloc((T + 1) * (size_t)c->d_model * sizeof *x), *h = malloc((size_t)c->d_model * sizeof *h);
   double *logits = malloc((size_t)c->vocab * sizeof *logits), *nats = malloc(T * sizeof *nats);
   unsigned char *evidence = calloc(T, 1);
   for (size_t t = 0; t <= T; t++)
     for (int i = 0; i < c->d_model; i++)
-      x[t * (size_t)c->d_model + (size_t)i] = (double)w->embedding[(size_t)(t ? ids[t - 1] : c->bos) * (size_t)c->d_model + (size_t)i];
+      x[t * (size_t)c->d_model + (size_t)i] =
+          (double)w->embedding[(size_t)(t ? ids[t - 1] : c->bos) * (size_t)c->d_model + (size_t)i];
   for (int l = 0; l < c->n_layers; l++) run_layer(m, l, x, T + 1, &w[l], tally);
   for (size_t t = 0; t < T; t++) {
     norm(c, x + t * (size_t)c->d_model, m->final_norm, h);
@@ -186,15 +194,16 @@ static void measure(const struct model *m, struct matrices *w, const struct dial
 }
 
 static void print(const struct model_config *c, const struct tally *t) {
-  printf("attention on position 0, mean over %zu queries from position %d on (an even spread: %.4f)\n", t->queries, FIRST_QUERY,
-         t->even / (double)t->queries);
+  printf("attention on position 0, mean over %zu queries from position %d on (an even spread: %.4f)\n", t->queries,
+         FIRST_QUERY, t->even / (double)t->queries);
   for (int l = 0; l < c->n_layers; l++) {
     printf("  layer %d ", l);
     for (int h = 0; h < c->n_heads; h++) printf(" %.4f", t->mass[l][h] / (double)t->queries);
     printf("\n");
   }
   if (t->evidence)
-    printf("surprisal: evidence tokens %.2f nats (%zu), others %.2f nats (%zu); an evidence token is above %.1f %% of its dialogue\n",
+    printf("surprisal: evidence tokens %.2f nats (%zu), others %.2f nats (%zu); an evidence token is above %.1f %% of "
+           "its dialogue\n",
            t->evidence_nats / (double)t->evidence, t->evidence, t->other_nats / (double)t->others, t->others,
            100 * t->below / (double)t->evidence);
 }
@@ -205,13 +214,18 @@ int main(int argc, char **argv) {
   struct dataset *data;
   static struct tally tally;
   if (argc < 2) return fprintf(stderr, "usage: measure_sinks MODEL_DIR [DATASET [DIALOGUES]]\n"), 2;
-  if (model_open(argv[1], &m, &err) || dataset_open(argc > 2 ? argv[2] : "grocery:depth=random,seed=7", &data, &err)) die(&err);
+  if (model_open(argv[1], &m, &err) || dataset_open(argc > 2 ? argv[2] : "grocery:depth=random,seed=7", &data, &err))
+    die(&err);
   const size_t n = argc > 3 ? (size_t)strtoul(argv[3], NULL, 10) : 20;
   struct matrices *w = calloc((size_t)m->config.n_layers + 1, sizeof *w);
   for (int l = 0; l < m->config.n_layers; l++) {
     const struct layer_weights *s = &m->layers[l];
-    w[l] = (struct matrices){.wq = weight_to_float(&s->wq), .wk = weight_to_float(&s->wk), .wv = weight_to_float(&s->wv),
-                             .wo = weight_to_float(&s->wo), .gate = weight_to_float(&s->w_gate), .up = weight_to_float(&s->w_up),
+    w[l] = (struct matrices){.wq = weight_to_float(&s->wq),
+                             .wk = weight_to_float(&s->wk),
+                             .wv = weight_to_float(&s->wv),
+                             .wo = weight_to_float(&s->wo),
+                             .gate = weight_to_float(&s->w_gate),
+                             .up = weight_to_float(&s->w_up),
                              .down = weight_to_float(&s->w_down)};
   }
   w[0].embedding = weight_to_float(&m->embedding), w[0].head = weight_to_float(&m->lm_head);

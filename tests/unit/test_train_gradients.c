@@ -1,5 +1,5 @@
-/* The trainer's gradients against finite differences in float64: network.inc itself, compiled with double, on random small
- * networks; every kind of parameter is checked. */
+/* The trainer's gradients against finite differences in float64: network.inc itself, compiled with double, on random
+ * small networks; every kind of parameter is checked. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -79,9 +79,12 @@ static void check(struct problem *p, uint64_t seed) {
   for (int k = 0; k < 400; k++) {
     /* The first tries walk the small arrays (norms) on purpose; the others fall anywhere. */
     size_t i = rng_below(&g, (uint32_t)p->shape.size);
-    if (k < 40) i = p->shape.layer[k % p->shape.L].norm1 + (size_t)(k % p->shape.D);
-    else if (k < 80) i = p->shape.layer[k % p->shape.L].norm2 + (size_t)(k % p->shape.D);
-    else if (k < 100) i = p->shape.final_norm + (size_t)(k % p->shape.D);
+    if (k < 40)
+      i = p->shape.layer[k % p->shape.L].norm1 + (size_t)(k % p->shape.D);
+    else if (k < 80)
+      i = p->shape.layer[k % p->shape.L].norm2 + (size_t)(k % p->shape.D);
+    else if (k < 100)
+      i = p->shape.final_norm + (size_t)(k % p->shape.D);
     const double was = p->params[i], h = 1e-5;
     p->params[i] = was + h;
     const double up = loss_of(p);
@@ -122,7 +125,8 @@ static void test_wide_heads(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_grouped_query), cmocka_unit_test(test_more_than_one_query_block),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_grouped_query),
+                                     cmocka_unit_test(test_more_than_one_query_block),
                                      cmocka_unit_test(test_wide_heads)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

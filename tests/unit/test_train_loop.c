@@ -1,5 +1,5 @@
-/* The trainer as a user runs it: it learns, a run that was interrupted and resumed makes the same bytes as one that was not,
- * kernels agree, and bad input is named. */
+/* The trainer as a user runs it: it learns, a run that was interrupted and resumed makes the same bytes as one that was
+ * not, kernels agree, and bad input is named. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,10 +38,12 @@ static char *read_all(const char *name, size_t *len) {
   return bytes;
 }
 
-static const char CONFIG[] =
-    "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"vocab_size\":300,\"hidden_size\":32,\"intermediate_size\":48,"
-    "\"num_hidden_layers\":2,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"head_dim\":16,\"max_position_embeddings\":64,"
-    "\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,\"hidden_act\":\"silu\",\"tie_word_embeddings\":true,\"bos_token_id\":0,\"eos_token_id\":1}";
+static const char CONFIG[] = "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"vocab_size\":300,"
+                             "\"hidden_size\":32,\"intermediate_size\":48,"
+                             "\"num_hidden_layers\":2,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"head_dim\":"
+                             "16,\"max_position_embeddings\":64,"
+                             "\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,\"hidden_act\":\"silu\",\"tie_word_"
+                             "embeddings\":true,\"bos_token_id\":0,\"eos_token_id\":1}";
 
 static int setup(void **state) {
   (void)state;
@@ -52,10 +54,12 @@ static int setup(void **state) {
   buffer_init(&b, 0);
   for (int i = 0; i < 64; i++) {
     const char *name = i % 2 ? "Anna" : "Tom", *town = i % 3 ? "Oslo" : "Turin";
-    assert_int_equal(buffer_printf(&b, &err,
-                                   "{\"text\":\"<|user|>%s lives in %s. Where is %s?<|end|><|bot|>in %s<|end|>\",\"answers\":[[%zu,%zu]]}\n",
-                                   name, town, name, town, 42 + 2 * strlen(name) + strlen(town), 45 + 2 * strlen(name) + 2 * strlen(town)),
-                     SLUICE_OK);
+    assert_int_equal(
+        buffer_printf(
+            &b, &err,
+            "{\"text\":\"<|user|>%s lives in %s. Where is %s?<|end|><|bot|>in %s<|end|>\",\"answers\":[[%zu,%zu]]}\n",
+            name, town, name, town, 42 + 2 * strlen(name) + strlen(town), 45 + 2 * strlen(name) + 2 * strlen(town)),
+        SLUICE_OK);
   }
   write_text("corpus.jsonl", b.ptr);
   buffer_free(&b);
@@ -82,12 +86,30 @@ static struct paths paths_for(const char *out) {
   return (struct paths){in_dir("config.json"), in_dir("tokenizer.json"), in_dir("corpus.jsonl"), in_dir(out)};
 }
 
-static void paths_free(struct paths *p) { free(p->config), free(p->tokenizer), free(p->data), free(p->out); }
+static void paths_free(struct paths *p) {
+  free(p->config), free(p->tokenizer), free(p->data), free(p->out);
+}
 
-static struct train_options options_for(const struct paths *p, const struct train_stage *stage, const char *precision, bool resume) {
-  return (struct train_options){.config = p->config, .tokenizer = p->tokenizer, .out = p->out, .stages = stage, .n_stages = 1, .lr = 1e-2,
-                                .lr_end = 1e-3, .warmup_steps = 4, .weight_decay = 0.1, .clip = 1, .beta1 = 0.9, .beta2 = 0.95,
-                                .adam_eps = 1e-8, .answer_weight = 3, .seed = 7, .lanes = 2, .precision = precision, .device = "cpu",
+static struct train_options options_for(const struct paths *p, const struct train_stage *stage, const char *precision,
+                                        bool resume) {
+  return (struct train_options){.config = p->config,
+                                .tokenizer = p->tokenizer,
+                                .out = p->out,
+                                .stages = stage,
+                                .n_stages = 1,
+                                .lr = 1e-2,
+                                .lr_end = 1e-3,
+                                .warmup_steps = 4,
+                                .weight_decay = 0.1,
+                                .clip = 1,
+                                .beta1 = 0.9,
+                                .beta2 = 0.95,
+                                .adam_eps = 1e-8,
+                                .answer_weight = 3,
+                                .seed = 7,
+                                .lanes = 2,
+                                .precision = precision,
+                                .device = "cpu",
                                 .resume = resume};
 }
 
@@ -178,7 +200,8 @@ static void corpus_fails(const char *line, const char *expected) {
     corpus_close(c);
   }
   assert_int_equal(st, SLUICE_INPUT);
-  if (!strstr(err.message, expected) || !strstr(err.message, "bad.jsonl")) fail_msg("unexpected message: %s", err.message);
+  if (!strstr(err.message, expected) || !strstr(err.message, "bad.jsonl"))
+    fail_msg("unexpected message: %s", err.message);
   tokenizer_close(t);
   free(bad), free(tokenizer);
 }
@@ -222,16 +245,26 @@ static void test_kernels_agree(void **state) {
   (void)state;
   struct sluice_error err;
   struct net_shape s;
-  const struct model_config c = {.n_layers = 2, .d_model = 64, .n_heads = 4, .n_kv_heads = 2, .head_dim = 16, .d_ff = 96, .vocab = 130,
-                                 .norm_eps = 1e-5f, .rope_theta = 10000, .tied = true};
+  const struct model_config c = {.n_layers = 2,
+                                 .d_model = 64,
+                                 .n_heads = 4,
+                                 .n_kv_heads = 2,
+                                 .head_dim = 16,
+                                 .d_ff = 96,
+                                 .vocab = 130,
+                                 .norm_eps = 1e-5f,
+                                 .rope_theta = 10000,
+                                 .tied = true};
   assert_int_equal(net_shape_from_config(&c, &s, &err), SLUICE_OK);
   enum { LENGTH = 130, SEQUENCES = 2, ROWS = LENGTH * SEQUENCES };
   int32_t tokens[ROWS], targets[ROWS];
   float weights[ROWS];
   struct rng r;
   rng_seed(&r, 3);
-  for (int i = 0; i < ROWS; i++) tokens[i] = (int32_t)rng_below(&r, 130), targets[i] = (int32_t)rng_below(&r, 130), weights[i] = 1;
-  float *params = malloc(s.size * sizeof *params), *grad = malloc(s.size * sizeof *grad), *expected = malloc(s.size * sizeof *expected);
+  for (int i = 0; i < ROWS; i++)
+    tokens[i] = (int32_t)rng_below(&r, 130), targets[i] = (int32_t)rng_below(&r, 130), weights[i] = 1;
+  float *params = malloc(s.size * sizeof *params), *grad = malloc(s.size * sizeof *grad),
+        *expected = malloc(s.size * sizeof *expected);
   for (size_t i = 0; i < s.size; i++) params[i] = (float)(0.1 * rng_normal(&r));
   const struct net_batch batch = {SEQUENCES, LENGTH, tokens, targets, weights, 1.0f / ROWS};
   const char *names[] = {"portable", "avx2", "avx512", "avx512bf16"};
