@@ -71,10 +71,20 @@ static sluice_status parse_address(const char *text, struct sockaddr_storage *ou
     *len = sizeof *local;
     return clear_stale(local, err);
   }
-  const char *colon = strrchr(text, ':');
-  if (!colon || evutil_parse_sockaddr_port(text, (struct sockaddr *)(void *)out, len))
+  char place[80];
+  size_t n = strlen(text);
+  bool any = n > 2 && n < sizeof place && !strcmp(text + n - 2, ":0"); /* libevent reads no port 0 */
+  if (any) {
+    memcpy(place, text, n + 1);
+    place[n - 1] = '1';
+    text = place;
+  }
+  struct sockaddr *generic = (struct sockaddr *)(void *)out;
+  if (!strchr(text, ':') || evutil_parse_sockaddr_port(text, generic, len))
     return sluice_fail(err, SLUICE_USAGE,
                        "\"%s\" is no place to listen: give ADDRESS:PORT in digits, [V6]:PORT or unix:PATH", text);
+  if (any && generic->sa_family == AF_INET) ((struct sockaddr_in *)(void *)out)->sin_port = 0;
+  if (any && generic->sa_family == AF_INET6) ((struct sockaddr_in6 *)(void *)out)->sin6_port = 0;
   return SLUICE_OK;
 }
 
