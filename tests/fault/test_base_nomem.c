@@ -53,11 +53,18 @@ void free(void *p) {
 static long until_failure, alive;
 #endif
 
+/* Skips where allocations cannot be refused. */
+static void want_counting_allocator(void) {
+  if (COUNTING) return;
+  print_message("the sanitizer has its own allocator\n");
+  skip();
+}
+
 static char path[256];
 
 /* Runs fn with the first, then the second, ... allocation and all later ones refused, until it succeeds. */
 static void every_allocation(const char *name, sluice_status (*fn)(struct sluice_error *err)) {
-  if (!COUNTING) skip();
+  want_counting_allocator();
   for (long allowed = 0; allowed < 10000; allowed++) {
     struct sluice_error err = {0};
     long before = alive;
@@ -144,7 +151,7 @@ static void in_files(void **state) {
 
 static void in_teams_and_arenas(void **state) {
   (void)state;
-  if (!COUNTING) skip();
+  want_counting_allocator();
   struct sluice_error err = {0};
   struct team *team = NULL;
   struct arena a = {0};
