@@ -388,7 +388,7 @@ sluice_status monitor_policy_default_path(char **path, struct sluice_error *err)
   ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
   if (n > 0) {
     self[n] = '\0';
-    for (int up = 0; up < 4; up++) { /* build/sluice, build/NAME/tests/unit/...: the tree's root is above */
+    for (int up = 0; up < 6; up++) { /* build/sluice, build/sanitize/tests/unit/...: the tree is above */
       char *slash = strrchr(self, '/');
       if (!slash) break;
       *slash = '\0';
