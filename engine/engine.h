@@ -22,6 +22,17 @@ int tokenizer_size(const struct tokenizer *t);
 const char *tokenizer_hash(const struct tokenizer *t); /* SHA-256 of the file, hex */
 
 /* ---- model (engine/model/) ------------------------------------------------------------------------------------ */
+/* How RoPE frequencies are stretched for texts longer than the model was first trained on; the names are Hugging Face's. */
+enum rope_type {
+  ROPE_DEFAULT,
+  ROPE_LINEAR, /* all divided by factor */
+  ROPE_LLAMA3  /* long waves divided by factor, short ones left, a ramp between (Llama 3.1) */
+};
+struct rope_scaling {
+  enum rope_type type;
+  double factor, low_freq_factor, high_freq_factor;
+  double original_context; /* tokens: original_max_position_embeddings */
+};
 struct model_config {
   int n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff, vocab;
   int max_context; /* max_position_embeddings: trained context */
@@ -29,6 +40,7 @@ struct model_config {
   double rope_theta;
   bool tied; /* output head shares the embedding */
   int32_t bos, eos; /* -1: none */
+  struct rope_scaling rope_scaling;
 };
 struct model; /* weights mapped or loaded; immutable after opening; shared by sessions */
 /* A Hugging Face folder: config.json, model.safetensors, tokenizer.json (absent tokenizer is allowed). */

@@ -18,8 +18,11 @@ static void drop_nulls(cJSON *object) {
   }
 }
 
+/* A configuration that was saved without a model has no architectures, but a model_type. */
 static sluice_status check_architecture(const char *path, const cJSON *root, struct sluice_error *err) {
   const cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "architectures");
+  const cJSON *type = cJSON_GetObjectItemCaseSensitive(root, "model_type");
+  if (!list && cJSON_IsString(type) && strcmp(type->valuestring, "llama") == 0) return SLUICE_OK;
   const cJSON *first = cJSON_IsArray(list) ? list->child : NULL;
   if (!cJSON_IsString(first))
     return sluice_fail(err, SLUICE_INPUT, "%s: architectures: expected [\"LlamaForCausalLM\"]", path);
@@ -33,8 +36,8 @@ static sluice_status check_architecture(const char *path, const cJSON *root, str
 /* Keys that would change the computation into one that the engine does not do, and the one value of each that does not.
  */
 static sluice_status refuse_other_models(const char *path, const cJSON *root, struct sluice_error *err) {
-  static const char *const must_be_false[] = {"attention_bias", "mlp_bias", NULL};
-  static const char *const must_be_absent[] = {"rope_scaling", "sliding_window", "quantization_config", NULL};
+  static const char *const must_be_false[] = {"attention_bias", "mlp_bias", "rope_interleaved", NULL};
+  static const char *const must_be_absent[] = {"sliding_window", "quantization_config", NULL};
   for (size_t i = 0; must_be_false[i]; i++) {
     bool set = false;
     sluice_status st = json_bool(root, path, must_be_false[i], false, &set, err);
@@ -46,33 +49,69 @@ static sluice_status refuse_other_models(const char *path, const cJSON *root, st
       return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: %s is not done here; only models without it are", path,
                          must_be_absent[i]);
   const char *act;
-  double rotary;
   sluice_status st = json_string(root, path, "hidden_act", false, "silu", &act, err);
   if (!st && strcmp(act, "silu") != 0)
     st = sluice_fail(err, SLUICE_UNSUPPORTED, "%s: hidden_act: \"%.80s\" is not done here; \"silu\" is", path, act);
-  if (!st) st = json_double(root, path, "partial_rotary_factor", false, 1, &rotary, err);
-  if (!st && rotary != 1)
-    st = sluice_fail(err, SLUICE_UNSUPPORTED, "%s: partial_rotary_factor: %g is not done here; 1 is", path, rotary);
   return st;
 }
 
+static sluice_status refuse_partial_rotation(const char *where, const cJSON *object, struct sluice_error *err) {
+  double rotary = 1;
+  sluice_status st = json_double(object, where, "partial_rotary_factor", false, 1, &rotary, err);
+  if (!st && rotary != 1)
+    st = sluice_fail(err, SLUICE_UNSUPPORTED, "%s: partial_rotary_factor: %g is not done here; 1 is", where, rotary);
+  return st;
+}
+
+static sluice_status read_llama3(const char *where, const cJSON *object, struct rope_scaling *s,
+                                 struct sluice_error *err) {
+  sluice_status st = json_double(object, where, "low_freq_factor", true, 0, &s->low_freq_factor, err);
+  if (!st) st = json_double(object, where, "high_freq_factor", true, 0, &s->high_freq_factor, err);
+  if (!st) st = json_double(object, where, "original_max_position_embeddings", true, 0, &s->original_context, err);
+  if (!st && !(s->low_freq_factor > 0 && s->high_freq_factor > s->low_freq_factor))
+    st = sluice_fail(err, SLUICE_USAGE, "%s: expected 0 < low_freq_factor < high_freq_factor, found %g and %g", where,
+                     s->low_freq_factor, s->high_freq_factor);
+  if (!st && !(s->original_context >= 1 && s->original_context <= MAX_CONTEXT))
+    st = sluice_fail(err, SLUICE_USAGE, "%s: original_max_position_embeddings: expected 1 to %d, found %g", where,
+                     (int)MAX_CONTEXT, s->original_context);
+  return st;
+}
+
+/* rope_scaling (transformers 4, where old files say "type") or rope_parameters (5), its nulls dropped. */
+static sluice_status read_scaling(const char *where, const cJSON *object, struct rope_scaling *s,
+                                  struct sluice_error *err) {
+  const char *type = NULL;
+  sluice_status st = json_string(object, where, "type", false, "default", &type, err);
+  if (!st) st = json_string(object, where, "rope_type", false, type, &type, err);
+  if (!st) st = refuse_partial_rotation(where, object, err);
+  if (st || strcmp(type, "default") == 0) return st;
+  if (strcmp(type, "linear") != 0 && strcmp(type, "llama3") != 0)
+    return sluice_fail(err, SLUICE_UNSUPPORTED,
+                       "%s.rope_type: \"%.80s\" is not done here; default, linear and llama3 are", where, type);
+  s->type = strcmp(type, "linear") == 0 ? ROPE_LINEAR : ROPE_LLAMA3;
+  st = json_double(object, where, "factor", true, 1, &s->factor, err);
+  if (!st && !(s->factor >= 1 && s->factor <= 1e6))
+    st = sluice_fail(err, SLUICE_USAGE, "%s: factor: expected 1 to 1e6, found %g", where, s->factor);
+  return st || s->type == ROPE_LINEAR ? st : read_llama3(where, object, s, err);
+}
+
 /* rope_theta stands at the top, or in rope_parameters (transformers 5). */
-static sluice_status read_rope(const char *path, cJSON *root, double *theta, struct sluice_error *err) {
-  cJSON *parameters = cJSON_GetObjectItemCaseSensitive(root, "rope_parameters");
-  sluice_status st = json_double(root, path, "rope_theta", false, 10000, theta, err);
-  if (!st && parameters) {
+static sluice_status read_rope(const char *path, cJSON *root, struct model_config *c, struct sluice_error *err) {
+  static const char *const keys[] = {"rope_scaling", "rope_parameters"};
+  sluice_status st = json_double(root, path, "rope_theta", false, 10000, &c->rope_theta, err);
+  if (!st) st = refuse_partial_rotation(path, root, err);
+  for (size_t i = 0; !st && i < sizeof keys / sizeof *keys; i++) {
+    cJSON *object = cJSON_GetObjectItemCaseSensitive(root, keys[i]);
     char where[512];
-    const char *type = NULL;
-    snprintf(where, sizeof where, "%.400s: rope_parameters", path);
-    drop_nulls(parameters);
-    st = json_string(parameters, where, "rope_type", false, "default", &type, err);
-    if (!st && strcmp(type, "default") != 0)
-      st =
-          sluice_fail(err, SLUICE_UNSUPPORTED, "%s.rope_type: \"%.80s\" is not done here; \"default\" is", where, type);
-    if (!st) st = json_double(parameters, where, "rope_theta", false, *theta, theta, err);
+    if (!object) continue;
+    snprintf(where, sizeof where, "%.400s: %s", path, keys[i]);
+    if (!cJSON_IsObject(object)) return sluice_fail(err, SLUICE_USAGE, "%s: expected an object or null", where);
+    drop_nulls(object);
+    st = read_scaling(where, object, &c->rope_scaling, err);
+    if (!st) st = json_double(object, where, "rope_theta", false, c->rope_theta, &c->rope_theta, err);
   }
-  if (!st && !(*theta >= 1 && *theta <= 1e12))
-    st = sluice_fail(err, SLUICE_USAGE, "%s: rope_theta: expected 1 to 1e12, found %g", path, *theta);
+  if (!st && !(c->rope_theta >= 1 && c->rope_theta <= 1e12))
+    st = sluice_fail(err, SLUICE_USAGE, "%s: rope_theta: expected 1 to 1e12, found %g", path, c->rope_theta);
   return st;
 }
 
@@ -132,7 +171,7 @@ static sluice_status read_config(const char *path, cJSON *root, struct model_con
   if (!st) st = json_double(root, path, "rms_norm_eps", false, 1e-6, &eps, err);
   if (!st && !(eps > 0 && eps < 1))
     st = sluice_fail(err, SLUICE_USAGE, "%s: rms_norm_eps: expected more than 0 and less than 1, found %g", path, eps);
-  if (!st) st = read_rope(path, root, &c->rope_theta, err);
+  if (!st) st = read_rope(path, root, c, err);
   if (!st) st = json_bool(root, path, "tie_word_embeddings", false, &c->tied, err);
   if (!st) st = read_token(path, root, "bos_token_id", c->vocab, &c->bos, err);
   if (!st) st = read_token(path, root, "eos_token_id", c->vocab, &c->eos, err);
@@ -148,4 +187,16 @@ sluice_status model_config_read(const char *path, struct model_config *out, stru
   cJSON_Delete(root);
   if (!st) *out = config;
   return st;
+}
+
+void model_config_hash(const struct model_config *c, char hex[2 * SHA256_BYTES + 1]) {
+  const struct rope_scaling *r = &c->rope_scaling;
+  unsigned char digest[SHA256_BYTES];
+  char text[640];
+  int n = snprintf(text, sizeof text, "%d %d %d %d %d %d %d %.9g %.17g %d %d %d %d %.17g %.17g %.17g %.17g",
+                   c->n_layers, c->d_model, c->n_heads, c->n_kv_heads, c->head_dim, c->d_ff, c->vocab,
+                   (double)c->norm_eps, c->rope_theta, c->tied, c->bos, c->eos, (int)r->type, r->factor,
+                   r->low_freq_factor, r->high_freq_factor, r->original_context);
+  sha256(text, (size_t)n, digest);
+  hex_of(digest, SHA256_BYTES, hex);
 }

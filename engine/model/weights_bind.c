@@ -150,6 +150,10 @@ sluice_status weights_bind(struct model *m, struct sluice_error *err) {
   for (int i = 0; !st && i < c->n_layers; i++) st = bind_layer(m, i, m->norms + 2 * stride * (size_t)i, stride, err);
   if (!st) st = bind_norm(m, "model.norm.weight", m->norms + 2 * stride * (size_t)c->n_layers, &m->final_norm, err);
   if (!st && c->tied) m->lm_head = m->embedding;
-  if (!st && !c->tied) st = bind_weight(m, "lm_head.weight", c->vocab, c->d_model, &m->lm_head, err);
+  if (!st && !c->tied) {
+    st = bind_weight(m, "lm_head.weight", c->vocab, c->d_model, &m->lm_head, err);
+    if (st == SLUICE_INPUT)
+      st = sluice_fail_in(err, "tie_word_embeddings is false in config.json, or absent, which means the same");
+  }
   return st ? st : refuse_leftovers(m, err);
 }

@@ -233,6 +233,36 @@ static void test_rope_far_away(void **state) {
   }
 }
 
+/* Llama 3.1's stretched frequencies, as its own code computes them: by wavelength. */
+static void test_rope_scaling(void **state) {
+  (void)state;
+  enum { HALF = 64 };
+  const double two_pi = 6.283185307179586, factor = 8, low = 1, high = 4, context = 8192;
+  struct model_config c = {
+      .head_dim = 2 * HALF, .rope_theta = 500000, .rope_scaling = {ROPE_LLAMA3, factor, low, high, context}};
+  double plain[HALF], got[HALF];
+  int kinds[3] = {0};
+  rope_frequencies(&c, got);
+  c.rope_scaling.type = ROPE_DEFAULT;
+  rope_frequencies(&c, plain);
+  for (int i = 0; i < HALF; i++) {
+    const double wavelength = two_pi / plain[i];
+    double want = plain[i] / factor;
+    int kind = 0;
+    if (wavelength < context / high) want = plain[i], kind = 1;
+    if (wavelength >= context / high && wavelength <= context / low) {
+      const double smooth = (context / wavelength - low) / (high - low);
+      want = (1 - smooth) * plain[i] / factor + smooth * plain[i], kind = 2;
+    }
+    kinds[kind]++;
+    assert_true(fabs(got[i] / want - 1) < 1e-12);
+  }
+  assert_true(kinds[0] > 5 && kinds[1] > 5 && kinds[2] > 2);
+  c.rope_scaling = (struct rope_scaling){.type = ROPE_LINEAR, .factor = 4};
+  rope_frequencies(&c, got);
+  for (int i = 0; i < HALF; i++) assert_true(fabs(got[i] * 4 / plain[i] - 1) < 1e-15);
+}
+
 /* ---- whole networks ---- */
 
 static void check_network(const struct random_shape *shape, const char *name, const char *policy, struct ref_policy p) {
@@ -311,9 +341,13 @@ static void test_choosing_a_kernel(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_matmul),    cmocka_unit_test(test_elementwise),
-      cmocka_unit_test(test_attention), cmocka_unit_test(test_rope_far_away),
-      cmocka_unit_test(test_networks),  cmocka_unit_test(test_choosing_a_kernel),
+      cmocka_unit_test(test_matmul),
+      cmocka_unit_test(test_elementwise),
+      cmocka_unit_test(test_attention),
+      cmocka_unit_test(test_rope_far_away),
+      cmocka_unit_test(test_rope_scaling),
+      cmocka_unit_test(test_networks),
+      cmocka_unit_test(test_choosing_a_kernel),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "engine/model/config.h"
 #include "engine/model/safetensors.h"
 
 /* Two layers of the smallest shape that has grouped heads. */
@@ -178,9 +179,25 @@ static void half_precision_opens(void **state) {
     p->tensors[i].dtype = i % 2 ? DTYPE_F16 : DTYPE_BF16;
     p->tensors[i].data = i % 2 ? halves : bfloats;
   }
-  write_config(SHAPE ",\"num_key_value_heads\":2,\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":20000}");
+  static const char scaled[] =
+      "\"model_type\":\"llama\",\"hidden_size\":8,\"intermediate_size\":12,\"num_hidden_layers\":2,"
+      "\"num_attention_heads\":4,\"vocab_size\":20,\"num_key_value_heads\":2,\"rope_theta\":20000,"
+      "\"architectures\":null,\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,"
+      "\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_embeddings\":8192}";
+  write_config(scaled);
   write_weights("model.safetensors", p);
   struct model *m = opened();
+  char one[2 * SHA256_BYTES + 1], other[2 * SHA256_BYTES + 1];
+  assert_int_equal(model_configuration(m)->rope_scaling.type, ROPE_LLAMA3);
+  assert_true(model_configuration(m)->rope_scaling.original_context == 8192);
+  model_config_hash(model_configuration(m), one);
+  model_close(m);
+  write_config(SHAPE ",\"num_key_value_heads\":2,\"rope_scaling\":{\"type\":\"default\"},"
+                     "\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":20000}");
+  m = opened();
+  model_config_hash(model_configuration(m), other);
+  assert_string_not_equal(one, other);
+  assert_int_equal(model_configuration(m)->rope_scaling.type, ROPE_DEFAULT);
   assert_false(model_configuration(m)->tied);
   assert_true(model_configuration(m)->rope_theta == 20000);
   assert_int_equal(model_configuration(m)->bos, -1);
@@ -237,8 +254,17 @@ static void wrong_configurations_are_refused_by_key(void **state) {
       {WHOLE ",\"attention_bias\":true", "attention_bias"},
       {WHOLE ",\"mlp_bias\":true", "mlp_bias"},
       {WHOLE ",\"mlp_bias\":1", "mlp_bias"},
-      {WHOLE ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}", "rope_scaling"},
-      {WHOLE ",\"rope_parameters\":{\"rope_type\":\"llama3\"}", "llama3"},
+      {WHOLE ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2}", "rope_scaling.rope_type"},
+      {WHOLE ",\"rope_scaling\":{\"type\":\"linear\"}", "factor"},
+      {WHOLE ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0.5}", "factor"},
+      {WHOLE ",\"rope_scaling\":2", "rope_scaling"},
+      {WHOLE ",\"rope_parameters\":{\"rope_type\":\"llama3\",\"factor\":8}", "low_freq_factor"},
+      {WHOLE ",\"rope_parameters\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,"
+             "\"high_freq_factor\":4,\"original_max_position_embeddings\":64}",
+       "low_freq_factor"},
+      {WHOLE ",\"rope_parameters\":{\"partial_rotary_factor\":0.5}", "partial_rotary_factor"},
+      {WHOLE ",\"rope_parameters\":\"default\"", "rope_parameters"},
+      {WHOLE ",\"rope_interleaved\":true", "rope_interleaved"},
       {WHOLE ",\"quantization_config\":{}", "quantization_config"},
       {WHOLE ",\"sliding_window\":128", "sliding_window"},
       {WHOLE ",\"hidden_act\":\"gelu\"", "gelu"},
