@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PROGRAM_LIMIT ((size_t)1 << 20) /* bytes of chat_template.jinja; published ones have some 10 KB */
+
 static const struct chat_template table[] = {
     {.name = "sluice",
      .summary = "the embedded model: <s>, then <|user|>TEXT<|end|> and <|bot|>TEXT<|end|>",
@@ -111,24 +113,38 @@ static bool published_fits(const struct chat_template *c, const char *published)
   return true;
 }
 
+/* Newer folders keep the program in a file of its own, which then is what counts. *text is NULL without one. */
+static sluice_status read_program(const char *model_dir, char **text, struct sluice_error *err) {
+  char *path = sluice_format("%s/chat_template.jinja", model_dir);
+  size_t len = 0;
+  *text = NULL;
+  if (path == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for a path");
+  sluice_status st = file_exists(path) ? file_read(path, PROGRAM_LIMIT, text, &len, err) : SLUICE_OK;
+  free(path);
+  return st;
+}
+
 sluice_status template_recognise(const char *model_dir, const struct tokenizer *t, const struct chat_template **out,
                                  struct sluice_error *err) {
   *out = NULL;
   if (t == NULL) return SLUICE_OK;
-  char *path = sluice_format("%s/tokenizer_config.json", model_dir);
+  char *path = sluice_format("%s/tokenizer_config.json", model_dir), *program = NULL;
   if (path == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for a path");
   struct cJSON *config = NULL;
   sluice_status st = SLUICE_OK;
   if (file_exists(path)) st = json_read_file(path, false, &config, err);
   free(path);
-  if (st != SLUICE_OK) return st;
-  const char *published = published_template(config);
-  for (const struct chat_template *c = table; c->name != NULL && *out == NULL; c++) {
-    if (c->needs[0] == NULL || missing_token(c, t) != NULL) continue;
-    if (published == NULL || published_fits(c, published)) *out = c;
+  if (st == SLUICE_OK) st = read_program(model_dir, &program, err);
+  if (st == SLUICE_OK) {
+    const char *published = program != NULL ? program : published_template(config);
+    for (const struct chat_template *c = table; c->name != NULL && *out == NULL; c++) {
+      if (c->needs[0] == NULL || missing_token(c, t) != NULL) continue;
+      if (published == NULL || published_fits(c, published)) *out = c;
+    }
   }
   cJSON_Delete(config);
-  return SLUICE_OK;
+  free(program);
+  return st;
 }
 
 void template_hash(const struct chat_template *t, char hex[2 * SHA256_BYTES + 1]) {

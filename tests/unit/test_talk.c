@@ -79,6 +79,22 @@ static void templates_are_recognised_or_refused(void **state) {
   unlink(path);
 }
 
+/* transformers writes the program into a file of its own. */
+static void a_template_in_its_own_file_is_recognised_or_refused(void **state) {
+  (void)state;
+  const struct chat_template *c = NULL;
+  const struct tokenizer *t = model_tokenizer(engine_model(engine));
+  assert_true(tiny_write(model.dir, "chat_template.jinja", "{% for m in messages %}[INST]{% endfor %}"));
+  must(template_recognise(model.dir, t, &c, &err));
+  assert_null(c);
+  assert_true(tiny_write(model.dir, "chat_template.jinja", "<|user|><|bot|><|system|><|end|>"));
+  must(template_recognise(model.dir, t, &c, &err));
+  assert_string_equal(c->name, "sluice");
+  char path[512];
+  snprintf(path, sizeof path, "%s/chat_template.jinja", model.dir);
+  unlink(path);
+}
+
 static void template_hashes_differ(void **state) {
   (void)state;
   const struct chat_template *table = template_table();
@@ -97,8 +113,9 @@ static void the_identity_names_what_decides_outputs(void **state) {
   (void)state;
   char *json = NULL;
   must(engine_identity(engine, &json, &err));
-  static const char *const keys[] = {"\"kernel\":\"", "\"template\":{\"name\":\"sluice\"", "\"threads\":1",
-                                     "\"tokenizer_sha256\":\"", "\"weights_sha256\":\""};
+  static const char *const keys[] = {"\"kernel\":\"",         "\"template\":{\"name\":\"sluice\"",
+                                     "\"threads\":1",         "\"tokenizer_sha256\":\"",
+                                     "\"weights_sha256\":\"", "\"config_sha256\":\""};
   for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) assert_non_null(strstr(json, keys[i]));
   assert_non_null(strstr(json, model_hash(engine_model(engine))));
   free(json);
@@ -560,6 +577,7 @@ static void plain_text_ends_at_a_line_break(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(templates_are_recognised_or_refused),
+      cmocka_unit_test(a_template_in_its_own_file_is_recognised_or_refused),
       cmocka_unit_test(template_hashes_differ),
       cmocka_unit_test(the_identity_names_what_decides_outputs),
       cmocka_unit_test(a_fed_turn_is_the_template_and_nothing_else),
