@@ -119,16 +119,32 @@ static void measure(const struct model *m, const char *policy, const int32_t *id
   free(rows);
 }
 
+/* The converted folder is only a way to open the checkpoint. */
+static struct model *open_checkpoint(const char *path) {
+  static const char *const files[] = {"config.json", "model.safetensors"};
+  struct sluice_error err;
+  struct model *m;
+  char dir[] = "/tmp/sluice-stories-XXXXXX", name[64];
+  if (!mkdtemp(dir)) die("no folder can be made in /tmp");
+  if (tinyllama_convert(path, dir, &err) || model_open(dir, &m, &err)) die(err.message);
+  for (int i = 0; i < 2; i++) {
+    snprintf(name, sizeof name, "%s/%s", dir, files[i]);
+    unlink(name);
+  }
+  rmdir(dir);
+  return m;
+}
+
 int main(int argc, char **argv) {
   struct sluice_error err;
   struct token_table table;
-  struct model *m;
-  char dir[] = "/tmp/sluice-stories-XXXXXX", *text;
+  char *text;
   size_t len, n = argc > 5 ? (size_t)strtoul(argv[4], NULL, 10) : 0;
   if (n < 2) return fprintf(stderr, "usage: measure_stories STORIES.bin TOKENS.bin NOVEL.txt TOKENS POLICY...\n"), 2;
   int32_t *ids = malloc(n * sizeof *ids);
   read_table(argv[2], &table);
-  if (!ids || !mkdtemp(dir) || tinyllama_convert(argv[1], dir, &err) || model_open(dir, &m, &err)) die(err.message);
+  if (!ids) die("out of memory");
+  const struct model *m = open_checkpoint(argv[1]);
   if (file_read(argv[3], 0, &text, &len, &err)) die(err.message);
   encode_text(&table, text, len, ids, n);
   printf("policy");
