@@ -145,23 +145,29 @@ static sluice_status migrate(struct ledger *l, int64_t from, int64_t to, struct 
   return status;
 }
 
-static sluice_status ready_schema(struct ledger *l, enum ledger_mode mode, struct sluice_error *err) {
-  int64_t application, version, tables, newest = newest_version();
-  sluice_status status = read_versions(l, &application, &version, &tables, err);
+/* What a file is, before anything in it is changed: even choosing a journal writes into its first page. */
+static sluice_status recognise(struct ledger *l, bool *fresh, int64_t *version, struct sluice_error *err) {
+  int64_t application, tables;
+  sluice_status status = read_versions(l, &application, version, &tables, err);
   if (status) return status;
-  bool fresh = !application && !version && !tables;
-  if (!fresh && application != LEDGER_APPLICATION_ID)
+  *fresh = !application && !*version && !tables;
+  if (!*fresh && application != LEDGER_APPLICATION_ID)
     return sluice_fail(err, SLUICE_INPUT, "%s: an SQLite file, but no sluice ledger (application_id %lld)", l->path,
                        (long long)application);
-  if (version > newest)
+  if (*version > newest_version())
     return sluice_fail(err, SLUICE_UNSUPPORTED,
                        "%s: schema version %lld, but this sluice " SLUICE_VERSION " knows %lld; use a newer sluice",
-                       l->path, (long long)version, (long long)newest);
-  if (version == newest) return SLUICE_OK;
+                       l->path, (long long)*version, (long long)newest_version());
+  return SLUICE_OK;
+}
+
+static sluice_status ready_schema(struct ledger *l, enum ledger_mode mode, bool fresh, int64_t version,
+                                  struct sluice_error *err) {
+  if (version == newest_version()) return SLUICE_OK;
   if (mode == LEDGER_READ || (fresh && mode == LEDGER_EDIT))
     return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: %s; open it once with `sluice run`", l->path,
                        fresh ? "an empty file" : "an older schema");
-  return migrate(l, version, newest, err);
+  return migrate(l, version, newest_version(), err);
 }
 
 /* auto_vacuum must be chosen before the first table; WAL afterwards, read back because SQLite only promises to try. */
@@ -190,9 +196,12 @@ sluice_status ledger_open(const char *path, enum ledger_mode mode, const char *v
   }
   l->writer = mode != LEDGER_READ;
   sluice_status status = open_file(path, mode, vfs, l, err);
+  bool fresh = false;
+  int64_t version = 0;
   if (!status) status = harden(l, err);
+  if (!status) status = recognise(l, &fresh, &version, err);
   if (!status && l->writer) status = choose_journal(l, err);
-  if (!status) status = ready_schema(l, mode, err);
+  if (!status) status = ready_schema(l, mode, fresh, version, err);
   if (status) {
     struct sluice_error ignored;
     l->writer = false; /* leave a file that is not ours as it is */

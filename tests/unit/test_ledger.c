@@ -115,9 +115,17 @@ static void a_reader_leaves_no_files_behind(void **state) {
 static void other_files_are_refused_and_left_alone(void **state) {
   const struct place *p = *state;
   struct ledger *l;
+  char *before, *after;
+  size_t len_before, len_after;
   raw(p->path, "CREATE TABLE their(x); PRAGMA user_version = 3");
+  MUST(file_read(p->path, 0, &before, &len_before, &err));
   assert_int_equal(ledger_open(p->path, LEDGER_CREATE, NULL, &l, &err), SLUICE_INPUT);
   assert_non_null(strstr(err.message, "no sluice ledger"));
+  MUST(file_read(p->path, 0, &after, &len_after, &err));
+  assert_int_equal(len_before, len_after);
+  assert_memory_equal(before, after, len_before); /* not even its journal mode */
+  free(before);
+  free(after);
   unlink(p->path);
   const char text[] = "this is no database at all, but it is long enough to look at: 0123456789 0123456789 0123456789";
   MUST(file_write_atomic(p->path, text, sizeof text, &err));
