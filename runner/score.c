@@ -31,15 +31,15 @@ int64_t kept_tokens(const char *policy_full) {
   struct spec spec;
   struct sluice_error ignored;
   if (spec_parse(policy_full, &spec, &ignored)) return 0;
-  int64_t total = 0;
-  const char *budget = spec_get(&spec, "budget");
-  if (budget) total = strtoll(budget, NULL, 10);
-  for (size_t i = 0; !budget && i < 3; i++) {
-    const char *part = spec_get(&spec, parts[i]);
-    if (part) total += strtoll(part, NULL, 10);
+  int64_t total = 0, part = 0;
+  if (spec_get(&spec, "budget")) {
+    if (spec_int(&spec, "budget", 0, 0, INT64_MAX, &total, &ignored)) total = 0;
+  } else {
+    for (size_t i = 0; i < 3; i++)
+      if (!spec_int(&spec, parts[i], 0, 0, INT32_MAX, &part, &ignored)) total += part;
   }
   spec_free(&spec);
-  return total > 0 ? total : 0;
+  return total;
 }
 
 static sluice_status scorer_id(struct scoring *s, const char *name, int version, const char *config, const char *kind,
