@@ -306,6 +306,10 @@ size_t session_peak_bytes(const struct session *s) {
   return s->peak_bytes;
 }
 
+void session_count_aside(struct session *s, const struct session *fork) {
+  if (fork->peak_bytes > s->peak_bytes) s->peak_bytes = fork->peak_bytes;
+}
+
 size_t session_allocated(const struct session *s) {
   return kv_allocated_bytes(&s->store);
 }

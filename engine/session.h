@@ -27,6 +27,9 @@ sluice_status session_twin(const struct session *s, struct session **out, struct
 /* Gives the next token a true position that is n higher than it would be, as if n tokens had come and gone. For tests
  * of far positions and for the benchmark; only meaningful when no kept token is attended across the gap. */
 void session_skip(struct session *s, uint64_t n);
+/* What a fork held at most was held for this session's dialogue: its peak counts here too. A policy that computes only
+ * where a score is asked for may never hold anything but in the fork that was asked. */
+void session_count_aside(struct session *s, const struct session *fork);
 /* Memory that the session holds for its cache, index arrays and staging included. */
 size_t session_allocated(const struct session *s);
 

@@ -4,6 +4,7 @@
  * Every token enters the session once; what is only scored runs in a fork that is dropped, so that a cache policy never
  * sees it. A round ends (session_end_turn) after each bot turn: one user turn and one bot turn are a round in SirLLM's
  * sense. */
+#include "engine/session.h"
 #include "engine/talk.h"
 
 #include <math.h>
@@ -225,6 +226,7 @@ static sluice_status score_choice(struct local_talk *t, const int32_t *ids, size
       *sum += (double)row[ids[at + i]] - logits_log_sum(row, t->vocab);
     }
   }
+  if (fork != NULL) session_count_aside(t->session, fork);
   session_close(fork);
   if (st == SLUICE_OK && isnan(*sum)) st = sluice_fail(err, SLUICE_INTERNAL, "the model's logits are not finite");
   return st;
@@ -360,6 +362,7 @@ static sluice_status generate_aside(struct generation *g, const struct ids *befo
   if (st == SLUICE_OK) st = session_fork(t->session, &g->session, err);
   if (st == SLUICE_OK) st = append(g->session, &rest, err);
   if (st == SLUICE_OK) st = generate_tokens(g, outcome, err);
+  if (g->session != NULL) session_count_aside(t->session, g->session);
   session_close(g->session);
   if (st == SLUICE_OK) {
     st = encode_joined(t, t->engine->chat->open[ROLE_BOT].label, prefix, commit_text, &committed, err);

@@ -424,6 +424,27 @@ static void committed_text_replaces_the_models_own(void **state) {
   talk_close(fed);
 }
 
+/* An answer that ran aside needed its window, whatever then stands in the context: `recompute` computes nowhere else. */
+static void what_ran_aside_counts_in_the_peak(void **state) {
+  (void)state;
+  struct slice gold = slice_of("the rocket");
+  struct heard h = {0};
+  enum outcome outcome;
+  struct talk *full = open_talk("full"), *again = open_talk("recompute:budget=6"), *wide = open_talk("recompute");
+  struct talk *const talks[] = {full, again, wide};
+  for (int i = 0; i < 3; i++) {
+    must(talk_feed(talks[i], ROLE_USER, slice_of("Which one?"), &err));
+    generate(talks[i], &(struct generate_options){.max_tokens = 12}, &h, &gold, &outcome);
+  }
+  const size_t token = talk_kv_bytes(full) / talk_tokens(full);
+  assert_int_equal(talk_peak_kv_bytes(again), 6 * token); /* its budget, and not a token more */
+  assert_int_equal(talk_kv_bytes(again), 0);              /* no score was asked for in the dialogue itself */
+  assert_true(talk_peak_kv_bytes(wide) > 6 * token);
+  assert_true(talk_peak_kv_bytes(wide) <= talk_peak_kv_bytes(full)); /* the last token's own keys, nobody asked for */
+  buffer_free(&h.text);
+  for (int i = 0; i < 3; i++) talk_close(talks[i]);
+}
+
 static void bad_sampling_options_are_refused(void **state) {
   (void)state;
   struct talk *t = open_talk(NULL);
@@ -591,6 +612,7 @@ int main(void) {
       cmocka_unit_test(sampling_follows_its_seed),
       cmocka_unit_test(the_tap_stops_and_what_it_saw_stays),
       cmocka_unit_test(committed_text_replaces_the_models_own),
+      cmocka_unit_test(what_ran_aside_counts_in_the_peak),
       cmocka_unit_test(bad_sampling_options_are_refused),
       cmocka_unit_test(top_k_and_top_p_cut_the_pool),
       cmocka_unit_test(perplexity_does_not_depend_on_the_cut),
