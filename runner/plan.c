@@ -100,6 +100,23 @@ static sluice_status refuse_twins(const struct plan *p, const struct plan_cell *
   return SLUICE_OK;
 }
 
+/* An API gives no log-probabilities of a text, and no second run would change that: say so before the first. */
+static sluice_status refuse_text_by_api(const struct plan *p, const struct plan_cell *c, struct sluice_error *err) {
+  struct dialogue d;
+  bool text = false;
+  if (p->suite->engines[c->engine].local || c->n < 1) return SLUICE_OK;
+  sluice_status status = dataset_dialogue(p->datasets[c->dataset].data, 0, &d, err);
+  if (status) return status;
+  for (size_t i = 0; i < d.n_turns; i++) text = text || d.turns[i].task == TASK_TEXT;
+  dialogue_free(&d);
+  if (!text) return SLUICE_OK;
+  const char *engine = p->suite->engines[c->engine].name, *benchmark = p->suite->benchmarks[c->benchmark].name;
+  return sluice_fail(err, SLUICE_USAGE,
+                     "%s: benchmark \"%s\" measures perplexity, which engine \"%s\" cannot: it is an API; add "
+                     "\"exclude\": [{\"engine\": \"%s\", \"benchmark\": \"%s\"}]",
+                     p->suite->path, benchmark, engine, engine, benchmark);
+}
+
 /* Fills what the five indices leave open, and appends the cell when the rules want it. */
 static sluice_status add_cell(struct plan *p, const struct plan_options *o, struct plan_cell c,
                               const char *monitor_hash, struct sluice_error *err) {
@@ -111,6 +128,7 @@ static sluice_status add_cell(struct plan *p, const struct plan_options *o, stru
   if (local) status = plan_resolve_policy(p, c.engine, c.dataset, c.policy, &c.policy_full, err);
   c.n = b->n ? b->n : (int64_t)dataset_size(p->datasets[c.dataset].data);
   if (o->limit && o->limit < c.n) c.n = o->limit;
+  if (!status) status = refuse_text_by_api(p, &c, err);
   if (!status) status = count_own(p, &c, err);
   if (!status) status = write_spec(p, &c, monitor_hash, err);
   if (!status) status = refuse_twins(p, &c, err);

@@ -161,7 +161,7 @@ static sluice_status read_benchmark(struct suite *s, const cJSON *item, size_t i
   if (!status) status = json_int(item, where, "n", false, 0, 0, INT32_MAX, &b->n, err);
   if (!status) status = json_int(item, where, "max_tokens", false, 48, 1, 1 << 20, &b->max_tokens, err);
   if (!status) status = json_string(item, where, "choice", false, "sum", &choice, err);
-  if (!status) status = choice_rule_parse(choice, &b->choice, err);
+  if (!status && (status = choice_rule_parse(choice, &b->choice, err))) return sluice_fail_in(err, "%s.choice", where);
   if (!status && (b->choice == CHOICE_BY_GREEDY || b->choice == CHOICE_BY_TEXT))
     status = sluice_fail(err, SLUICE_USAGE, "%s.choice: a local engine scores choices: sum, mean or first", where);
   if (status) return status;
