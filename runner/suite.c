@@ -64,6 +64,10 @@ static sluice_status add_url(struct suite *s, struct suite_engine *e, const cJSO
   if (!cJSON_IsString(item) || (strncmp(item->valuestring, "http://", 7) && strncmp(item->valuestring, "https://", 8)))
     return sluice_fail(err, SLUICE_USAGE, "%s.api must be \"http://.../v1\", \"https://...\" or an array of such",
                        where);
+  const char *host = strstr(item->valuestring, "://") + 3;
+  if (memchr(host, '@', strcspn(host, "/?#"))) /* the suite is kept in the ledger, word for word */
+    return sluice_fail(err, SLUICE_USAGE, "%s.api holds a user or password: name the variable of a key in \"key_env\"",
+                       where);
   if (!(e->urls.items[e->urls.n++] = (char *)(uintptr_t)keep(s, item->valuestring))) return no_memory(err);
   return SLUICE_OK;
 }

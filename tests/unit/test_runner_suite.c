@@ -44,6 +44,7 @@ static void mistakes_are_named(void **state) {
       {HEAD BENCH ",\"budget\":{\"minutes\":-1}}", "minutes"},
       {"{\"name\":\"x\",\"engines\":{}," BENCH "}", "engines"},
       {"{\"name\":\"x\",\"engines\":{\"e\":{\"api\":\"ftp://x\",\"model\":\"m\"}}," BENCH "}", "http"},
+      {"{\"name\":\"x\",\"engines\":{\"e\":{\"api\":\"https://me:pw@x/v1\",\"model\":\"m\"}}," BENCH "}", "password"},
       {"{\"name\":\"x\",\"engines\":{\"e\":{\"api\":\"http://x/v1\"}}," BENCH "}", "model"},
       {"{\"name\":\"x\",\"engines\":{\"e\":{\"api\":\"http://x/v1\",\"model\":\"m\",\"key_env\":\"sk-secret\"}}," BENCH
        "}",
