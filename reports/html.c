@@ -182,6 +182,28 @@ static void put_figures(struct page *p, const struct report *r) {
       true, r->n_columns, chart_contest_has, chart_contest);
 }
 
+static bool facet_has_trivial(const struct report *r, size_t facet) {
+  for (size_t c = 0; c < r->n_columns; c++)
+    if (html_trivial_has(r, facet, c)) return true;
+  return false;
+}
+
+static void put_trivial(struct page *p, const struct report *r) {
+  bool begun = false;
+  for (size_t f = 0; f < r->n_facets; f++) {
+    if (!facet_has_trivial(r, f)) continue;
+    if (!begun)
+      section(p, "trivial", "Against trivial answers",
+              "What needs no model, on the very same turns and seeing no more than the policy's budget: score minus "
+              "trivial answer, by dialogue. Each score beside chance and its best trivial answer; where counting the "
+              "other side's moves is possible it stands there too.");
+    begun = true;
+    facet_head(p, r, f);
+    html_trivial(p, r, f);
+  }
+  if (begun) put(p, "</section>\n");
+}
+
 static void put_tables(struct page *p, struct ledger *l, const struct report *r) {
   section(
       p, "latency", "Speed and memory",
@@ -200,6 +222,7 @@ static void put_tables(struct page *p, struct ledger *l, const struct report *r)
 
 static void put_contents(struct page *p, const struct report *r) {
   static const char *const links[][2] = {{"scores", "Scores"},
+                                         {"trivial", "Trivial answers"},
                                          {"differences", "Differences"},
                                          {"bytes", "KV bytes"},
                                          {"positions", "Perplexity"},
@@ -210,12 +233,17 @@ static void put_contents(struct page *p, const struct report *r) {
                                          {"dialogues", "Dialogues"},
                                          {"provenance", "What was run"},
                                          {"methods", "Methods"}};
-  static const has_fn has[] = {
-      NULL, chart_forest_has, chart_bytes_has, chart_positions_has, chart_distance_has, chart_contest_has};
+  static const has_fn has[] = {NULL,
+                               html_trivial_has,
+                               chart_forest_has,
+                               chart_bytes_has,
+                               chart_positions_has,
+                               chart_distance_has,
+                               chart_contest_has};
   put(p, "<nav class=\"toc\" aria-label=\"Contents\"><ol>\n");
   for (size_t i = 0; i < sizeof links / sizeof links[0]; i++) {
-    bool any = i >= 6 || !has[i];
-    size_t n = i == 3 ? r->n_benchmarks : r->n_columns;
+    bool any = i >= sizeof has / sizeof has[0] || !has[i];
+    size_t n = any || has[i] == chart_positions_has ? r->n_benchmarks : r->n_columns;
     for (size_t f = 0; f < r->n_facets && !any; f++)
       for (size_t k = 0; k < n && !any; k++) any = has[i](r, f, k);
     if (any) putf(p, "<li><a href=\"#%s\">%s</a></li>\n", links[i][0], links[i][1]);
@@ -246,6 +274,7 @@ sluice_status report_write_html(struct ledger *l, const struct report *r, struct
   put_contents(&p, r);
   put(&p, "<main>\n");
   put_matrix(&p, r);
+  put_trivial(&p, r);
   put_figures(&p, r);
   put_tables(&p, l, r);
   put_tail(&after, r);

@@ -13,6 +13,9 @@ void html_coverage(struct page *p, const struct report *r, size_t facet);
 void html_errors(struct page *p, const struct report *r);
 /* Nothing where no facet has a monitor. */
 void html_monitor(struct page *p, struct ledger *l, const struct report *r);
+/* One table a facet; has: the facet and column have a trivial answer with turns in common with a score. */
+bool html_trivial_has(const struct report *r, size_t facet, size_t column);
+void html_trivial(struct page *p, const struct report *r, size_t facet);
 void html_facts(struct page *p, const struct report *r);
 void html_methods(struct page *p, const struct report *r);
 /* Dialogues until the page would pass room bytes; says what was left out. */

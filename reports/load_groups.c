@@ -181,7 +181,7 @@ static sluice_status add_trivial(struct report *r, struct report_group *g, size_
   if (i == s->n_trivial) {
     const char *name = report_keep(r, ledger_text(q, 4));
     if (!name) return sluice_fail(err, SLUICE_NOMEM, "report: no memory for a baseline's name");
-    s->trivial[s->n_trivial++] = (struct report_trivial){name, 0, 0};
+    s->trivial[s->n_trivial++] = (struct report_trivial){.name = name};
   }
   struct report_trivial *t = &s->trivial[i];
   int64_t n = ledger_int(q, 6);

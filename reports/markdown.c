@@ -1,4 +1,4 @@
-/* Markdown: the headline, the matrix, the differences that count. */
+/* Markdown: the headline, the matrix, the differences that count, what the reference adds to trivial answers. */
 #include "reports/formats.h"
 
 #include <math.h>
@@ -94,6 +94,56 @@ static void worse(struct page *p, const struct report *r) {
       }
 }
 
+static void trivial_row(struct page *p, const struct report *r, const struct report_column *c,
+                        const struct report_score *s, const struct report_trivial *t) {
+  const struct estimate *e = &t->pair.delta;
+  put(p, "| ");
+  cell_text(p, r->benchmarks[c->benchmark].name);
+  put(p, " ");
+  cell_text(p, c->metric);
+  put(p, " | ");
+  put_percent(p, t->score, 1);
+  put(p, " | ");
+  put_percent(p, report_trivial_chance(s), 1);
+  put(p, " | ");
+  cell_text(p, t->name);
+  put(p, " | ");
+  put_percent(p, t->same, 1);
+  put(p, " | ");
+  put_points(p, e->value, 1);
+  put(p, " | ");
+  put_points(p, e->lo, 1);
+  put(p, " to ");
+  put_points(p, e->hi, 1);
+  putf(p, " | %zu in %zu |\n", e->n, e->clusters);
+}
+
+/* What the reference's scores add to what needs no model, on the very same turns; the page has every policy's. Against
+ * another run it is the shown run's first policy. */
+static void beside_trivial(struct page *p, const struct report *r, size_t facet) {
+  size_t policy = r->reference_policy >= 0 ? (size_t)r->reference_policy : 0;
+  bool begun = false;
+  for (size_t c = 0; r->n_policies && c < r->n_columns; c++) {
+    const struct report_score *s = score_at(r, facet, policy, c);
+    const struct report_trivial *shown[2];
+    size_t n = report_trivial_shown(s, shown);
+    if (n && !begun) {
+      put(p, "\nAgainst trivial answers on the same turns, ");
+      if (r->n_facets > 1) {
+        cell_text(p, r->facets[facet].engine);
+        put(p, ", monitor ");
+        cell_text(p, r->facets[facet].monitor);
+        put(p, ", ");
+      }
+      cell_text(p, r->policies[policy].label);
+      put(p, ":\n\n| metric | score % | chance % | trivial answer | its score % | Δ points | interval | n |\n"
+             "|---|---:|---:|---|---:|---:|---:|---:|\n");
+      begun = true;
+    }
+    for (size_t k = 0; k < n; k++) trivial_row(p, r, &r->columns[c], s, shown[k]);
+  }
+}
+
 sluice_status report_write_markdown(struct ledger *l, const struct report *r, struct buffer *out,
                                     struct sluice_error *err) {
   (void)l;
@@ -112,6 +162,7 @@ sluice_status report_write_markdown(struct ledger *l, const struct report *r, st
   put_percent(&p, r->options.confidence, 0);
   put(&p, " % interval.\n");
   worse(&p, r);
+  for (size_t f = 0; f < r->n_facets; f++) beside_trivial(&p, r, f);
   put(&p, "\nRun ");
   cell_text(&p, r->run_id[RUN_SHOWN]);
   put(&p, ", started ");

@@ -46,6 +46,10 @@ struct report_trivial {
   const char *name;
   double value;
   int64_t n;
+  /* over the turns that the score has a value for too: both means, and score - trivial answer with its interval */
+  bool paired;
+  double score, same;
+  struct paired pair;
 };
 #define MAX_TRIVIAL 12
 
@@ -170,6 +174,7 @@ sluice_status report_load_groups(struct ledger *l, struct report *r, struct slui
 sluice_status report_load_facts(struct ledger *l, struct report *r, struct sluice_error *err);
 sluice_status report_estimate(struct report *r, struct sluice_error *err);
 sluice_status report_pair(struct report *r, struct sluice_error *err);
+sluice_status report_pair_trivial(struct ledger *l, struct report *r, struct sluice_error *err);
 sluice_status report_arrange_dialogues(struct report *r, struct sluice_error *err);
 sluice_status report_conclude(struct report *r, struct sluice_error *err);
 
@@ -186,5 +191,11 @@ static inline const struct report_group *group_at(const struct report *r, size_t
 static inline const struct report_score *score_at(const struct report *r, size_t facet, size_t policy, size_t column) {
   return &r->scores[score_index(r, RUN_SHOWN, facet, policy, column)];
 }
+
+/* trivial.c: the answers that stand beside a score in tables: the best one, and `counting` where there is one. Writes
+ * at most 2, best first; an answer without a turn in common with the score is none. */
+size_t report_trivial_shown(const struct report_score *s, const struct report_trivial *shown[2]);
+/* Its value on those turns, NAN where it has none. */
+double report_trivial_chance(const struct report_score *s);
 
 #endif

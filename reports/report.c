@@ -153,6 +153,7 @@ sluice_status report_load(struct ledger *l, const struct report_options *o, stru
   if (!status) status = report_load_facts(l, r, err);
   if (!status) status = report_estimate(r, err);
   if (!status) status = report_pair(r, err);
+  if (!status) status = report_pair_trivial(l, r, err);
   if (!status) status = report_arrange_dialogues(r, err);
   if (!status) status = report_conclude(r, err);
   if (status) {

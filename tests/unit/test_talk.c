@@ -424,7 +424,8 @@ static void committed_text_replaces_the_models_own(void **state) {
   talk_close(fed);
 }
 
-/* An answer that ran aside needed its window, whatever then stands in the context: `recompute` computes nowhere else. */
+/* An answer that ran aside needed its window, whatever then stands in the context: `recompute` computes nowhere else.
+ */
 static void what_ran_aside_counts_in_the_peak(void **state) {
   (void)state;
   struct slice gold = slice_of("the rocket");
