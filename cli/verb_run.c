@@ -71,7 +71,11 @@ static void print_summary(const struct run_summary *s, const struct run_words *w
     fprintf(stderr, "run %s: %lld of %lld dialogues, %lld in error%s%s\n", s->run_id, (long long)s->finished,
             (long long)s->planned, (long long)s->errors, s->nothing_to_do ? "; nothing was left to do" : "",
             s->out_of_time ? "; the suite's time budget is spent" : "");
-  if (st || s->finished < s->planned || s->errors) fprintf(stderr, "to continue: %s\n", command);
+  if (s->nothing_to_do && s->errors)
+    fprintf(stderr, "what is in error ends so again: `sluice export %s errors` says why; --new-run plays all anew\n",
+            w->ledger);
+  else if (st || s->finished < s->planned || s->errors)
+    fprintf(stderr, "to continue: %s\n", command);
 }
 
 /* 4: something is missing that the same command can still get. */
