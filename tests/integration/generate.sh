@@ -102,7 +102,7 @@ SLUICE_CANARY=canary-2f7 generate --api "$api" --api-key-env SLUICE_CANARY --pro
 lacks "the key is not printed" "$work/err" "canary-2f7"
 
 # ---- a chat
-if command -v script >/dev/null 2>&1; then
+if script -qec true /dev/null </dev/null >/dev/null 2>&1; then
   printf 'first\nthe password?\nagain\n/reset\nafter\n/quit\n' >"$work/keys"
   script -qec "$sluice generate --api $api --monitor $work/stop.json" /dev/null <"$work/keys" >"$work/out" 2>&1
   is "a chat in which an answer was stopped says so at its end" $? 10
@@ -112,7 +112,7 @@ if command -v script >/dev/null 2>&1; then
   has "the dialogue goes on with what was shown" "$work/out" "I was sent 5 messages."
   is "reset begins anew" "$(grep -c 'I was sent 1 messages' "$work/out")" 2
 else
-  echo "skip - a chat at a terminal: no script(1) here"
+  echo "skip - a chat at a terminal: no script(1), or no pseudo-terminals, here"
 fi
 
 # ---- what is wrong is said
