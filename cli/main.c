@@ -18,7 +18,7 @@ static const struct verb verbs[] = {
     {"compare", verb_compare, "paired differences between two runs, or two policies of one run"},
     {"gate", verb_gate, "compare the newest run with a named baseline, for a nightly's exit code"},
     {"baseline", verb_baseline, "name runs that later ones are held against"},
-    {"report", verb_report, "write a run as one HTML file, or as Markdown, CSV or JUnit"},
+    {"report", verb_report, "write a run as one HTML file, or as text, Markdown, CSV or JUnit"},
     {"merge", verb_merge, "join the shards of one run into one ledger"},
     {"export", verb_export, "print a ledger's rows as JSON lines or CSV"},
     {"train", verb_train, "train a tokenizer or a language model"},

@@ -1,4 +1,4 @@
-/* sluice report: a ledger as one HTML file, as Markdown, CSV or JUnit. */
+/* sluice report: a ledger as one HTML file, as a table for a terminal, Markdown, CSV or JUnit. */
 #include "cli/verbs.h"
 
 #include "base/base.h"
@@ -12,11 +12,12 @@
 
 static const struct verb_help help = {
     .verb = "report",
-    .summary = "write a run as one HTML file, or as Markdown, CSV or JUnit",
+    .summary = "write a run as one HTML file, or as text, Markdown, CSV or JUnit",
     .usage = "sluice report LEDGER [--out FILE] [--against POLICY|BASELINE|RUN] [options]",
     .examples = "  sluice report demo.db                              # report.html, against the policy \"full\"\n"
                 "  sluice report demo.db --against streaming --out streaming.html\n"
                 "  sluice report nightly.db --against good --out nightly.html --gate\n"
+                "  sluice report demo.db --format text                # one table for a terminal\n"
                 "  sluice report demo.db --format md >> \"$GITHUB_STEP_SUMMARY\"\n",
     .notes =
         "The HTML file needs no network and no JavaScript. The same ledger gives the same bytes.\n"
@@ -57,7 +58,7 @@ static sluice_status choose_format(const struct request *q, const struct report_
   for (const struct report_format *f = report_format_table(); f->name && n < 7; f++) names[n++] = f->name;
   if (q->format && !(*out = named_format(q->format))) {
     const char *near = suggest(q->format, names);
-    return sluice_fail(err, SLUICE_USAGE, "--format \"%s\" is unknown%s%s%s: html, md, csv or junit", q->format,
+    return sluice_fail(err, SLUICE_USAGE, "--format \"%s\" is unknown%s%s%s: html, text, md, csv or junit", q->format,
                        near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
   }
   if (q->format || !q->out) return SLUICE_OK;
@@ -106,7 +107,7 @@ int verb_report(int argc, char **argv) {
       {"against", 0, OPTION_STRING, &q.report.against, "NAME",
        "a policy of the run, a baseline or a run (default: full)"},
       {"format", 0, OPTION_STRING, &q.format, "NAME",
-       "html, md, csv or junit (default: by the file's ending, else html)"},
+       "html, text, md, csv or junit (default: by the file's ending, else html)"},
       {"run", 0, OPTION_STRING, &q.report.run, "RUN",
        "a run's id or the beginning of one, a baseline's name (default: latest)"},
       {"margin", 0, OPTION_DOUBLE, &q.report.margin, "X",

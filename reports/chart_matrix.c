@@ -154,16 +154,8 @@ static void draw_bytes(struct page *p, const struct report *r, size_t facet, siz
 static void draw_trivial(struct page *p, const struct report *r, size_t facet, bool chance) {
   putf(p, "<tr class=\"trivial\"><th scope=\"row\">%s</th>", chance ? "chance" : "best trivial answer");
   for (size_t c = 0; c < r->n_columns; c++) {
-    const struct report_trivial *found = NULL;
     if (!has_column(r, facet, c)) continue;
-    for (size_t i = 0; i < r->n_policies; i++) {
-      const struct report_score *s = score_at(r, facet, i, c);
-      for (size_t t = 0; t < s->n_trivial; t++) {
-        bool is_chance = slice_is(slice_of(s->trivial[t].name), "chance");
-        bool wanted = chance ? is_chance : (int)t == s->best_trivial;
-        if (wanted && (!found || s->trivial[t].value > found->value)) found = &s->trivial[t];
-      }
-    }
+    const struct report_trivial *found = report_trivial_highest(r, facet, c, chance);
     put(p, "<td>");
     if (found)
       put_percent(p, found->value, 1);

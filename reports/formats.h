@@ -8,6 +8,7 @@
 sluice_status report_write_html(struct ledger *l, const struct report *r, struct buffer *out, struct sluice_error *err);
 sluice_status report_write_markdown(struct ledger *l, const struct report *r, struct buffer *out,
                                     struct sluice_error *err);
+sluice_status report_write_text(struct ledger *l, const struct report *r, struct buffer *out, struct sluice_error *err);
 sluice_status report_write_csv(struct ledger *l, const struct report *r, struct buffer *out, struct sluice_error *err);
 sluice_status report_write_junit(struct ledger *l, const struct report *r, struct buffer *out,
                                  struct sluice_error *err);

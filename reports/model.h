@@ -195,7 +195,10 @@ static inline const struct report_score *score_at(const struct report *r, size_t
 /* trivial.c: the answers that stand beside a score in tables: the best one, and `counting` where there is one. Writes
  * at most 2, best first; an answer without a turn in common with the score is none. */
 size_t report_trivial_shown(const struct report_score *s, const struct report_trivial *shown[2]);
-/* Its value on those turns, NAN where it has none. */
+/* The highest over a column's policies, whose budgets differ: of chance, or of their best trivial answers; NULL: none.
+ */
+const struct report_trivial *report_trivial_highest(const struct report *r, size_t facet, size_t column, bool chance);
+/* Chance on the turns that it has in common with the score, NAN where it has none. */
 double report_trivial_chance(const struct report_score *s);
 
 #endif

@@ -48,6 +48,7 @@ static void put_escape(struct page *p, enum markup m, const char *text) {
 
 static const char *entity(enum markup m, char c) {
   if (m == MARKUP_CSV) return c == '"' ? "\"\"" : NULL;
+  if (m == MARKUP_TEXT) return c == '\n' || c == '\t' ? " " : NULL;
   switch (c) {
   case '<':
     return "&lt;";

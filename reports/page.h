@@ -19,6 +19,7 @@ enum markup {
   MARKUP_HTML,     /* element content: controls and bidi marks become a visible <span class="u"> */
   MARKUP_PLAIN,    /* attribute values, <title>, XML: the same as plain text */
   MARKUP_MARKDOWN, /* a table cell: | and line breaks too */
+  MARKUP_TEXT,     /* a terminal: line breaks and tabs become spaces */
   MARKUP_CSV       /* one quoted field; a leading = + - @ gets an apostrophe, so that no spreadsheet runs it */
 };
 /* Text from outside. Invalid UTF-8, control characters, bidi and invisible characters are shown as \x.. and \u{....}.

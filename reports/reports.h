@@ -1,4 +1,4 @@
-/* reports: a ledger -> HTML, Markdown, CSV, JUnit. Reads the ledger's views, never the runner; intervals and tests come
+/* reports: a ledger -> HTML, text, Markdown, CSV, JUnit. Reads the ledger's views, never the runner; intervals and tests come
  * from evaluators. The same ledger and options give the same bytes: no clock, no path, no locale enters a report. */
 #ifndef SLUICE_REPORTS_H
 #define SLUICE_REPORTS_H

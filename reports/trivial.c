@@ -167,3 +167,15 @@ double report_trivial_chance(const struct report_score *s) {
     if (s->trivial[i].paired && !strcmp(s->trivial[i].name, "chance")) return s->trivial[i].same;
   return NAN;
 }
+
+const struct report_trivial *report_trivial_highest(const struct report *r, size_t facet, size_t column, bool chance) {
+  const struct report_trivial *found = NULL;
+  for (size_t i = 0; i < r->n_policies; i++) {
+    const struct report_score *s = score_at(r, facet, i, column);
+    for (size_t t = 0; t < s->n_trivial; t++) {
+      bool wanted = chance ? !strcmp(s->trivial[t].name, "chance") : (int)t == s->best_trivial;
+      if (wanted && (!found || s->trivial[t].value > found->value)) found = &s->trivial[t];
+    }
+  }
+  return found;
+}

@@ -5,7 +5,6 @@
 #include "ledger_fixture.h"
 #include "reports/reports.h"
 
-
 static char folder[256];
 static char whole_path[300], troubled_path[300];
 

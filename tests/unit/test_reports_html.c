@@ -245,6 +245,90 @@ static void every_chart_is_named_and_has_its_table(void **state) {
   free(page);
 }
 
+static size_t characters(const char *text, size_t len) {
+  size_t n = 0;
+  for (size_t i = 0; i < len; i++) n += ((unsigned char)text[i] & 0xc0) != 0x80;
+  return n;
+}
+
+static void check_lines(const char *text) {
+  for (const char *line = text; *line; line = strchr(line, '\n') + 1) {
+    size_t len = strcspn(line, "\n");
+    if (characters(line, len) > 100) fail_msg("over 100 columns: %.*s", (int)len, line);
+    if (len && line[len - 1] == ' ') fail_msg("trailing space: %.*s", (int)len, line);
+  }
+}
+
+/* The index-th number of a row: what stands before a ±. */
+static double text_number(const char *row, int index) {
+  static const char sign[] = "±";
+  const char *at = row;
+  for (; index >= 0; index--, at += strlen(sign)) {
+    at = strstr(at, sign);
+    assert_non_null(at);
+    if (index == 0) break;
+  }
+  while (at > row && at[-1] != ' ') at--;
+  return atof(at);
+}
+
+/* One row a policy, in the order of columns; what the terminal shows is what SQL says, as far as it is rounded. */
+static void text_is_what_sql_says(void **state) {
+  (void)state;
+  static const char *const columns[][2] = {{"grocery", "acc_c"}, {"grocery", "acc_g"}, {"next", "next"},
+                                           {"lines", "recall"},  {"rps", "rps"},       {"story", "perplexity"}};
+  struct report_options o = plain_options(NULL);
+  size_t len;
+  char *text = render(whole_path, "text", &o, &len);
+  struct ledger *l;
+  check_lines(text);
+  MUST(ledger_open(whole_path, LEDGER_READ, NULL, &l, &fixture_error));
+  const char *row = strstr(text, "\npolicy ");
+  assert_non_null(row);
+  for (int i = 0; i < FIXTURE_POLICIES; i++) {
+    row = strchr(row + 1, '\n');
+    for (int c = 0; c < 6; c++) {
+      double mean = sql_mean(l, fixture_policies[i].name, columns[c][0], columns[c][1]);
+      double want = c == 5 ? exp(mean) : 100 * mean, got = text_number(row + 1, c);
+      if (fabs(want - got) > 0.51)
+        fail_msg("%s %s: %g, SQL says %g", fixture_policies[i].name, columns[c][1], got, want);
+    }
+  }
+  MUST(ledger_close(l, &fixture_error));
+  assert_int_equal(occurrences(text, "\nchance "), 1);
+  assert_int_equal(occurrences(text, "\nbest trivial "), 1);
+  assert_int_equal(occurrences(text, "rps, the same turns: full − counting = "), 1);
+  assert_int_equal(occurrences(text, "● at most 5 points below the reference · ▼ worse · ◇ open\n"), 1);
+  assert_true(occurrences(text, "▼") > 1);
+  free(text);
+}
+
+/* Names that are long, hostile or many: further blocks, cut words, no line over 100 columns and no escape let through.
+ */
+static void text_stays_in_its_columns(void **state) {
+  (void)state;
+  struct fixture small = {.dialogues = 2, .runs = 1};
+  const char *path = scratch("odd.db");
+  size_t len;
+  struct report_options o = plain_options(NULL);
+  fixture_make(path, &small);
+  edit(path,
+       (const char *const[]){
+           "UPDATE cell SET benchmark = benchmark || char(27) || '[31m an unreasonably-long-name of a benchmark' || "
+           "char(10) || 'in two lines', policy = 'a policy whose name nobody would ever type twice ' || policy",
+           "INSERT INTO score(attempt_id, turn_no, scorer_id, metric, value) SELECT t.attempt_id, t.turn_no, "
+           "s.id, 'metric ' || k.i, 0.5 FROM turn t, (SELECT min(id) AS id FROM scorer WHERE kind = 'metric') s, "
+           "(SELECT 1 AS i UNION SELECT 2 UNION SELECT 3) k",
+           NULL});
+  char *text = render(path, "text", &o, &len);
+  check_lines(text);
+  check_bytes(text, len);
+  assert_true(occurrences(text, "\npolicy ") > 1); /* blocks */
+  assert_int_equal(occurrences(text, "KV peak"), 1);
+  assert_true(occurrences(text, "…") > 0);
+  free(text);
+}
+
 /* ---- bounds, verdicts, odd ledgers ---------------------------------------------------------------------------------
  */
 
@@ -484,6 +568,8 @@ int main(void) {
       cmocka_unit_test(same_ledger_same_bytes),
       cmocka_unit_test(values_are_what_sql_says),
       cmocka_unit_test(every_chart_is_named_and_has_its_table),
+      cmocka_unit_test(text_is_what_sql_says),
+      cmocka_unit_test(text_stays_in_its_columns),
       cmocka_unit_test(what_is_left_out_is_said),
       cmocka_unit_test(verdicts_follow_the_reference),
       cmocka_unit_test(wrong_words_are_explained),
