@@ -41,7 +41,9 @@ static void definitions(struct page *p, const struct report *r) {
   definition(p, "Trivial answers",
              "chance; longest: the longest choice; overlap: the choice sharing most words with what is "
              "visible; recency, first, frequency: the choice mentioned last, first, most; counting: the "
-             "move that beats the other side's most frequent one. Ties count as a fair draw.");
+             "move that beats the other side's most frequent one. Ties count as a fair draw. Differences from them are "
+             "over the turns that both have a value for, clustered by dialogue; no p, and none of them enters Holm's "
+             "correction.");
   definition(p, "Perplexity",
              "exp(summed surprisal / tokens). By position: the same over tokens in [start, end), in "
              "half-octaves from 16.");
