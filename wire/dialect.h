@@ -6,41 +6,78 @@
 
 struct sketch_text {
   struct wire_key key;
-  struct json_span value; /* the string, quotes included */
+  /* A string, quotes included. Inside structured tool arguments also a number (rewritten, it becomes a string) and, as
+   * JSON_OBJECT, the bytes between two of them: judged for what they say together, never rewritten. */
+  struct json_span value;
+  size_t group; /* not 0: of the group-th text that is whole in this frame (a repeat of what was streamed, say): it is
+                   judged apart from every other text and decided at once; its key's index is the filter's to choose */
 };
 struct sketch_choice {
   int64_t choice;
-  bool finish; /* its finish_reason is set: the choice is complete */
-  bool wide;   /* concerns the whole choice (role, no text at all): keeps its place among all its texts */
-  bool whole;  /* a complete message, not a piece: on a stop its finish_reason is rewritten in place */
-  bool has_reason, has_logprobs;
-  struct json_span reason, logprobs;
+  bool finish;        /* its finish_reason is set: the choice is complete */
+  bool wide;          /* concerns the whole choice (role, no text at all): keeps its place among all its texts */
+  bool whole;         /* a complete message, not a piece: on a stop its finish_reason is rewritten in place */
+  bool atomic;        /* leaves in one piece: a stop that would cut it drops it */
+  bool opens, closes; /* a block that an ending has to close; on its close the block's texts are decided */
+  int64_t block;      /* as index of its texts' keys */
+  int64_t sequence;   /* the frame's sequence_number */
+  bool bare;          /* carries no ids: an ending takes them from an earlier frame */
+  bool has_reason, has_logprobs, has_details;
+  struct json_span reason, logprobs, details;
+  const char *stopped, *stopped_details; /* whole: the JSON that stands for reason and details after a stop */
 };
 struct sketch { /* arrays are reused from frame to frame */
   struct sketch_text *texts;
   size_t n_texts, cap_texts;
   struct sketch_choice *choices;
   size_t n_choices, cap_choices;
+  struct json_span *beside; /* arrays that spell texts of the frame out (log-probabilities): emptied when one changes */
+  size_t n_beside, cap_beside;
+  size_t groups;
 };
 void sketch_free(struct sketch *s);
 sluice_status sketch_add_text(struct sketch *s, struct sketch_text t, struct sluice_error *err);
 sluice_status sketch_add_choice(struct sketch *s, struct sketch_choice c, struct sluice_error *err);
+sluice_status sketch_add_beside(struct sketch *s, struct json_span array, struct sluice_error *err);
+/* members.c: what dialects ask of an object. */
+bool member_of(struct slice json, struct json_span o, const char *key, enum json_type type, struct json_span *out);
+bool member_is(struct slice json, struct json_span o, const char *key, const char *word);
+int64_t whole_number(struct slice json, struct json_span o, const char *key, int64_t fallback);
+sluice_status add_string(struct slice json, struct json_span o, const char *key, struct wire_key k, struct sketch *s,
+                         struct sluice_error *err);
+/* Arguments that are an object and not a string of JSON: one text, as it would have been streamed. */
+sluice_status add_structure(struct slice json, struct json_span v, struct wire_key k, struct sketch *s,
+                            struct sluice_error *err);
+/* Every string value inside v but ids and ciphertext: each a whole text of its own, or, when joined, all pieces of k.
+ */
+sluice_status add_values(struct slice json, struct json_span v, struct wire_key k, bool joined, struct sketch *s,
+                         struct sluice_error *err);
+
+struct ending {      /* what an ending is made from */
+  struct slice like; /* an earlier frame of the stream, whose ids it carries */
+  int64_t choice;
+  const char *text_key;
+  const int64_t *open; /* blocks that the reader has seen open, in order */
+  size_t n_open;
+  int64_t sequence; /* of the last frame that left */
+};
 
 struct dialect {
   const char *name;
   /* Fills s from a validated object. *known stays false when the frame is not of this dialect. */
   sluice_status (*read)(struct slice json, struct json_span root, const char *text_key, struct sketch *s, bool *known,
                         struct sluice_error *err);
-  /* Appends the JSON of a frame that ends a choice as filtered. like: an earlier frame of the stream, whose ids it
-   * carries. */
-  sluice_status (*ending)(struct slice like, int64_t choice, const char *text_key, struct buffer *out,
-                          struct sluice_error *err);
+  /* Appends the JSON of the frames that end a choice as filtered; a NUL stands between two. */
+  sluice_status (*ending)(const struct ending *e, struct buffer *out, struct sluice_error *err);
   const char *closing; /* what an SSE stream ends with after the last choice: data of a last event; NULL: nothing */
+  bool named;          /* SSE events are named by their JSON's type */
+  bool grows;          /* frames of unknown type belong to it: in its streams their strings are judged, and they pass */
 };
-extern const struct dialect dialect_openai_chat, dialect_text_lines;
+extern const struct dialect dialect_anthropic, dialect_openai_chat, dialect_text_lines;
 
-/* The dialect that reads this object, with its sketch filled; NULL in *out when there is none. */
-sluice_status dialect_read(struct slice json, struct json_span root, const char *text_key, struct sketch *s,
-                           const struct dialect **out, struct sluice_error *err);
+/* The dialect that reads this object, with its sketch filled; NULL in *out when there is none. last: of the frame
+ * before; NULL: not known. */
+sluice_status dialect_read(struct slice json, struct json_span root, const char *text_key, const struct dialect *last,
+                           struct sketch *s, const struct dialect **out, struct sluice_error *err);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 static const struct dialect *const dialects[] = {
+    &dialect_anthropic,
     &dialect_openai_chat,
     &dialect_text_lines,
 };
@@ -13,6 +14,7 @@ enum { TEXTS_MAX = 4096, CHOICES_MAX = 1024 }; /* in one frame */
 void sketch_free(struct sketch *s) {
   free(s->texts);
   free(s->choices);
+  free(s->beside);
   *s = (struct sketch){0};
 }
 
@@ -43,17 +45,45 @@ sluice_status sketch_add_choice(struct sketch *s, struct sketch_choice c, struct
   return SLUICE_OK;
 }
 
-sluice_status dialect_read(struct slice json, struct json_span root, const char *text_key, struct sketch *s,
-                           const struct dialect **out, struct sluice_error *err) {
+sluice_status sketch_add_beside(struct sketch *s, struct json_span array, struct sluice_error *err) {
+  if (s->n_beside == TEXTS_MAX) return sluice_fail(err, SLUICE_LIMIT, "more than %d logprobs in one frame", TEXTS_MAX);
+  if (s->n_beside == s->cap_beside) {
+    size_t cap = s->cap_beside ? 2 * s->cap_beside : 2;
+    struct json_span *grown = realloc(s->beside, cap * sizeof *grown);
+    if (!grown) return sluice_fail(err, SLUICE_NOMEM, "no memory for a frame's logprobs");
+    s->beside = grown;
+    s->cap_beside = cap;
+  }
+  s->beside[s->n_beside++] = array;
+  return SLUICE_OK;
+}
+
+/* A type that is newer than this program: what it says is judged, in a text of its own. */
+static sluice_status read_unknown(struct slice json, struct json_span root, struct sketch *s,
+                                  struct sluice_error *err) {
+  sluice_status st = add_values(json, root, (struct wire_key){0, WIRE_CONTENT, -1}, true, s, err);
+  if (st) return st;
+  return sketch_add_choice(
+      s,
+      (struct sketch_choice){
+          .wide = true, .atomic = true, .bare = true, .sequence = whole_number(json, root, "sequence_number", 0)},
+      err);
+}
+
+sluice_status dialect_read(struct slice json, struct json_span root, const char *text_key, const struct dialect *last,
+                           struct sketch *s, const struct dialect **out, struct sluice_error *err) {
+  struct json_span type;
   sluice_status st = SLUICE_OK;
   *out = NULL;
-  s->n_texts = s->n_choices = 0;
+  s->n_texts = s->n_choices = s->n_beside = s->groups = 0;
   for (size_t i = 0; !st && !*out && i < sizeof dialects / sizeof *dialects; i++) {
     bool known = false;
     st = dialects[i]->read(json, root, text_key, s, &known, err);
     if (known) *out = dialects[i];
   }
-  return st;
+  if (st || *out || !last || !last->grows || !member_of(json, root, "type", JSON_STRING, &type)) return st;
+  *out = last;
+  return read_unknown(json, root, s, err);
 }
 
 sluice_status wire_read_texts(struct slice json, const char *text_key, wire_text_fn fn, void *ctx, bool *known,
@@ -64,11 +94,14 @@ sluice_status wire_read_texts(struct slice json, const char *text_key, wire_text
   const struct dialect *d = NULL;
   buffer_init(&text, 0);
   sluice_status st = json_span_root(json, &root, err);
-  if (!st) st = dialect_read(json, root, text_key ? text_key : "text", &s, &d, err);
+  if (!st) st = dialect_read(json, root, text_key ? text_key : "text", NULL, &s, &d, err);
   *known = !st && d;
   for (size_t i = 0; !st && i < s.n_texts; i++) {
+    struct json_span v = s.texts[i].value;
+    if (s.texts[i].group) continue; /* a reader has had it from the pieces */
     buffer_clear(&text);
-    st = json_span_decode(json, s.texts[i].value, &text, err);
+    st = v.type == JSON_STRING ? json_span_decode(json, v, &text, err)
+                               : buffer_append(&text, json.ptr + v.start, v.end - v.start, err);
     if (!st) st = fn(ctx, &s.texts[i].key, (struct slice){text.ptr ? text.ptr : "", text.len}, err);
   }
   buffer_free(&text);

@@ -65,6 +65,15 @@ static sluice_status settle_lane(struct wire_filter *f, size_t lane, bool *stop,
   return st;
 }
 
+/* A block of the choice is complete: its texts are decided. */
+static sluice_status settle_block(struct wire_filter *f, int64_t choice, int64_t block, bool *stop,
+                                  struct sluice_error *err) {
+  sluice_status st = SLUICE_OK;
+  for (size_t i = 0; !st && i < f->n_lanes; i++)
+    if (f->lanes[i].key.choice == choice && f->lanes[i].key.index == block) st = settle_lane(f, i, stop, err);
+  return st;
+}
+
 static sluice_status settle_choice(struct wire_filter *f, int64_t choice, bool *stop, struct sluice_error *err) {
   sluice_status st = SLUICE_OK;
   for (size_t i = 0; !st && i < f->n_lanes; i++)
@@ -77,12 +86,8 @@ static sluice_status settle_choice(struct wire_filter *f, int64_t choice, bool *
 static sluice_status append_ending(struct wire_filter *f, int64_t choice, struct sluice_error *err) {
   struct frame *frame = frame_take(f, err);
   if (!frame) return SLUICE_NOMEM;
-  struct slice like = {f->like.ptr ? f->like.ptr : "{}", f->like.ptr ? f->like.len : 2};
-  const char *key = f->o.text_key;
-  buffer_clear(&f->json_out);
-  sluice_status st = f->dialect->ending(like, choice, key, &f->json_out, err);
+  sluice_status st = SLUICE_OK;
   for (int i = 0; !st && f->unended && i < 2; i++) st = buffer_append_str(&frame->raw, f->sse.eol, err);
-  if (!st) st = frame_wrap(f, (struct slice){f->json_out.ptr, f->json_out.len}, &frame->raw, err);
   frame->after_stop = true;
   if (!st && !frame->cap_choices) {
     frame->choices = malloc(sizeof *frame->choices);
@@ -104,7 +109,7 @@ static sluice_status end_stream(struct wire_filter *f, struct sluice_error *err)
   sluice_status st = frames_drain(f, err);
   if (!st && f->o.format == WIRE_SSE && f->dialect->closing) {
     buffer_clear(&f->out);
-    st = frame_wrap(f, slice_of(f->dialect->closing), &f->out, err);
+    st = frame_wrap(f, NULL, slice_of(f->dialect->closing), &f->out, err);
     if (!st) st = f->sink(f->sink_ctx, (struct slice){f->out.ptr, f->out.len}, err);
   }
   f->ended = true;
@@ -140,6 +145,14 @@ static sluice_status frame_fill(struct wire_filter *f, struct frame *frame, stru
     frame->choices = grown;
     frame->cap_choices = s->n_choices;
   }
+  if (frame->cap_beside < s->n_beside) {
+    struct json_span *grown = realloc(frame->beside, s->n_beside * sizeof *grown);
+    if (!grown) return sluice_fail(err, SLUICE_NOMEM, "no memory for a frame's logprobs");
+    frame->beside = grown;
+    frame->cap_beside = s->n_beside;
+  }
+  if (s->n_beside) memcpy(frame->beside, s->beside, s->n_beside * sizeof *s->beside);
+  frame->n_beside = s->n_beside;
   if (s->n_choices) memcpy(frame->choices, s->choices, s->n_choices * sizeof *s->choices);
   frame->n_choices = s->n_choices;
   frame->global = s->n_choices == 0;
@@ -166,8 +179,15 @@ static sluice_status push_text(struct wire_filter *f, struct frame *frame, size_
                                bool *stop, struct sluice_error *err) {
   const struct sketch_text *t = &f->sketch.texts[index];
   size_t lane = 0, at = frame->text.len;
-  sluice_status st = lane_find(f, &t->key, &lane, err);
-  if (!st) st = json_span_decode(frame_json(frame), t->value, &frame->text, err);
+  struct slice json = frame_json(frame);
+  struct wire_key key = t->key;
+  if (t->group && t->group != f->group) f->group = t->group, f->n_groups++;
+  if (t->group) key.index = -1 - f->n_groups; /* -1 is the dialects' own */
+  sluice_status st = lane_find(f, &key, &lane, err);
+  if (!st && t->value.type == JSON_STRING)
+    st = json_span_decode(json, t->value, &frame->text, err);
+  else if (!st)
+    st = buffer_append(&frame->text, json.ptr + t->value.start, t->value.end - t->value.start, err);
   if (st) return st;
   struct lane *l = &f->lanes[lane];
   frame->texts[frame->n_texts++] = (struct frame_text){lane, t->value, l->received, at, frame->text.len - at};
@@ -181,9 +201,11 @@ static sluice_status push_text(struct wire_filter *f, struct frame *frame, size_
   l->received += frame->text.len - at;
   l->settled = false;
   bool now = false;
-  st = f->gate.push(f->gate.ctx, &t->key, (struct slice){frame->text.ptr + at, frame->text.len - at}, &v, err);
+  st = f->gate.push(f->gate.ctx, &key, (struct slice){frame->text.ptr + at, frame->text.len - at}, &v, err);
   if (!st) lane_take(f, lane, &v, &now);
-  if (!st && !now) st = settle_laggards(f, lane, &now, err);
+  bool last = index + 1 == f->sketch.n_texts || f->sketch.texts[index + 1].group != t->group;
+  if (!st && !now) st = t->group ? SLUICE_OK : settle_laggards(f, lane, &now, err);
+  if (!st && !now && t->group && last) st = settle_lane(f, lane, &now, err);
   if (now) *stop = true, *stop_choice_id = t->key.choice;
   return st;
 }
@@ -207,6 +229,7 @@ static bool is_whole(const struct sketch *s, int64_t choice) {
 static sluice_status judge_frame(struct wire_filter *f, struct frame *frame, struct sluice_error *err) {
   int64_t to_stop[64];
   size_t n_stop = 0;
+  f->group = 0;
   sluice_status st = frame_fill(f, frame, err);
   for (size_t i = 0; !st && i < f->sketch.n_choices; i++) st = choice_note(f, f->sketch.choices[i].choice, err);
   if (st || all_stopped(f)) {
@@ -228,7 +251,8 @@ static sluice_status judge_frame(struct wire_filter *f, struct frame *frame, str
   for (size_t i = 0; !st && i < f->sketch.n_choices; i++) {
     const struct sketch_choice *c = &f->sketch.choices[i];
     bool stop = false, known = false;
-    if (c->finish) st = settle_choice(f, c->choice, &stop, err);
+    if (c->closes) st = settle_block(f, c->choice, c->block, &stop, err);
+    if (!st && c->finish) st = settle_choice(f, c->choice, &stop, err);
     for (size_t k = 0; k < n_stop; k++) known |= to_stop[k] == c->choice;
     if (stop && !known && n_stop < 64)
       to_stop[n_stop++] = c->choice;
@@ -264,7 +288,8 @@ static sluice_status pass(struct wire_filter *f, struct slice raw, struct sluice
 static sluice_status begin_anew(struct wire_filter *f, struct sluice_error *err) {
   sluice_status st = settle_all(f, err);
   if (st || f->n_queue) return st;
-  f->n_choices = f->n_lanes = 0;
+  f->n_choices = f->n_lanes = f->n_open = 0;
+  f->n_groups = 0;
   f->gate.reset(f->gate.ctx);
   return SLUICE_OK;
 }
@@ -282,7 +307,7 @@ static sluice_status on_json(struct wire_filter *f, struct slice raw, struct sli
   const struct dialect *d = NULL;
   sluice_status st = json_span_root(json, &root, err);
   if (st) return sluice_fail_in(err, "frame at byte %" PRIu64, offset);
-  st = dialect_read(json, root, f->o.text_key, &f->sketch, &d, err);
+  st = dialect_read(json, root, f->o.text_key, f->dialect, &f->sketch, &d, err);
   if (st) return sluice_fail_in(err, "frame at byte %" PRIu64, offset);
   if (!d && !f->o.pass_unknown)
     return sluice_fail(err, SLUICE_UNSUPPORTED,
@@ -294,8 +319,10 @@ static sluice_status on_json(struct wire_filter *f, struct slice raw, struct sli
   f->dialect = d;
   for (size_t i = 0; f->o.each_line && i < f->sketch.n_choices; i++)
     f->sketch.choices[i].whole = f->sketch.choices[i].finish = true;
-  buffer_clear(&f->like);
-  st = buffer_append(&f->like, json.ptr, json.len, err);
+  if (!f->sketch.choices[0].bare || f->like.len == 0) {
+    buffer_clear(&f->like);
+    st = buffer_append(&f->like, json.ptr, json.len, err);
+  }
   struct frame *frame = st ? NULL : frame_take(f, err);
   if (!frame) return SLUICE_NOMEM;
   frame->in_raw = in_raw;
@@ -388,6 +415,7 @@ void wire_filter_close(struct wire_filter *f) {
   free(f->spare);
   free(f->lanes);
   free(f->choices);
+  free(f->open);
   sketch_free(&f->sketch);
   sse_close(&f->sse);
   free(f);

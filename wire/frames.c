@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { QUEUE_MAX = 1 << 16, SPARE_MAX = 64 };
+enum { QUEUE_MAX = 1 << 16, SPARE_MAX = 64, OPEN_MAX = 1024 };
 
 static void *grow(void *list, size_t *cap, size_t n, size_t size) {
   if (n < *cap) return list;
@@ -20,7 +20,7 @@ struct frame *frame_take(struct wire_filter *f, struct sluice_error *err) {
     buffer_clear(&frame->raw);
     buffer_clear(&frame->json);
     buffer_clear(&frame->text);
-    frame->n_texts = frame->n_choices = 0;
+    frame->n_texts = frame->n_choices = frame->n_beside = 0;
     frame->in_raw = frame->global = frame->after_stop = false;
     return frame;
   }
@@ -36,6 +36,7 @@ void frame_free(struct frame *frame) {
   buffer_free(&frame->text);
   free(frame->texts);
   free(frame->choices);
+  free(frame->beside);
   free(frame);
 }
 
@@ -112,11 +113,32 @@ static bool must_follow(const struct wire_filter *f, const struct frame *early, 
   return false;
 }
 
+/* What an ending has to know of what the reader has seen. */
+static sluice_status note_sent(struct wire_filter *f, const struct frame *frame, struct sluice_error *err) {
+  for (size_t i = 0; i < frame->n_choices && !frame->after_stop; i++) {
+    const struct sketch_choice *c = &frame->choices[i];
+    size_t at = 0;
+    f->sequence = c->sequence;
+    while (at < f->n_open && f->open[at] != c->block) at++;
+    if (c->closes && at < f->n_open) {
+      f->n_open--;
+      memmove(f->open + at, f->open + at + 1, (f->n_open - at) * sizeof *f->open);
+    } else if (c->opens && at == f->n_open) {
+      int64_t *list = f->n_open < OPEN_MAX ? grow(f->open, &f->cap_open, f->n_open, sizeof *f->open) : NULL;
+      if (!list) return sluice_fail(err, SLUICE_LIMIT, "more than %d open blocks, or no memory for them", OPEN_MAX);
+      f->open = list;
+      f->open[f->n_open++] = c->block;
+    }
+  }
+  return SLUICE_OK;
+}
+
 static sluice_status send_frame(struct wire_filter *f, struct frame *frame, struct sluice_error *err) {
   struct slice bytes = {0};
   bool drop = false;
   sluice_status st = frame_render(f, frame, &bytes, &drop, err);
   if (!st && !drop) st = f->sink(f->sink_ctx, bytes, err);
+  if (!st && !drop) st = note_sent(f, frame, err);
   for (size_t i = 0; !st && i < frame->n_texts; i++) {
     const struct frame_text *t = &frame->texts[i];
     if (t->offset == BLANKED) continue;

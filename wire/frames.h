@@ -32,6 +32,8 @@ struct frame {
   size_t n_texts, cap_texts;
   struct sketch_choice *choices;
   size_t n_choices, cap_choices;
+  struct json_span *beside;
+  size_t n_beside, cap_beside;
   bool global;     /* of no choice: keeps its place among all */
   bool after_stop; /* an ending made here: always leaves */
 };
@@ -53,7 +55,12 @@ struct wire_filter {
   size_t n_queue, n_spare, cap_queue, cap_spare;
   size_t waiting;                /* bytes of raw in the queue */
   const struct dialect *dialect; /* of the last frame with choices */
-  struct buffer like;            /* that frame's JSON: endings carry its ids */
+  struct buffer like;            /* that frame's JSON, or an earlier one's with more ids: endings carry them */
+  size_t group;                  /* of the frame being judged */
+  int64_t n_groups;              /* texts so far that were whole in their frame */
+  int64_t *open;                 /* blocks that have left open */
+  size_t n_open, cap_open;
+  int64_t sequence; /* of the last frame that left */
   struct buffer out, json_out, quoted;
   bool ended, stopped, saw_closing;
   bool unended; /* the last event lacks its blank line: an ending must bring it */
@@ -80,7 +87,8 @@ struct edit {
  * f->out. */
 sluice_status frame_render(struct wire_filter *f, struct frame *frame, struct slice *bytes, bool *drop,
                            struct sluice_error *err);
-/* Wraps JSON as this format's frame: appends to out. */
-sluice_status frame_wrap(const struct wire_filter *f, struct slice json, struct buffer *out, struct sluice_error *err);
+/* Wraps JSON as this format's frame: appends to out. event: its name; NULL: none. */
+sluice_status frame_wrap(const struct wire_filter *f, const char *event, struct slice json, struct buffer *out,
+                         struct sluice_error *err);
 
 #endif

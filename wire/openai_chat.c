@@ -3,31 +3,6 @@
 #include "wire/dialect.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
-
-static bool member_of(struct slice json, struct json_span o, const char *key, enum json_type type,
-                      struct json_span *out) {
-  return o.type == JSON_OBJECT && json_span_member(json, o, key, out) && out->type == type;
-}
-
-static int64_t whole_number(struct slice json, struct json_span o, const char *key, int64_t fallback) {
-  struct json_span v;
-  char digits[24];
-  if (!member_of(json, o, key, JSON_NUMBER, &v) || v.end - v.start >= sizeof digits) return fallback;
-  memcpy(digits, json.ptr + v.start, v.end - v.start);
-  digits[v.end - v.start] = '\0';
-  char *end = NULL;
-  int64_t n = strtoll(digits, &end, 10);
-  return *end ? fallback : n;
-}
-
-static sluice_status add_string(struct slice json, struct json_span o, const char *key, struct wire_key k,
-                                struct sketch *s, struct sluice_error *err) {
-  struct json_span v;
-  if (!member_of(json, o, key, JSON_STRING, &v)) return SLUICE_OK;
-  return sketch_add_text(s, (struct sketch_text){k, v}, err);
-}
 
 /* A list of parts or details: the text of each. */
 static sluice_status add_parts(struct slice json, struct json_span o, const char *key, struct wire_key k,
@@ -88,6 +63,7 @@ static sluice_status read_choice(struct slice json, struct json_span entry, size
   c.has_reason = json_span_member(json, entry, "finish_reason", &c.reason);
   c.finish = c.whole || (c.has_reason && c.reason.type != JSON_NULL);
   c.has_logprobs = json_span_member(json, entry, "logprobs", &c.logprobs) && c.logprobs.type != JSON_NULL;
+  c.stopped = "\"content_filter\"";
   c.wide = s->n_texts == texts || ((delta || c.whole) && member_of(json, message, "role", JSON_STRING, &role));
   return st ? st : sketch_add_choice(s, c, err);
 }
@@ -109,11 +85,10 @@ static sluice_status read_frame(struct slice json, struct json_span root, const 
   return st;
 }
 
-static sluice_status make_ending(struct slice like, int64_t choice, const char *text_key, struct buffer *out,
-                                 struct sluice_error *err) {
-  (void)text_key;
+static sluice_status make_ending(const struct ending *e, struct buffer *out, struct sluice_error *err) {
   static const char *const carried[] = {"id",           "object",  "created", "model", "system_fingerprint",
                                         "service_tier", "provider"};
+  struct slice like = e->like;
   struct json_span root, v, list, entry;
   bool old_form = false;
   sluice_status st = json_span_root(like, &root, err);
@@ -129,7 +104,7 @@ static sluice_status make_ending(struct slice like, int64_t choice, const char *
   if (st) return st;
   return buffer_printf(
       out, err, "\"choices\":[{\"index\":%" PRId64 ",%s,\"logprobs\":null,\"finish_reason\":\"content_filter\"}]}",
-      choice, old_form ? "\"text\":\"\"" : "\"delta\":{}");
+      e->choice, old_form ? "\"text\":\"\"" : "\"delta\":{}");
 }
 
-const struct dialect dialect_openai_chat = {"openai_chat", read_frame, make_ending, "[DONE]"};
+const struct dialect dialect_openai_chat = {"openai_chat", read_frame, make_ending, "[DONE]", false, false};

@@ -1,6 +1,7 @@
 /* A frame with other text in it: only the byte ranges of the changed values are replaced, everything else is copied. */
 #include "wire/frames.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,6 +76,7 @@ static sluice_status edit_text(struct wire_filter *f, const struct frame *frame,
   struct slice raw = {t->len ? frame->text.ptr + t->at : "", n};
   sluice_status st = SLUICE_OK;
   if (n) st = f->gate.render(f->gate.ctx, &l->key, t->offset, raw, &f->json_out, changed, err);
+  if (t->value.type == JSON_OBJECT) *changed = false; /* the structure between two values stays */
   if (st || !*changed) return st;
   size_t at = f->quoted.len;
   st = quote(&f->quoted, f->json_out.ptr ? f->json_out.ptr : "", f->json_out.len, err);
@@ -87,10 +89,11 @@ static sluice_status edit_choices(struct wire_filter *f, const struct frame *fra
   for (size_t i = 0; !st && i < frame->n_choices; i++) {
     const struct sketch_choice *c = &frame->choices[i];
     const struct choice_state *state = choice_find(f, c->choice);
-    bool stopped = state && state->stopped && !frame->after_stop;
+    bool stopped = state && state->stopped;
     /* log-probabilities spell the tokens out: they go where their text went */
     if (c->has_logprobs && (touched[i] || stopped)) st = edit_with(f, e, c->logprobs, "null", err);
-    if (!st && stopped && c->has_reason) st = edit_with(f, e, c->reason, c->whole ? "\"content_filter\"" : "null", err);
+    if (!st && stopped && c->has_reason) st = edit_with(f, e, c->reason, c->whole ? c->stopped : "null", err);
+    if (!st && stopped && c->has_details && c->whole) st = edit_with(f, e, c->details, c->stopped_details, err);
   }
   return st;
 }
@@ -110,9 +113,11 @@ static sluice_status append_data(struct buffer *out, struct slice json, const ch
   return st;
 }
 
-sluice_status frame_wrap(const struct wire_filter *f, struct slice json, struct buffer *out, struct sluice_error *err) {
+sluice_status frame_wrap(const struct wire_filter *f, const char *event, struct slice json, struct buffer *out,
+                         struct sluice_error *err) {
   if (f->o.format == WIRE_SSE) {
-    sluice_status st = append_data(out, json, f->sse.eol, err);
+    sluice_status st = event ? buffer_printf(out, err, "event: %s%s", event, f->sse.eol) : SLUICE_OK;
+    if (!st) st = append_data(out, json, f->sse.eol, err);
     return st ? st : buffer_append_str(out, f->sse.eol, err);
   }
   sluice_status st = buffer_append(out, json.ptr, json.len, err);
@@ -134,7 +139,7 @@ static sluice_status wrap_again(const struct wire_filter *f, const struct frame 
     st = buffer_append(out, frame->raw.ptr + from, line, err);
     if (!st) st = buffer_append_str(out, f->sse.eol, err);
   }
-  return st ? st : frame_wrap(f, json, out, err);
+  return st ? st : frame_wrap(f, NULL, json, out, err);
 }
 
 static sluice_status apply(struct wire_filter *f, const struct frame *frame, struct edits *e,
@@ -159,11 +164,41 @@ static sluice_status apply(struct wire_filter *f, const struct frame *frame, str
   return wrap_again(f, frame, (struct slice){f->json_out.ptr, f->json_out.len}, &f->out, err);
 }
 
+/* The ending of a stopped choice, made when everything before it has left. */
+static sluice_status render_ending(struct wire_filter *f, const struct frame *frame, struct slice *bytes,
+                                   struct sluice_error *err) {
+  struct ending e = {.like = {f->like.len ? f->like.ptr : "{}", f->like.len ? f->like.len : 2},
+                     .choice = frame->choices[0].choice,
+                     .text_key = f->o.text_key,
+                     .open = f->open,
+                     .n_open = f->n_open,
+                     .sequence = f->sequence};
+  buffer_clear(&f->json_out);
+  buffer_clear(&f->out);
+  sluice_status st = f->dialect->ending(&e, &f->json_out, err);
+  if (!st) st = buffer_append(&f->out, frame->raw.ptr, frame->raw.len, err);
+  for (size_t at = 0; !st && at < f->json_out.len;) {
+    const char *from = f->json_out.ptr + at, *nul = memchr(from, '\0', f->json_out.len - at);
+    size_t n = nul ? (size_t)(nul - from) : f->json_out.len - at;
+    struct slice json = {from, n};
+    struct json_span root, type;
+    char name[64] = "";
+    at += n + 1;
+    if (f->dialect->named && !json_span_root(json, &root, err) && member_of(json, root, "type", JSON_STRING, &type))
+      snprintf(name, sizeof name, "%.*s", (int)(type.end - type.start - 2), json.ptr + type.start + 1);
+    st = frame_wrap(f, name[0] ? name : NULL, json, &f->out, err);
+  }
+  *bytes = (struct slice){f->out.ptr, f->out.len};
+  return st;
+}
+
 sluice_status frame_render(struct wire_filter *f, struct frame *frame, struct slice *bytes, bool *drop,
                            struct sluice_error *err) {
   struct edits e = {0};
   size_t left = 0, length = 0;
   bool touched[1024] = {false}, all_stopped = frame->n_choices > 0, finish = false;
+  bool changed_any = false, atomic = false;
+  if (frame->after_stop) return render_ending(f, frame, bytes, err);
   sluice_status st = SLUICE_OK;
   buffer_clear(&f->quoted);
   for (size_t i = 0; !st && i < frame->n_texts; i++) {
@@ -172,6 +207,7 @@ sluice_status frame_render(struct wire_filter *f, struct frame *frame, struct sl
     st = edit_text(f, frame, &frame->texts[i], &e, &changed, &n, err);
     left += n;
     length += frame->texts[i].len;
+    changed_any |= changed;
     for (size_t c = 0; changed && c < frame->n_choices; c++)
       if (frame->choices[c].choice == f->lanes[frame->texts[i].lane].key.choice) touched[c] = true;
   }
@@ -179,8 +215,10 @@ sluice_status frame_render(struct wire_filter *f, struct frame *frame, struct sl
     const struct choice_state *state = choice_find(f, frame->choices[c].choice);
     all_stopped &= state && state->stopped && !frame->choices[c].whole;
     finish |= frame->choices[c].finish;
+    atomic |= frame->choices[c].atomic;
   }
-  *drop = all_stopped && left == 0 && (length > 0 || finish) && !frame->after_stop;
+  *drop = all_stopped && ((left == 0 && (length > 0 || finish)) || (atomic && (finish || left < length)));
+  for (size_t i = 0; !st && changed_any && i < frame->n_beside; i++) st = edit_with(f, &e, frame->beside[i], "[]", err);
   if (!st) st = edit_choices(f, frame, touched, &e, err);
   if (!st && e.n) st = apply(f, frame, &e, err);
   *bytes = e.n ? (struct slice){f->out.ptr, f->out.len} : (struct slice){frame->raw.ptr, frame->raw.len};

@@ -112,7 +112,7 @@ printf 'data: {"choices":[{"index":0,"delta":{"content":"fine "}}]}\n\ndata: {oo
 is "garbage is exit 2" $? 2
 has "garbage is named by its byte" "$work/err" "byte 61"
 has "what came before it has left" "$work/out" "fine "
-printf 'data: {"type":"response.output_text.delta","delta":"x"}\n\n' | "$sluice" filter --policy $policy >"$work/out" 2>"$work/err"
+printf 'data: {"candidates":[{"content":{"parts":[{"text":"x"}]}}]}\n\n' | "$sluice" filter --policy $policy >"$work/out" 2>"$work/err"
 is "a frame that no dialect reads is exit 2" "$?-$(cat "$work/out")" "2-"
 "$sluice" filter --policy "$work/none.json" </dev/null 2>"$work/err"
 is "a policy that is not there is exit 2" $? 2

@@ -1,84 +1,6 @@
 /* Frames through the monitor: what must survive, what must not leave, how a stream ends; each for many cuts of its
  * bytes. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "cli/gate.c" /* the program's own joint between the rooms; it is not part of the library */
-
-static const char policy_text[] = "{\"rules\":["
-                                  "{\"id\":\"mask\",\"category\":\"m\",\"action\":\"mask\",\"pattern\":\"SECRET\"},"
-                                  "{\"id\":\"mail\",\"category\":\"m\",\"action\":\"mask\",\"hold\":\"word\","
-                                  "\"keywords\":[\"@\"],\"pattern\":\"\\\\w+@\\\\w+\"},"
-                                  "{\"id\":\"stop\",\"category\":\"s\",\"action\":\"stop\",\"pattern\":\"BOMB\"}]}";
-
-struct result {
-  struct buffer out;
-  sluice_status st;
-  struct sluice_error err;
-  bool stopped, ended;
-};
-
-static sluice_status collect(void *ctx, struct slice bytes, struct sluice_error *err) {
-  return buffer_append(ctx, bytes.ptr, bytes.len, err);
-}
-
-static void run_cut(const struct wire_filter_options *o, struct slice in, const unsigned char *cuts, struct result *r) {
-  struct monitor_policy *p = NULL;
-  struct monitor *m = NULL;
-  struct gate g;
-  struct wire_filter *f = NULL;
-  buffer_clear(&r->out);
-  r->st = SLUICE_OK;
-  if (monitor_policy_parse("test", NULL, slice_of(policy_text), &p, &r->err)) fail_msg("%s", r->err.message);
-  assert_int_equal(monitor_open(p, NULL, NULL, &m, &r->err), SLUICE_OK);
-  gate_open(&g, m);
-  struct wire_gate gate = gate_for_wire(&g);
-  assert_int_equal(wire_filter_open(o, &gate, collect, &r->out, &f, &r->err), SLUICE_OK);
-  for (size_t at = 0; at < in.len && !r->st;) {
-    size_t end = at + 1;
-    while (end < in.len && !cuts[end]) end++;
-    char *copy = malloc(end - at);
-    memcpy(copy, in.ptr + at, end - at);
-    r->st = wire_filter_push(f, (struct slice){copy, end - at}, &r->err);
-    free(copy);
-    at = end;
-  }
-  if (!r->st) r->st = wire_filter_end(f, &r->err);
-  r->stopped = wire_filter_stopped(f);
-  r->ended = wire_filter_ended(f);
-  wire_filter_close(f);
-  gate_close(&g);
-  monitor_close(m);
-  monitor_policy_free(p);
-}
-
-static void check_bytes(struct wire_filter_options o, struct slice in, struct slice want, bool stopped) {
-  struct result r = {0};
-  struct rng rng;
-  unsigned char *cuts = calloc(in.len + 1, 1);
-  rng_seed(&rng, in.len);
-  for (int round = 0; round < 12; round++) {
-    unsigned mean = round == 0 ? 1 : round == 1 ? 1000000 : 1 + rng_below(&rng, 40);
-    for (size_t i = 0; i < in.len; i++) cuts[i] = rng_below(&rng, mean) == 0;
-    run_cut(&o, in, cuts, &r);
-    if (r.st) fail_msg("%s", r.err.message);
-    assert_int_equal(r.stopped, stopped);
-    if (r.out.len != want.len || memcmp(r.out.ptr ? r.out.ptr : "", want.ptr, want.len))
-      fail_msg("got:\n%.*s\nwanted:\n%.*s", (int)r.out.len, r.out.ptr, (int)want.len, want.ptr);
-  }
-  buffer_free(&r.out);
-  free(cuts);
-}
-#define SSE ((struct wire_filter_options){.format = WIRE_SSE})
-#define LINES ((struct wire_filter_options){.format = WIRE_JSONL})
-#define CHECK(o, in, want, stopped)                                                                                    \
-  check_bytes(o, (struct slice){in, sizeof(in) - 1}, (struct slice){want, sizeof(want) - 1}, stopped)
-#define SAME(o, in) CHECK(o, in, in, false)
+#include "tests/wire_cuts.h"
 
 #define HEAD "{\"id\":\"x\",\"created\":9007199254740993,\"choices\":"
 #define PIECE(text) "data: " HEAD "[{\"index\":0,\"delta\":{\"content\":\"" text "\"},\"finish_reason\":null}]}\n\n"
@@ -171,7 +93,7 @@ static void test_choices_are_independent(void **state) {
         "data: " HEAD
         "[{\"index\":0,\"delta\":{\"content\":\"x \"}},{\"index\":1,\"delta\":{\"content\":\"y \"}}]}\n\n" ENDING(
             "0") "data: " HEAD "[{\"index\":0,\"delta\":{\"content\":\"\"}},{\"index\":1,\"delta\":{\"content\":\"w "
-                               "\"}}]}\n\n" FINISH_OF("1") DONE,
+                 "\"}}]}\n\n" FINISH_OF("1") DONE,
         true);
 }
 
@@ -268,8 +190,8 @@ static void test_what_cannot_be_read_is_refused(void **state) {
   (void)state;
   check_refused(SAY("a ") "data: {\"choices\":[}\n\n" SAY("b"), SLUICE_INPUT, "byte 58", SAY("a "));
   check_refused(SAY("a ") "data: plain text\n\n", SLUICE_INPUT, "byte 58", SAY("a "));
-  check_refused("data: {\"type\":\"response.output_text.delta\",\"delta\":\"BOMB\"}\n\n", SLUICE_UNSUPPORTED, "byte 0",
-                "");
+  check_refused("data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"BOMB\"}]}}]}\n\n", SLUICE_UNSUPPORTED,
+                "byte 0", "");
   /* cut off upstream: whole frames are still owed */
   check_refused(SAY("a SEC") "data: {\"choices\":[{\"ind", SLUICE_INPUT, "frame at byte 61", SAY("a SEC"));
   char big[700];

@@ -1,0 +1,131 @@
+/* What dialects ask of a validated object: members by type, and the strings inside a structure. */
+#include "wire/dialect.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool member_of(struct slice json, struct json_span o, const char *key, enum json_type type, struct json_span *out) {
+  return o.type == JSON_OBJECT && json_span_member(json, o, key, out) && out->type == type;
+}
+
+bool member_is(struct slice json, struct json_span o, const char *key, const char *word) {
+  struct json_span v;
+  return member_of(json, o, key, JSON_STRING, &v) &&
+         slice_is((struct slice){json.ptr + v.start + 1, v.end - v.start - 2}, word);
+}
+
+int64_t whole_number(struct slice json, struct json_span o, const char *key, int64_t fallback) {
+  struct json_span v;
+  char digits[24];
+  if (!member_of(json, o, key, JSON_NUMBER, &v) || v.end - v.start >= sizeof digits) return fallback;
+  memcpy(digits, json.ptr + v.start, v.end - v.start);
+  digits[v.end - v.start] = '\0';
+  char *end = NULL;
+  int64_t n = strtoll(digits, &end, 10);
+  return *end ? fallback : n;
+}
+
+sluice_status add_string(struct slice json, struct json_span o, const char *key, struct wire_key k, struct sketch *s,
+                         struct sluice_error *err) {
+  struct json_span v;
+  if (!member_of(json, o, key, JSON_STRING, &v)) return SLUICE_OK;
+  return sketch_add_text(s, (struct sketch_text){.key = k, .value = v}, err);
+}
+
+/* ---- the strings inside a structure: one pass over bytes that are known to be JSON ---- */
+
+static size_t string_end(struct slice json, size_t at) { /* at: its first quote */
+  for (at++; json.ptr[at] != '"'; at++) at += json.ptr[at] == '\\';
+  return at + 1;
+}
+
+static size_t skip_space(struct slice json, size_t at, size_t end) {
+  while (at < end && strchr(" \t\r\n", json.ptr[at]) && json.ptr[at]) at++;
+  return at;
+}
+
+static size_t value_end(struct slice json, size_t at, size_t end) { /* of an array or object */
+  size_t depth = 0;
+  while (at < end) {
+    char c = json.ptr[at];
+    if (c == '"') {
+      at = string_end(json, at);
+      continue;
+    }
+    at++;
+    if (c == '[' || c == '{') depth++;
+    if ((c == ']' || c == '}') && --depth == 0) break;
+  }
+  return at;
+}
+
+static bool starts_number(char c) {
+  return c == '-' || (c >= '0' && c <= '9');
+}
+
+static sluice_status add_piece(struct sketch *s, struct wire_key k, enum json_type type, size_t start, size_t end,
+                               struct sluice_error *err) {
+  if (start == end) return SLUICE_OK;
+  return sketch_add_text(s, (struct sketch_text){.key = k, .value = {type, start, end}}, err);
+}
+
+sluice_status add_structure(struct slice json, struct json_span v, struct wire_key k, struct sketch *s,
+                            struct sluice_error *err) {
+  sluice_status st = SLUICE_OK;
+  size_t at = v.start, gap = v.start; /* gap: where the bytes since the last piece begin */
+  bool any = false;
+  while (!st && at < v.end) {
+    char c = json.ptr[at];
+    if (c != '"' && !starts_number(c)) {
+      at++;
+      continue;
+    }
+    size_t from = at;
+    if (c == '"')
+      at = string_end(json, at);
+    else
+      while (at < v.end && (starts_number(json.ptr[at]) || strchr(".eE+", json.ptr[at]))) at++;
+    bool string = c == '"';
+    st = add_piece(s, k, JSON_OBJECT, gap, from + string, err);
+    if (!st) st = add_piece(s, k, string ? JSON_STRING : JSON_NUMBER, from, at, err);
+    gap = at - string;
+    any = true;
+  }
+  return st || !any ? st : add_piece(s, k, JSON_OBJECT, gap, v.end, err);
+}
+
+static bool key_is(struct slice key, const char *const *list) {
+  while (*list && !slice_is(key, *list)) list++;
+  return *list != NULL;
+}
+
+sluice_status add_values(struct slice json, struct json_span v, struct wire_key k, bool joined, struct sketch *s,
+                         struct sluice_error *err) {
+  static const char *const no_text[] = {"type",      "id",     "tool_use_id", "item_id",           "call_id",
+                                        "signature", "status", "object",      "encrypted_content", "encrypted_index",
+                                        NULL};
+  static const char *const spelled_out[] = {"logprobs", NULL};
+  struct slice key = {"", 0}; /* of the value that follows */
+  sluice_status st = SLUICE_OK;
+  for (size_t at = v.start; !st && at < v.end;) {
+    char c = json.ptr[at];
+    if (c == '[' && key_is(key, spelled_out)) {
+      size_t end = value_end(json, at, v.end);
+      st = sketch_add_beside(s, (struct json_span){JSON_ARRAY, at, end}, err);
+      at = end;
+    } else if (c == '"') {
+      size_t end = string_end(json, at), next = skip_space(json, end, v.end);
+      bool is_key = next < v.end && json.ptr[next] == ':';
+      if (!is_key && end - at > 2 && !key_is(key, no_text))
+        st = sketch_add_text(
+            s, (struct sketch_text){.key = k, .value = {JSON_STRING, at, end}, .group = joined ? 0 : ++s->groups}, err);
+      key = is_key ? (struct slice){json.ptr + at + 1, end - at - 2} : key;
+      at = is_key ? next + 1 : end;
+      continue;
+    } else {
+      if (c == '{' || c == '}' || c == ']') key = (struct slice){"", 0};
+      at++;
+    }
+  }
+  return st;
+}
