@@ -1,52 +1,10 @@
 /* Tokenizers and weights when memory runs out: whichever allocation fails, the call says so, leaks nothing, and the
- * next try succeeds. Needs glibc, whose allocator stays reachable under other names; skipped elsewhere and under a
- * sanitizer. */
+ * next try succeeds. */
 #include "tests/sample_data.h"
 
 #include "engine/model/safetensors.h"
 
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define CAN_INJECT 1
-extern void *__libc_malloc(size_t);
-extern void *__libc_calloc(size_t, size_t);
-extern void *__libc_realloc(void *, size_t);
-extern void *__libc_memalign(size_t, size_t);
-extern void __libc_free(void *);
-static long countdown = -1; /* allocations until one fails; negative: none does */
-static long alive;
-
-static bool fails(void) {
-  return countdown >= 0 && countdown-- == 0;
-}
-
-void *malloc(size_t n) {
-  void *p = fails() ? NULL : __libc_malloc(n);
-  alive += p != NULL;
-  return p;
-}
-void *calloc(size_t n, size_t size) {
-  void *p = fails() ? NULL : __libc_calloc(n, size);
-  alive += p != NULL;
-  return p;
-}
-void *realloc(void *old, size_t n) {
-  void *p = fails() ? NULL : __libc_realloc(old, n);
-  alive += p && !old;
-  return p;
-}
-void *aligned_alloc(size_t alignment, size_t n) {
-  void *p = fails() ? NULL : __libc_memalign(alignment, n);
-  alive += p != NULL;
-  return p;
-}
-void free(void *p) {
-  alive -= p != NULL;
-  __libc_free(p);
-}
-#else
-#define CAN_INJECT 0
-static long countdown, alive;
-#endif
+#include "tests/failing_allocator.h"
 
 static char *dir, *corpus, *tokenizer_path;
 

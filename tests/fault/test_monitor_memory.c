@@ -1,6 +1,5 @@
 /* The monitor and the wire when memory runs out: whichever allocation fails, the call says so and nothing leaks; and in
- * the steady state there is no allocation at all. Needs glibc, whose allocator stays reachable under other names;
- * skipped elsewhere and under a sanitizer. */
+ * the steady state there is no allocation at all. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,43 +10,7 @@
 
 #include "cli/gate.c" /* the program's own joint between the rooms; it is not part of the library */
 
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define CAN_INJECT 1
-extern void *__libc_malloc(size_t);
-extern void *__libc_calloc(size_t, size_t);
-extern void *__libc_realloc(void *, size_t);
-extern void __libc_free(void *);
-static long countdown = -1; /* allocations until one fails; negative: none does */
-static long alive, allocations;
-
-static bool fails(void) {
-  allocations++;
-  return countdown >= 0 && countdown-- == 0;
-}
-
-void *malloc(size_t n) {
-  void *p = fails() ? NULL : __libc_malloc(n);
-  alive += p != NULL;
-  return p;
-}
-void *calloc(size_t n, size_t size) {
-  void *p = fails() ? NULL : __libc_calloc(n, size);
-  alive += p != NULL;
-  return p;
-}
-void *realloc(void *old, size_t n) {
-  void *p = fails() ? NULL : __libc_realloc(old, n);
-  alive += p && !old;
-  return p;
-}
-void free(void *p) {
-  alive -= p != NULL;
-  __libc_free(p);
-}
-#else
-#define CAN_INJECT 0
-static long countdown, alive, allocations;
-#endif
+#include "tests/failing_allocator.h"
 
 static const char policy_text[] =
     "{\"rules\":["
