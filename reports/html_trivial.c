@@ -1,4 +1,5 @@
-/* Scores beside trivial answers on the very same turns: the best answer in the open, every other one folded away. */
+/* Scores beside trivial answers on the very same turns: the reference in the open, the other policies and answers
+ * folded away. */
 #include "reports/html.h"
 
 #include <math.h>
@@ -18,7 +19,8 @@ static void head(struct page *p, bool chance) {
          "scope=\"col\">Benchmark</th><th scope=\"col\">Metric</th><th scope=\"col\" class=\"num\">Score %</th>");
   if (chance) put(p, "<th scope=\"col\" class=\"num\">Chance %</th>");
   put(p, "<th scope=\"col\">Trivial answer</th><th scope=\"col\" class=\"num\">Its score %</th><th scope=\"col\" "
-         "class=\"num\">Difference, points</th><th scope=\"col\">Interval</th><th scope=\"col\" class=\"num\">n</th>"
+         "class=\"num\">Difference, points</th><th scope=\"col\" class=\"num\">Interval</th><th scope=\"col\" "
+         "class=\"num\">n</th>"
          "</tr></thead><tbody>\n");
 }
 
@@ -79,11 +81,12 @@ static void every_answer(struct page *p, const struct report *r, size_t facet) {
   put(p, "</tbody></table></div></details>\n");
 }
 
-void html_trivial(struct page *p, const struct report *r, size_t facet) {
+/* Rows of the best answer and of counting, of policies [from, end). */
+static void shown_answers(struct page *p, const struct report *r, size_t facet, size_t from, size_t end) {
   head(p, true);
   for (size_t c = 0; c < r->n_columns; c++) {
-    bool next = c > 0;
-    for (size_t i = 0; i < r->n_policies; i++) {
+    bool next = c > 0 && end - from > 1; /* a line between metrics */
+    for (size_t i = from; i < end; i++) {
       const struct report_score *s = score_at(r, facet, i, c);
       const struct report_trivial *shown[2];
       size_t n = report_trivial_shown(s, shown);
@@ -92,5 +95,16 @@ void html_trivial(struct page *p, const struct report *r, size_t facet) {
     }
   }
   put(p, "</tbody></table></div>\n");
+}
+
+/* The reference in the open; against another run, its first policy. */
+void html_trivial(struct page *p, const struct report *r, size_t facet) {
+  size_t policy = r->reference_policy >= 0 ? (size_t)r->reference_policy : 0;
+  shown_answers(p, r, facet, policy, policy + 1);
+  if (r->n_policies > 1) {
+    putf(p, "<details class=\"data\"><summary>All %zu policies</summary>\n", r->n_policies);
+    shown_answers(p, r, facet, 0, r->n_policies);
+    put(p, "</details>\n");
+  }
   every_answer(p, r, facet);
 }

@@ -71,7 +71,7 @@ grep -q '<details class="sample" id="d3"[^>]* open' "$work/live.html" && ok "a l
 
 # A reader's hand: sort a table both ways, filter the dialogues, change the theme. The policy is lifted for this copy alone.
 cat >"$work/hand.js" <<'END'
-var said = [], table = document.querySelector('details.data table'), head = table.tHead.rows[0].cells[1];
+var said = [], table = document.querySelector('#differences details.data table'), head = table.tHead.rows[0].cells[1];
 function column() { return Array.prototype.map.call(table.tBodies[0].rows, function (r) { return parseFloat(r.cells[1].dataset.v) }); }
 function ordered(v, sign) { return v.every(function (x, i) { return !i || sign * (x - v[i - 1]) >= 0 }); }
 head.click();
