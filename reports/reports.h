@@ -1,5 +1,6 @@
-/* reports: a ledger -> HTML, text, Markdown, CSV, JUnit. Reads the ledger's views, never the runner; intervals and tests come
- * from evaluators. The same ledger and options give the same bytes: no clock, no path, no locale enters a report. */
+/* reports: a ledger -> HTML, text, Markdown, CSV, JUnit. Reads the ledger's views, never the runner; intervals and
+ * tests come from evaluators. The same ledger and options give the same bytes: no clock, no path, no locale enters a
+ * report. */
 #ifndef SLUICE_REPORTS_H
 #define SLUICE_REPORTS_H
 
