@@ -20,6 +20,9 @@ bool tokenizer_is_special(const struct tokenizer *t, int32_t id);
 int32_t tokenizer_find(const struct tokenizer *t, const char *token); /* id of an exact token text; -1 */
 int tokenizer_size(const struct tokenizer *t);
 const char *tokenizer_hash(const struct tokenizer *t); /* SHA-256 of the file, hex */
+/* False when the file has a post_processor that puts no token around a text (GPT-2's, SmolLM2's): such a model saw none in
+ * training, whatever bos_token_id its configuration names. */
+bool tokenizer_wants_bos(const struct tokenizer *t);
 
 /* ---- model (engine/model/) ------------------------------------------------------------------------------------ */
 /* How RoPE frequencies are stretched for texts longer than the model was first trained on; the names are Hugging Face's. */

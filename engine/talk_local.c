@@ -93,12 +93,13 @@ static sluice_status encode_joined(const struct local_talk *t, const char *label
   return st;
 }
 
-/* What opens a dialogue: the template's control text, or the model's own BOS. */
+/* What opens a dialogue: the template's control text, or the model's own BOS where its tokenizer gives one. */
 static sluice_status encode_begin(const struct local_talk *t, struct ids *out, struct sluice_error *err) {
   if (session_position(t->session) > 0) return SLUICE_OK;
   const struct chat_template *chat = t->engine->chat;
   if (chat != NULL && chat->begin != NULL) return encode_control(t, chat->begin, out, err);
   int32_t bos = model_configuration(t->engine->model)->bos;
+  if (!tokenizer_wants_bos(model_tokenizer(t->engine->model))) return SLUICE_OK;
   return bos >= 0 ? ids_push(out, bos, err) : SLUICE_OK;
 }
 

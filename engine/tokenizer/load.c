@@ -1,6 +1,7 @@
 /* tokenizer.json (the Hugging Face tokenizers library, version "1.0") into tables. What would change ids or lose bytes
  * and is not done here is refused by name: a normalizer, dropout, sub-word prefixes, byte fallback, stripping added
- * tokens. A post_processor is not read: it adds tokens around a text (a BOS), which here is the caller's work. */
+ * tokens. A post_processor is not run: it adds tokens around a text (a BOS), which here is the caller's work; only
+ * whether it would is kept. */
 #include <cjson/cJSON.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -287,6 +288,28 @@ static sluice_status load_unknown(struct tokenizer *t, const char *path, const c
   return sluice_fail(err, SLUICE_INPUT, "%s: model.unk_token is not in model.vocab", path);
 }
 
+/* ByteLevel changes nothing but offsets, and a template of the text alone nothing at all; what is not known may add
+ * tokens. */
+static bool step_adds_tokens(const cJSON *step) {
+  const cJSON *type = cJSON_GetObjectItemCaseSensitive(step, "type"), *part;
+  if (!cJSON_IsString(type)) return true;
+  if (strcmp(type->valuestring, "ByteLevel") == 0) return false;
+  if (strcmp(type->valuestring, "TemplateProcessing") != 0) return true;
+  cJSON_ArrayForEach(part, cJSON_GetObjectItemCaseSensitive(step, "single")) {
+    if (cJSON_GetObjectItemCaseSensitive(part, "SpecialToken")) return true;
+  }
+  return false;
+}
+
+static bool adds_tokens(const cJSON *post) {
+  const cJSON *steps = cJSON_GetObjectItemCaseSensitive(post, "processors"), *step;
+  if (!cJSON_IsArray(steps)) return step_adds_tokens(post);
+  cJSON_ArrayForEach(step, steps) {
+    if (step_adds_tokens(step)) return true;
+  }
+  return false;
+}
+
 sluice_status tokenizer_load(struct tokenizer *t, const char *path, const struct cJSON *root,
                              struct sluice_error *err) {
   buffer_init(&t->pool, TOKENIZER_MAX_FILE);
@@ -305,6 +328,8 @@ sluice_status tokenizer_load(struct tokenizer *t, const char *path, const struct
   if (added && !cJSON_IsNull(added) && !cJSON_IsArray(added))
     return sluice_fail(err, SLUICE_INPUT, "%s: \"added_tokens\" is not an array", path);
   if (!cJSON_IsArray(added)) added = NULL;
+  const cJSON *post = cJSON_GetObjectItemCaseSensitive(root, "post_processor");
+  t->wants_bos = !cJSON_IsObject(post) || adds_tokens(post);
   t->ignore_merges = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(model, "ignore_merges"));
   sluice_status st = refuse_unknown_work(path, root, model, err);
   if (!st) st = pre_tokenizer_load(t, path, root, err);

@@ -115,6 +115,10 @@ int tokenizer_size(const struct tokenizer *t) {
   return t->size;
 }
 
+bool tokenizer_wants_bos(const struct tokenizer *t) {
+  return t->wants_bos;
+}
+
 const char *tokenizer_hash(const struct tokenizer *t) {
   return t->hash;
 }

@@ -57,6 +57,7 @@ struct tokenizer {
   struct merge_map merges;
   int32_t byte_id[256]; /* -1: the vocabulary does not have this byte */
   int32_t unknown;      /* model.unk_token; -1: none */
+  bool wants_bos;       /* tokenizer_wants_bos */
   bool ignore_merges;   /* a whole piece that is in the vocabulary is one token */
   struct splitter splits[TOKENIZER_MAX_SPLITS];
   size_t n_splits;

@@ -436,6 +436,39 @@ static void threads_share_one_tokenizer(void **state) {
   tokenizer_close((struct tokenizer *)(uintptr_t)s.t);
 }
 
+/* Llama 3's post_processor adds a BOS, GPT-2's and SmolLM2's none; without one the model's configuration decides. */
+static void a_post_processor_tells_whether_a_bos_is_wanted(void **state) {
+  (void)state;
+  static const char byte_level[] = "{\"type\":\"ByteLevel\",\"trim_offsets\":true}";
+  static const char with_bos[] =
+      "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},"
+      "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}]}";
+  static const char text_alone[] =
+      "{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}]}";
+  const struct {
+    const char *open, *first, *second, *close;
+    bool wanted;
+  } cases[] = {
+      {"null", "", "", "", true},
+      {"", byte_level, "", "", false},
+      {"", with_bos, "", "", true},
+      {"", text_alone, "", "", false},
+      {"{\"type\":\"Sequence\",\"processors\":[", byte_level, with_bos, "]}", true},
+      {"{\"type\":\"Sequence\",\"processors\":[", byte_level, text_alone, "]}", false},
+      {"{\"type\":\"RobertaProcessing\"}", "", "", "", true},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char *text =
+        sluice_format("{\"post_processor\":%s%s%s%s%s,\"pre_tokenizer\":" GPT2
+                      ",\"model\":{\"type\":\"BPE\",\"vocab\":{" ABC "},\"merges\":[" MERGES "]}}",
+                      cases[i].open, cases[i].first, cases[i].second[0] ? "," : "", cases[i].second, cases[i].close);
+    assert_non_null(text);
+    struct tokenizer *t = open_text(text);
+    if (tokenizer_wants_bos(t) != cases[i].wanted) fail_msg("case %zu", i);
+    tokenizer_close(t);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(wrong_files_are_refused_by_name),
@@ -452,6 +485,7 @@ int main(void) {
       cmocka_unit_test(a_megabyte_word_takes_no_time),
       cmocka_unit_test(a_runaway_pattern_is_an_error),
       cmocka_unit_test(threads_share_one_tokenizer),
+      cmocka_unit_test(a_post_processor_tells_whether_a_bos_is_wanted),
   };
   return cmocka_run_group_tests(tests, begin, end);
 }
