@@ -84,10 +84,10 @@ static void say_score(struct sheet *t, const struct report_column *c, const stru
   }
   double unit = c->bounded ? 100 : 1, value = unit * e->value, half = unit * (e->hi - e->lo) / 2;
   if (c->perplexity) value = exp(e->value), half = (exp(e->hi) - exp(e->lo)) / 2;
-  int decimals = c->bounded ? t->decimals : t->decimals + 1;
+  int decimals = c->bounded ? t->decimals : 2;
   put_number(p, value, decimals);
   put(p, "±");
-  put_number(p, half, half >= 10 ? 0 : decimals);
+  put_number(p, half, c->bounded && half >= 10 ? 0 : decimals);
   put(p, s->paired ? marks[s->verdict] : " ");
 }
 
