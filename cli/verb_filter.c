@@ -245,7 +245,7 @@ static const struct verb_help help = {
         "  sluice filter --format text --mask '' --audit audit.db < notes.txt\n",
     .notes =
         "Formats: text; jsonl (one {\"text\": ...} or frame a line); sse; json (one whole body). Frames of OpenAI "
-        "chat\ncompletions and completions and of Anthropic messages are told apart by themselves.\n"
+        "chat\ncompletions, completions and responses and of Anthropic messages are told apart by themselves.\n"
         "Exit codes: 0 clean, masked or flagged; 10 stopped by the policy; 2 usage, or input that cannot be read;\n"
         "1 internal, or a failed write; 130/143 interrupted; 141 the reader of stdout has gone.\n"};
 

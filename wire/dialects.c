@@ -5,6 +5,7 @@
 
 static const struct dialect *const dialects[] = {
     &dialect_anthropic,
+    &dialect_openai_responses,
     &dialect_openai_chat,
     &dialect_text_lines,
 };
@@ -98,7 +99,7 @@ sluice_status wire_read_texts(struct slice json, const char *text_key, wire_text
   *known = !st && d;
   for (size_t i = 0; !st && i < s.n_texts; i++) {
     struct json_span v = s.texts[i].value;
-    if (s.texts[i].group) continue; /* a reader has had it from the pieces */
+    if (s.texts[i].group && !(s.n_choices && s.choices[0].whole)) continue; /* a reader has had it from the pieces */
     buffer_clear(&text);
     st = v.type == JSON_STRING ? json_span_decode(json, v, &text, err)
                                : buffer_append(&text, json.ptr + v.start, v.end - v.start, err);

@@ -107,6 +107,26 @@ lacks "and no frames" "$work/out" "data:"
 "$sluice" replay $streams/clean.sse --pace 0 | cmp -s - $streams/clean.sse
 is "replay changes nothing" $? 0
 
+# ---- other dialects, recognised by themselves ----
+cat >"$work/two.json" <<'END'
+{"rules":[{"id":"mask","category":"m","action":"mask","pattern":"SECRET"},{"id":"stop","category":"s","action":"stop","pattern":"BOMB"}]}
+END
+block() { printf 'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"%s"}}\n\n' "$1"; }
+(block "a SEC"; block "RET b "; block "BO"; block "MB") | "$sluice" filter --policy "$work/two.json" >"$work/out" 2>"$work/err"
+is "Anthropic: a stop is exit 10" $? 10
+is "Anthropic: masked, then its own ending" "$(sed -n 's/.*"text":"\([^"]*\)".*/\1/p; s/^event: //p' "$work/out" | grep -v delta$ | tr '\n' '|')" "a [masked]| b |message_stop|"
+has "Anthropic: stop_reason" "$work/out" '"stop_reason":"refusal"'
+piece() { printf 'data: {"type":"response.output_text.%s","%s":"%s"}\n\n' "$@"; }
+(piece delta delta "a SEC"; piece delta delta "RET b"; piece done text "a SECRET b") | "$sluice" filter --policy "$work/two.json" >"$work/out" 2>"$work/err"
+is "Responses: masked is exit 0" $? 0
+has "Responses: the pieces are masked" "$work/out" '"delta":"a [masked]"'
+has "Responses: so is their repeat" "$work/out" '"text":"a [masked] b"'
+piece delta delta "a BOMB" | "$sluice" filter --policy "$work/two.json" >"$work/out" 2>"$work/err"
+is "Responses: a stop is exit 10" $? 10
+has "Responses: its own ending" "$work/out" 'event: response.incomplete'
+(piece delta delta "a SEC"; piece delta delta "RET b"; piece done text "a SECRET b") | "$sluice" filter --policy "$work/two.json" --show >"$work/out" 2>"$work/err"
+is "--show says it once" "$(cat "$work/out")" "a [masked] b"
+
 # ---- errors ----
 printf 'data: {"choices":[{"index":0,"delta":{"content":"fine "}}]}\n\ndata: {oops}\n\n' | "$sluice" filter --policy $policy >"$work/out" 2>"$work/err"
 is "garbage is exit 2" $? 2
