@@ -5,6 +5,7 @@
 #   make test       install what is missing, build, run every test; ends with "N passed, N failed"
 #   make sanitize   the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make unit       build the test programs; tests/run.sh WORD... then runs some of them
+#   make bench      engine and monitor speed on this machine, the embedded model, the shipped policy
 #   make deps       install the distribution's packages (Debian, Ubuntu); elsewhere print their list
 #   make model      train the embedded model again (see fixtures/model/README.md)
 #   make check-style   the rules of CONTRIBUTING.md that a script can check
@@ -126,6 +127,13 @@ $(BUILD)/tests/%: tests/%.c $(BUILD)/libsluice.a
 
 .PHONY: unit
 unit: $(UNIT_TESTS)
+
+# Figures, never tests: they depend on the machine and on what else it does.
+.PHONY: bench
+bench: $(BUILD)/sluice $(BUILD)/tests/bench/bench_engine $(BUILD)/tests/bench/bench_monitor
+	$(BUILD)/tests/bench/bench_engine fixtures/model 900 1
+	$(BUILD)/tests/bench/bench_engine fixtures/model 1000000 1 best streaming:budget=256
+	$(BUILD)/tests/bench/bench_monitor
 
 # ---- goals that install packages first ----
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)

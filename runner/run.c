@@ -91,14 +91,25 @@ static void run_waves(struct run *r) {
 /* Two runs on one ledger would play the same dialogues. A lock on the ledger itself would disturb SQLite's own (POSIX
  * locks fall when any descriptor of the file is closed), so a file beside it is locked, and removed by whoever held it.
  */
+/* The run that ends unlinks the file: one that opened it just before holds a lock on a file without a name. */
+static bool still_named(int fd, const char *name) {
+  struct stat held, named;
+  return !fstat(fd, &held) && !stat(name, &named) && held.st_ino == named.st_ino && held.st_dev == named.st_dev;
+}
+
 static sluice_status lock_beside(const char *path, char **name, int *fd, struct sluice_error *err) {
+  int why = 0;
   *name = sluice_format("%s.running", path);
   if (!*name) return sluice_fail(err, SLUICE_NOMEM, "no memory for a lock");
-  *fd = open(*name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (*fd < 0)
-    return sluice_fail(err, errno == ENOSPC ? SLUICE_FULL : SLUICE_IO, "%s: cannot create: %s", *name, strerror(errno));
-  if (!flock(*fd, LOCK_EX | LOCK_NB)) return SLUICE_OK;
-  int why = errno;
+  for (;;) {
+    *fd = open(*name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (*fd < 0)
+      return sluice_fail(err, errno == ENOSPC ? SLUICE_FULL : SLUICE_IO, "%s: cannot create: %s", *name, strerror(errno));
+    why = flock(*fd, LOCK_EX | LOCK_NB) ? errno : 0;
+    if (why) break;
+    if (still_named(*fd, *name)) return SLUICE_OK;
+    close(*fd);
+  }
   close(*fd);
   *fd = -1;
   if (why != EWOULDBLOCK)
