@@ -288,10 +288,16 @@ static sluice_status read_text(struct play *p, const struct turn *t, struct play
 sluice_status play_turn(struct play *p, size_t i, struct played_turn *out, struct sluice_error *err) {
   const struct turn *t = &p->dialogue->turns[i];
   *out = (struct played_turn){.turn_no = -1, .chosen = -1, .committed = -1, .state = "done", .finish = "stop"};
-  if (!turn_is_scored(t)) return talk_feed(p->talk, role_of(t->role), slice_of(t->text), err);
+  const int64_t now = clock_mono_ns() - p->began_ns;
+  if (!turn_is_scored(t)) {
+    p->asked_ns = t->role == TURN_USER ? now : -1;
+    return talk_feed(p->talk, role_of(t->role), slice_of(t->text), err);
+  }
   uint64_t seed = p->seed ^ (0x9e3779b97f4a7c15u * (uint64_t)(i + 1)); /* each turn its own stream */
   out->turn_no = (int)i;
-  out->start_ns = clock_mono_ns() - p->began_ns;
+  out->start_ns =
+      p->asked_ns >= 0 ? p->asked_ns : now; /* reading the question is part of the time to the first token */
+  p->asked_ns = -1;
   sluice_status status;
   switch (t->task) {
   case TASK_CHOOSE:

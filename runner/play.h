@@ -44,6 +44,7 @@ struct play {
   bool local;
   uint64_t seed;    /* of this dialogue */
   int64_t began_ns; /* monotonic */
+  int64_t asked_ns; /* since began_ns: when the user turn that the next answer replies to began to be read; -1: none */
 };
 /* Plays turn i. Context turns leave *out empty (turn_no -1). SLUICE_INTERRUPTED: a signal came while an API was
  * answering; the turn is as if it had not begun. */

@@ -224,7 +224,8 @@ static sluice_status job_open(struct job *j, size_t cell, int64_t ordinal, size_
                           .dialogue = &j->dialogue,
                           .local = engine_is_local(engine),
                           .seed = dialogue_seed(c->seed, ordinal),
-                          .began_ns = clock_mono_ns()};
+                          .began_ns = clock_mono_ns(),
+                          .asked_ns = -1};
   j->written_ns = j->play.began_ns;
   return talk_open(engine, c->policy_full, j->play.seed, &j->play.talk, err);
 }
