@@ -54,28 +54,32 @@ static sluice_status read_frame(struct slice json, struct json_span root, const 
   (void)text_key;
   struct sketch_choice c = {.wide = true, .stopped = "\"refusal\""};
   struct json_span v, reason;
+  struct slice type;
   sluice_status st = SLUICE_OK;
+  if (!member_of(json, root, "type", JSON_STRING, &v)) return SLUICE_OK;
+  type = (struct slice){json.ptr + v.start + 1, v.end - v.start - 2};
+  if (json_span_member(json, root, "choices", &v)) return SLUICE_OK; /* a chat chunk with a type of its own */
   c.block = whole_number(json, root, "index", 0);
-  if (member_is(json, root, "type", "message") && json_span_member(json, root, "content", &v)) {
+  if (slice_is(type, "message") && json_span_member(json, root, "content", &v)) {
     c.whole = c.finish = true;
     c.has_reason = json_span_member(json, root, "stop_reason", &c.reason);
     st = read_blocks(json, root, s, err);
-  } else if (member_is(json, root, "type", "message_start")) {
+  } else if (slice_is(type, "message_start")) {
     if (member_of(json, root, "message", JSON_OBJECT, &v)) st = read_blocks(json, v, s, err);
-  } else if (member_is(json, root, "type", "content_block_start")) {
+  } else if (slice_is(type, "content_block_start")) {
     c.opens = c.atomic = true;
     if (member_of(json, root, "content_block", JSON_OBJECT, &v)) st = read_block(json, v, c.block, s, err);
-  } else if (member_is(json, root, "type", "content_block_delta")) {
+  } else if (slice_is(type, "content_block_delta")) {
     if (member_of(json, root, "delta", JSON_OBJECT, &v)) st = read_delta(json, v, c.block, s, err);
-  } else if (member_is(json, root, "type", "content_block_stop")) {
+  } else if (slice_is(type, "content_block_stop")) {
     c.closes = true;
-  } else if (member_is(json, root, "type", "message_delta")) {
+  } else if (slice_is(type, "message_delta")) {
     c.finish = member_of(json, root, "delta", JSON_OBJECT, &v) && json_span_member(json, v, "stop_reason", &reason) &&
                reason.type != JSON_NULL;
-  } else if (member_is(json, root, "type", "message_stop")) {
+  } else if (slice_is(type, "message_stop")) {
     c.finish = true;
   } else {
-    *known = member_is(json, root, "type", "ping") || member_is(json, root, "type", "error");
+    *known = slice_is(type, "ping") || slice_is(type, "error");
     return SLUICE_OK; /* no model text */
   }
   *known = true;

@@ -108,6 +108,10 @@ static void test_what_servers_add_is_judged(void **state) {
   (void)state;
 #define FOUND(text)                                                                                                    \
   "{\"type\":\"web_search_tool_result\",\"tool_use_id\":\"SECRET\",\"content\":[{\"title\":\"" text "\"}]}"
+  /* a chat client reads choices, whatever the type */
+  CHECK(SSE, "data: {\"type\":\"message_start\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"SECRET \"}}]}\n\n",
+        "data: {\"type\":\"message_start\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"[masked] \"}}]}\n\n",
+        false);
   CHECK(SSE, START OPEN("0", FOUND("a SECRET")) SHUT("0") FINISH, START OPEN("0", FOUND("a [masked]")) SHUT("0") FINISH,
         false);
   CHECK(SSE, START EV("newer", ",\"says\":\"a SEC\"") EV("newer", ",\"says\":\"RET b\"") FINISH,

@@ -123,6 +123,9 @@ static void test_whole_responses(void **state) {
         WHOLE("a [masked]", "[]", "{\\\"q\\\":\\\"[masked]\\\"}", "completed", "null"), false);
   CHECK(BODY, WHOLE("a BOMB b", TOKEN, "{}", "completed", "null"),
         WHOLE("a ", "[]", "{}", "incomplete", "{\"reason\":\"content_filter\"}"), true);
+  /* a failed response may hold text beside its error */
+  CHECK(BODY, "{\"object\":\"response\",\"error\":{\"message\":\"x\"},\"output\":[" CALL("SECRET") "]}",
+        "{\"object\":\"response\",\"error\":{\"message\":\"x\"},\"output\":[" CALL("[masked]") "]}", false);
   CHECK(BODY, "{\"object\":\"response\",\"status\":\"completed\",\"output\":[],\"output_text\":\"a BOMB\"}",
         "{\"object\":\"response\",\"status\":\"incomplete\",\"incomplete_details\":{\"reason\":\"content_filter\"},"
         "\"output\":[],\"output_text\":\"a \"}",
