@@ -58,7 +58,6 @@ static sluice_status read_frame(struct slice json, struct json_span root, const 
   sluice_status st = SLUICE_OK;
   if (!member_of(json, root, "type", JSON_STRING, &v)) return SLUICE_OK;
   type = (struct slice){json.ptr + v.start + 1, v.end - v.start - 2};
-  if (json_span_member(json, root, "choices", &v)) return SLUICE_OK; /* a chat chunk with a type of its own */
   c.block = whole_number(json, root, "index", 0);
   if (slice_is(type, "message") && json_span_member(json, root, "content", &v)) {
     c.whole = c.finish = true;

@@ -73,7 +73,8 @@ struct dialect {
   bool named;          /* SSE events are named by their JSON's type */
   bool grows;          /* frames of unknown type belong to it: in its streams their strings are judged, and they pass */
 };
-extern const struct dialect dialect_anthropic, dialect_openai_responses, dialect_openai_chat, dialect_text_lines;
+extern const struct dialect dialect_anthropic, dialect_openai_chat, dialect_openai_responses, dialect_server_error,
+    dialect_text_lines;
 
 /* The dialect that reads this object, with its sketch filled; NULL in *out when there is none. last: of the frame
  * before; NULL: not known. */

@@ -4,10 +4,8 @@
 #include <stdlib.h>
 
 static const struct dialect *const dialects[] = {
-    &dialect_anthropic,
-    &dialect_openai_responses,
-    &dialect_openai_chat,
-    &dialect_text_lines,
+    &dialect_openai_chat, /* first: the most frequent, known by one look */
+    &dialect_anthropic,   &dialect_openai_responses, &dialect_server_error, &dialect_text_lines,
 };
 
 enum { TEXTS_MAX = 4096, CHOICES_MAX = 1024 }; /* in one frame */

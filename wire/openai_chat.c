@@ -72,13 +72,7 @@ static sluice_status read_frame(struct slice json, struct json_span root, const 
                                 bool *known, struct sluice_error *err) {
   (void)text_key;
   struct json_span list, entry;
-  if (!member_of(json, root, "choices", JSON_ARRAY, &list)) {
-    /* A server's own error carries no model text. Older vLLM puts it at the top: {"object":"error","message":...}. */
-    bool flat = member_of(json, root, "object", JSON_STRING, &entry) &&
-                slice_is((struct slice){json.ptr + entry.start, entry.end - entry.start}, "\"error\"");
-    *known = flat || member_of(json, root, "error", JSON_OBJECT, &entry);
-    return SLUICE_OK;
-  }
+  if (!member_of(json, root, "choices", JSON_ARRAY, &list)) return SLUICE_OK;
   *known = true;
   sluice_status st = SLUICE_OK;
   for (size_t i = 0; !st && json_span_element(json, list, i, &entry); i++) st = read_choice(json, entry, i, s, err);

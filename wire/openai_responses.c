@@ -181,7 +181,7 @@ static sluice_status read_frame(struct slice json, struct json_span root, const 
   (void)text_key;
   if (member_of(json, root, "type", JSON_STRING, &v)) {
     struct slice type = {json.ptr + v.start + 1, v.end - v.start - 2};
-    if (!has_head(type, prefix) || json_span_member(json, root, "choices", &v)) return SLUICE_OK;
+    if (!has_head(type, prefix)) return SLUICE_OK;
     *known = true;
     type.ptr += sizeof prefix - 1, type.len -= sizeof prefix - 1;
     return read_event(json, root, type, s, err);
