@@ -241,8 +241,9 @@ static const struct verb_help help = {
         "  sluice proxy --upstream unix:/run/vllm.sock --listen unix:/run/sluice.sock --admin 127.0.0.1:9090\n"
         "  curl -sN http://127.0.0.1:8080/v1/chat/completions -H 'content-type: application/json' -d @request.json\n",
     .notes =
-        "Answers of POST .../chat/completions and .../completions are judged, streamed or whole; other paths go by\n"
-        "unchanged, except for model answers in forms that are not judged yet: they are refused with 501.\n"
+        "Answers of POST .../chat/completions, .../completions, .../responses and .../v1/messages are judged,\n"
+        "streamed or whole; other paths go by unchanged, except for model answers in forms that are not judged yet:\n"
+        "they are refused with 501.\n"
         "GET /healthz, /readyz and /metrics are answered here (with --admin: only there). SIGTERM lets streams end.\n"
         "Exit codes: 0 every stream ended; 143 some were cut; 2 usage; 1 internal.\n"};
 

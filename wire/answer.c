@@ -139,6 +139,10 @@ sluice_status answer_finish(struct exchange *x, struct sluice_error *err) {
 static const char *const codes[FAULT_KINDS] = {
     "", "upstream_error", "answer_not_judged", "upstream_timeout", "client_left", "proxy_shutting_down"};
 
+static int status_of(const struct exchange *x) {
+  return x->fault == FAULT_TIMEOUT ? 504 : x->fault == FAULT_CUT ? 503 : 502;
+}
+
 /* An event that clients raise as an error, then the stream's ordinary end: a stream that merely breaks off looks like a
  * short answer. What came whole and was judged before is still owed. */
 static void fail_in_stream(struct exchange *x) {
@@ -150,9 +154,8 @@ static void fail_in_stream(struct exchange *x) {
     client_abort(x->client);
     return;
   }
-  sluice_status st = buffer_append_str(out, "data: ", &ignored);
-  if (!st) st = proxy_error_json(out, "server_error", codes[x->fault], x->err.message, &ignored);
-  if (!st) st = buffer_append_str(out, "\n\ndata: [DONE]\n\n", &ignored);
+  int64_t sequence = wire_filter_sequence(x->filter) + 1;
+  sluice_status st = proxy_error_event(out, x->form, status_of(x), codes[x->fault], x->err.message, sequence, &ignored);
   flush(x);
   if (st)
     client_abort(x->client);
@@ -167,7 +170,7 @@ void answer_fail(struct exchange *x) {
   } else if (x->begun) {
     client_abort(c);
   } else {
-    x->told = x->fault == FAULT_TIMEOUT ? 504 : x->fault == FAULT_CUT ? 503 : 502;
+    x->told = status_of(x);
     client_refuse(c, x->told, codes[x->fault], x->err.message);
   }
 }

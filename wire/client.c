@@ -125,19 +125,12 @@ void client_answer(struct client *c, int status, const char *type, struct slice 
   client_end(c);
 }
 
-sluice_status proxy_error_json(struct buffer *out, const char *type, const char *code, const char *message,
-                               struct sluice_error *err) {
-  sluice_status st = buffer_append_str(out, "{\"error\":{\"message\":", err);
-  if (!st) st = json_quote(out, message, strlen(message), err);
-  return st ? st : buffer_printf(out, err, ",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}", type, code);
-}
-
 void client_refuse(struct client *c, int status, const char *code, const char *message) {
   struct buffer body;
   struct sluice_error ignored = {0};
   buffer_init(&body, 16 << 10);
-  const char *type = status < 500 ? "invalid_request_error" : "server_error";
-  sluice_status st = proxy_error_json(&body, type, code, message, &ignored);
+  enum answer_form form = c->exchange ? c->exchange->form : FORM_CHAT;
+  sluice_status st = proxy_error_json(&body, form, status, code, message, &ignored);
   struct slice bytes = st ? slice_of("{\"error\":{\"message\":\"no memory\"}}") : (struct slice){body.ptr, body.len};
   client_answer(c, status, "application/json", bytes);
   buffer_free(&body);

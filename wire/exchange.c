@@ -209,11 +209,14 @@ static bool ends_with(struct slice s, const char *tail) {
 }
 
 /* Judged by the path as a server would read it, so that no spelling of it slips by. */
-static enum exchange_kind kind_of(struct slice method, struct slice path) {
-  static const char *const unjudged[] = {"/responses", "/messages",        "/completion",   "/infill", "/generate",
-                                         "/api/chat",  "/generate_stream", "/api/generate", "/chat",   "/invocations"};
+static enum exchange_kind kind_of(struct slice method, struct slice path, enum answer_form *form) {
+  static const char *const unjudged[] = {"/messages",        "/completion",   "/infill", "/generate",   "/api/chat",
+                                         "/generate_stream", "/api/generate", "/chat",   "/invocations"};
   if (!slice_is(method, "POST")) return EXCHANGE_PASSED;
   if (ends_with(path, "/completions")) return EXCHANGE_JUDGED;
+  if (ends_with(path, "/responses")) *form = FORM_RESPONSES;
+  if (ends_with(path, "/v1/messages")) *form = FORM_MESSAGES; /* not /v1/threads/ID/messages, which no dialect reads */
+  if (*form != FORM_CHAT) return EXCHANGE_JUDGED;
   for (size_t i = 0; i < sizeof unjudged / sizeof *unjudged; i++)
     if (ends_with(path, unjudged[i])) return EXCHANGE_UNJUDGED;
   return EXCHANGE_PASSED;
@@ -295,7 +298,7 @@ static sluice_status prepare(struct exchange *x, const struct http_head *h) {
   struct buffer plain;
   buffer_init(&plain, PROXY_HEAD_MAX);
   sluice_status st = http_path_plain(h->target, &plain, &x->err);
-  x->kind = st ? EXCHANGE_PASSED : kind_of(h->method, (struct slice){plain.ptr ? plain.ptr : "", plain.len});
+  x->kind = st ? EXCHANGE_PASSED : kind_of(h->method, (struct slice){plain.ptr ? plain.ptr : "", plain.len}, &x->form);
   buffer_free(&plain);
   const char *query = memchr(h->target.ptr, '?', h->target.len);
   size_t path = query ? (size_t)(query - h->target.ptr) : h->target.len;
@@ -350,8 +353,10 @@ void exchange_start(struct client *c) {
   if (!st && p->n_exchanges > p->o.max_streams)
     refuse(x, 503, "too_many_streams", "this proxy carries as many streams as it may; please try again");
   else if (!st && x->kind == EXCHANGE_UNJUDGED && !p->o.pass_unjudged)
-    refuse(x, 501, "answer_not_judged",
-           "this proxy judges Chat Completions and Completions only; started with --pass-unjudged it lets others by");
+    refuse(
+        x, 501, "answer_not_judged",
+        "this proxy judges Chat Completions, Completions, Responses and Messages only; started with --pass-unjudged it "
+        "lets others by");
   else if (st || start_transfer(x))
     refuse(x, 503, "no_memory", "no memory for the request");
 }

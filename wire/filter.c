@@ -445,3 +445,6 @@ bool wire_filter_ended(const struct wire_filter *f) {
 bool wire_filter_stopped(const struct wire_filter *f) {
   return f->stopped;
 }
+int64_t wire_filter_sequence(const struct wire_filter *f) {
+  return f->sequence;
+}

@@ -59,10 +59,15 @@ void client_body(struct client *c, struct slice bytes);
 void client_end(struct client *c);   /* then the next request, or the end of the connection */
 void client_abort(struct client *c); /* the answer stays visibly unfinished */
 void client_answer(struct client *c, int status, const char *type, struct slice body);
-/* OpenAI's error object. */
+/* An error object in the form of the exchange under way; OpenAI's before there is one. */
 void client_refuse(struct client *c, int status, const char *code, const char *message);
-sluice_status proxy_error_json(struct buffer *out, const char *type, const char *code, const char *message,
-                               struct sluice_error *err);
+
+/* proxy_errors.c. sequence: the event's own number, where the form has one. */
+enum answer_form { FORM_CHAT, FORM_RESPONSES, FORM_MESSAGES };
+sluice_status proxy_error_json(struct buffer *out, enum answer_form form, int status, const char *code,
+                               const char *message, struct sluice_error *err);
+sluice_status proxy_error_event(struct buffer *out, enum answer_form form, int status, const char *code,
+                                const char *message, int64_t sequence, struct sluice_error *err);
 
 enum exchange_kind { EXCHANGE_PASSED, EXCHANGE_JUDGED, EXCHANGE_UNJUDGED };
 enum fault { FAULT_NONE, FAULT_UPSTREAM, FAULT_UNREADABLE, FAULT_TIMEOUT, FAULT_CLIENT_LEFT, FAULT_CUT, FAULT_KINDS };
@@ -75,6 +80,7 @@ struct exchange {
   CURL *easy;
   struct curl_slist *fields;
   enum exchange_kind kind;
+  enum answer_form form; /* that the path speaks */
   /* the upstream's answer */
   struct buffer head;
   int status;

@@ -86,8 +86,9 @@ sluice_status wire_filter_open(const struct wire_filter_options *o, const struct
 void wire_filter_close(struct wire_filter *f);
 sluice_status wire_filter_push(struct wire_filter *f, struct slice bytes, struct sluice_error *err);
 sluice_status wire_filter_end(struct wire_filter *f, struct sluice_error *err);
-bool wire_filter_ended(const struct wire_filter *f);   /* stopped, and no choice is left: read no more */
-bool wire_filter_stopped(const struct wire_filter *f); /* at least one choice was stopped */
+bool wire_filter_ended(const struct wire_filter *f);       /* stopped, and no choice is left: read no more */
+bool wire_filter_stopped(const struct wire_filter *f);     /* at least one choice was stopped */
+int64_t wire_filter_sequence(const struct wire_filter *f); /* sequence_number of the last frame that left */
 
 /* ---- reading text out of frames, for clients and players (wire/dialects.c)
  * ------------------------------------------------ */
@@ -98,9 +99,10 @@ sluice_status wire_read_texts(struct slice json, const char *text_key, wire_text
                               struct sluice_error *err);
 
 /* ---- proxy (wire/proxy.c): clients on one side, one OpenAI-compatible server on the other, one thread, one event loop
- * Answers of POST .../chat/completions and .../completions go through a filter whose gate is handed in; every other
- * path goes by as it came. Fails closed: what cannot be judged is an error that the client can read, never passed on.
- * Every buffer has a bound; a client that reads slowly slows the upstream, one that leaves cancels it. */
+ * Answers of POST .../chat/completions, .../completions, .../responses and .../v1/messages go through a filter whose
+ * gate is handed in; every other path goes by as it came. Fails closed: what cannot be judged is an error that the
+ * client can read, never passed on. Every buffer has a bound; a client that reads slowly slows the upstream, one that
+ * leaves cancels it. */
 struct wire_record { /* what became of one request */
   uint64_t request;  /* 1, 2, ... */
   const char *method, *path;
@@ -126,7 +128,7 @@ struct wire_proxy_options {
   size_t n_listen;
   const char *admin;  /* where /healthz, /readyz and /metrics answer; NULL: on the listeners, before any upstream's */
   bool reuse_port;    /* several processes share a port */
-  bool pass_unjudged; /* pass model answers that no dialect reads (Responses, Messages, ...); else they are refused */
+  bool pass_unjudged; /* pass model answers that no dialect reads (Ollama's, ...); else they are refused */
   size_t max_body;    /* of a request, bytes; 0: 32 MiB */
   size_t max_frame;   /* of one event or whole answer to judge, bytes; 0: 8 MiB */
   size_t max_streams; /* at the same time; 0: 1024. More are told 503 */

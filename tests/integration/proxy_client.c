@@ -1,5 +1,6 @@
 /* `sluice proxy` between a scripted upstream and raw sockets. Run by proxy.sh, which names the program to test in
  * $SLUICE. Prints "ok - NAME" or "not ok - NAME", one line a test. Everything is on 127.0.0.1 and bounded in time. */
+#include "tests/proxy_forms.h"
 #include "tests/proxy_upstream.h"
 
 #include <fcntl.h>
@@ -78,8 +79,30 @@ static void play_slowly(struct visit *v) {
   visit_say(v, FINISH DONE);
 }
 
+static void play_form(struct visit *v, const struct proxy_form *form, const char *s) {
+  bool json = !strncmp(s, "whole", 5), well = json || visit_say(v, SSE_HEAD);
+  if (json) {
+    play_body(v, "application/json",
+              !strcmp(s, "whole")         ? form->whole
+              : !strcmp(s, "wholemasked") ? form->whole_masked
+                                          : form->whole_stopped);
+  } else if (well && !strcmp(s, "broken")) {
+    visit_say(v, form->broken);
+    sleep_ms(100);
+    v->reset = true;
+  } else if (well && !strcmp(s, "stopped")) {
+    if (visit_say_cut(v, form->stopped, 9)) visit_await_end(v, 3000);
+  } else if (well) {
+    visit_say_cut(v, !strcmp(s, "clean") ? form->clean : form->masked, 7);
+  }
+}
+
 static void play(struct visit *v) {
   const char *s = v->script;
+  for (size_t i = 0; i < sizeof proxy_forms / sizeof *proxy_forms; i++)
+    if (strcmp(s, "html") && strcmp(s, "silent") &&
+        !strncmp(v->request + 5, proxy_forms[i].path, strlen(proxy_forms[i].path)))
+      return play_form(v, &proxy_forms[i], s);
   if (!strcmp(s, "clean")) {
     if (visit_say(v, SSE_HEAD)) visit_say_cut(v, clean, 5);
   } else if (!strcmp(s, "masked")) {
@@ -348,6 +371,57 @@ static void test_stopping(int port) {
   free(answer);
 }
 
+static char *speak(int port, const struct proxy_form *form, const char *script) {
+  char request[512];
+  ask(request, sizeof request, form->path, script);
+  return talk(port, request);
+}
+
+static void check_form(const struct proxy_form *form, const char *what, bool good, char *seen) {
+  char name[128];
+  snprintf(name, sizeof name, "%s: %s", form->name, what);
+  check(name, good, seen);
+  free(seen);
+}
+
+static void test_form(int port, const struct proxy_form *form) {
+  char *answer = speak(port, form, "clean"), *body = body_of(answer);
+  check_form(form, "a clean stream is the same bytes", body && !strcmp(body, form->clean), answer);
+  answer = speak(port, form, "masked");
+  body = body_of(answer);
+  check_form(form, "a masked stream shows no piece of it, also where it says its text again",
+             body && has(body, "[x]") && !has(body, "SEC") && !has(body, "RET"), answer);
+  answer = speak(port, form, "whole");
+  body = body_of(answer);
+  check_form(form, "a clean whole answer is the same bytes", body && !strcmp(body, form->whole), answer);
+  answer = speak(port, form, "wholemasked");
+  body = body_of(answer);
+  check_form(form, "a whole answer is masked", body && !strcmp(body, form->whole_shown), answer);
+  answer = speak(port, form, "wholestopped");
+  check_form(form, "a whole answer is stopped", !has(answer, "BOMB") && has(answer, form->whole_ending), answer);
+  int64_t began = now_ns();
+  answer = speak(port, form, "stopped");
+  body = body_of(answer);
+  size_t len = body ? strlen(body) : 0, tail = strlen(form->ending[0]);
+  check_form(form, "a stopped stream has its own ending",
+             body && has(body, "how to: ") && !has(body, "BO") && !has(body, "never") && has(body, form->ending[1]) &&
+                 has(body, form->ending[2]) && len > tail && !strcmp(body + len - tail, form->ending[0]),
+             answer);
+  struct visit *v = proxy_upstream_visit(&upstream, "stopped");
+  for (int i = 0; v && !v->gone_ns && i < 100; i++) sleep_ms(10);
+  check_form(form, "and cancels the upstream", v && v->gone_ns > began && v->gone_ns - began < 2000000000LL, NULL);
+  answer = speak(port, form, "broken");
+  body = body_of(answer);
+  const char *last = body ? strstr(body, form->error_event) : NULL, *end = last ? strstr(last, "}\n\n") : NULL;
+  check_form(form, "an upstream that resets: the form's own error event, and nothing after it",
+             has(body, "all is well") && end && end[3] == '\0', answer);
+  answer = speak(port, form, "html");
+  check_form(form, "an answer that cannot be judged is a 502 in its form",
+             has(answer, "HTTP/1.1 502 ") && has(answer, form->error) && has(answer, form->reason) &&
+                 !has(answer, "SECRET"),
+             answer);
+}
+
 static void vanish(int port, const char *script, const char *name) {
   char request[512];
   int fd = dial(port);
@@ -408,17 +482,17 @@ static void test_failing(int port) {
   check("an answer that cannot be judged is a 502",
         has(answer, "HTTP/1.1 502 ") && !has(answer, "SECRET") && has(answer, "{\"error\":{\"message\":"), answer);
   free(answer);
-  answer = talk(port, "POST /v1/responses HTTP/1.1\r\nHost: me\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+  answer = talk(port, "POST /api/chat HTTP/1.1\r\nHost: me\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
   check("a dialect that is not judged yet is refused", has(answer, "HTTP/1.1 501 ") && has(answer, "--pass-unjudged"),
         answer);
   free(answer);
 }
 
 static void test_spellings(int port) {
-  static const char *const paths[] = {"/v1/chat/completions/",    "//v1//chat/./completions",
-                                      "/v1/%63hat/%63ompletions", "/v1/x/../chat/completions",
-                                      "/v1/Chat/Completions;v=1", "http://other/v1/chat/completions",
-                                      "/v1/completions"};
+  static const char *const paths[] = {
+      "/v1/chat/completions/",     "//v1//chat/./completions", "/v1/%63hat/%63ompletions",
+      "/v1/x/../chat/completions", "/v1/Chat/Completions;v=1", "http://other/v1/chat/completions",
+      "/v1/completions",           "//x/%2e%2e/v1/Responses/", "/v1/./%6dessages;v=1"};
   bool good = true;
   for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
     char request[512];
@@ -564,6 +638,12 @@ static void test_timeouts(void) {
   check("a silent upstream: 504", has(answer, "HTTP/1.1 504 ") && has(answer, "upstream_timeout"), answer);
   free(answer);
   close(fd);
+  answer = speak(p.port, &proxy_forms[0], "silent");
+  check_form(
+      &proxy_forms[0], "a silent upstream: 504 in its form",
+      has(answer, "HTTP/1.1 504 ") &&
+          has(answer, "{\"type\":\"error\",\"error\":{\"type\":\"timeout_error\",\"message\":\"upstream_timeout: "),
+      answer);
   answer = chat(p.port, "begun");
   char *body = body_of(answer);
   check("silent in the middle: an error in the stream, and an end",
@@ -648,6 +728,7 @@ int main(int argc, char **argv) {
   test_passing(p.port);
   test_judging(p.port);
   test_stopping(p.port);
+  for (size_t i = 0; i < sizeof proxy_forms / sizeof *proxy_forms; i++) test_form(p.port, &proxy_forms[i]);
   vanish(p.port, "silent", "a client that leaves before the first byte cancels the upstream");
   vanish(p.port, "begun", "a client that leaves in the middle cancels the upstream");
   test_slow_reader(&p);
