@@ -9,7 +9,7 @@ struct proxy_form {
   const char *whole, *whole_masked, *whole_stopped, *whole_shown;
   const char *ending[3];      /* stand in the stream after a stop; the first one its last event */
   const char *whole_ending;   /* stands in a whole answer after a stop */
-  const char *error_event;    /* what the last event of a broken stream begins with */
+  const char *error_event;    /* the last event of a broken stream begins so, apart from what it broke off in */
   const char *error, *reason; /* a refusal's body begins so, and names its code */
 };
 
@@ -50,14 +50,15 @@ static const struct proxy_form proxy_forms[] = {
      .clean = ": hello\n\n" A_BEGIN A_TEXT("One ") A_TEXT("SEC and ") A_TEXT("caf\xc3\xa9") A_END,
      .masked = A_BEGIN A_TEXT("a SEC") A_TEXT("RET b") A_END,
      .stopped = A_BEGIN A_TEXT("how to: BO") A_TEXT("MB is ") A_TEXT("never seen "),
-     .broken = A_BEGIN A_TEXT("all is well "),
+     .broken = A_BEGIN
+     "data: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"all is well \"}}",
      .whole = A_WHOLE("fine", "end_turn"),
      .whole_masked = A_WHOLE("a SECRET b", "end_turn"),
      .whole_shown = A_WHOLE("a [x] b", "end_turn"),
      .whole_stopped = A_WHOLE("a BOMB b", "end_turn"),
      .ending = {A_STOP, "\"stop_reason\":\"refusal\"", "event: content_block_stop\n"},
      .whole_ending = "\"stop_reason\":\"refusal\"",
-     .error_event = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\""
+     .error_event = "\n\nevent: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\""
                     "upstream_error: ",
      .error = "{\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"",
      .reason = "\"message\":\"answer_not_judged: "},
@@ -74,7 +75,7 @@ static const struct proxy_form proxy_forms[] = {
      .ending = {"\"output\":[],\"usage\":null}}\n\n", "event: response.incomplete\n", "\"reason\":\"content_filter\""},
      .whole_ending = "\"status\":\"incomplete\"",
      .error_event =
-         "event: error\ndata: {\"type\":\"error\",\"sequence_number\":2,\"code\":\"upstream_error\",\"param\":"
+         "\n\nevent: error\ndata: {\"type\":\"error\",\"sequence_number\":2,\"code\":\"upstream_error\",\"param\":"
          "null,\"message\":\"",
      .error = "{\"error\":{\"message\":\"",
      .reason = "\"code\":\"answer_not_judged\""},

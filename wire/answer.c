@@ -149,13 +149,15 @@ static void fail_in_stream(struct exchange *x) {
   struct sluice_error ignored = {0};
   struct buffer *out = &x->out;
   if (x->fault != FAULT_UNREADABLE) wire_filter_end(x->filter, &ignored);
+  bool apart = out->len == 0; /* else its last event may lack its blank line; one too many says nothing */
   flush(x);
   if (!type_is(x, "text/event-stream")) {
     client_abort(x->client);
     return;
   }
   int64_t sequence = wire_filter_sequence(x->filter) + 1;
-  sluice_status st = proxy_error_event(out, x->form, status_of(x), codes[x->fault], x->err.message, sequence, &ignored);
+  sluice_status st = apart ? SLUICE_OK : buffer_append_str(out, "\n\n", &ignored);
+  if (!st) st = proxy_error_event(out, x->form, status_of(x), codes[x->fault], x->err.message, sequence, &ignored);
   flush(x);
   if (st)
     client_abort(x->client);
