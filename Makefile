@@ -64,6 +64,8 @@ LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
 CLI_OBJECTS := $(CLI_SOURCES:%.c=$(BUILD)/obj/%.o)
 UNIT_SOURCES := $(sort $(wildcard tests/unit/test_*.c tests/conformance/test_*.c tests/fault/test_*.c))
 UNIT_TESTS := $(UNIT_SOURCES:%.c=$(BUILD)/%)
+# Programs that integration scripts call; a script builds a missing one itself, so that it can run alone.
+TEST_TOOLS := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/integration/*.c)))
 
 .DEFAULT_GOAL := all
 .PHONY: all
@@ -126,7 +128,7 @@ $(BUILD)/tests/%: tests/%.c $(BUILD)/libsluice.a
 	  $(LIBS) -lcmocka
 
 .PHONY: unit
-unit: $(UNIT_TESTS)
+unit: $(UNIT_TESTS) $(TEST_TOOLS)
 
 # Figures, never tests: they depend on the machine and on what else it does.
 .PHONY: bench
