@@ -88,6 +88,9 @@ sluice_status file_write_atomic(const char *path, const void *bytes, size_t len,
 sluice_status file_map(const char *path, const unsigned char **bytes, size_t *len, struct sluice_error *err);
 void file_unmap(const unsigned char *bytes, size_t len);
 bool file_exists(const char *path);
+/* Looks for `relative` in the folder of the running program and in up to `levels` folders above it: *path (caller frees)
+ * is the nearest that exists, or NULL. Only SLUICE_NOMEM fails. */
+sluice_status file_above_program(const char *relative, int levels, char **path, struct sluice_error *err);
 sluice_status file_make_dirs(const char *path, struct sluice_error *err); /* mkdir -p */
 /* write(2) until done; EINTR retried; ENOSPC gives SLUICE_FULL. */
 sluice_status fd_write_all(int fd, const void *bytes, size_t len, struct sluice_error *err);

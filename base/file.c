@@ -166,6 +166,27 @@ bool file_exists(const char *path) {
   return access(path, F_OK) == 0;
 }
 
+sluice_status file_above_program(const char *relative, int levels, char **path, struct sluice_error *err) {
+  char folder[4096];
+  *path = NULL;
+  const ssize_t n = readlink("/proc/self/exe", folder, sizeof folder - 1);
+  if (n <= 0) return SLUICE_OK; /* not Linux, or no /proc: nothing is known to be near */
+  folder[n] = '\0';
+  for (int up = 0; up <= levels; up++) {
+    char *slash = strrchr(folder, '/');
+    if (!slash) return SLUICE_OK;
+    *slash = '\0';
+    char *here = sluice_format("%s/%s", folder, relative);
+    if (!here) return sluice_fail(err, SLUICE_NOMEM, "no memory for the path of %s", relative);
+    if (file_exists(here)) {
+      *path = here;
+      return SLUICE_OK;
+    }
+    free(here);
+  }
+  return SLUICE_OK;
+}
+
 static int make_dir(const char *path) {
   struct stat info;
   if (mkdir(path, 0777) == 0) return 0;

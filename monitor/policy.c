@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { POLICY_BYTES_MAX = 16 << 20, WORDS_BYTES_MAX = 16 << 20, NOTES_MAX = 64, MASK_MAX = 256 };
 enum { MATCH_DEFAULT = 512, MATCH_LIMIT_DEFAULT = 100000 };
@@ -380,24 +379,12 @@ const char *monitor_policy_note(const struct monitor_policy *p, size_t i) {
 
 sluice_status monitor_policy_default_path(char **path, struct sluice_error *err) {
   const char *named = getenv("SLUICE_POLICY");
-  char self[4096];
   if (named && named[0]) {
     *path = sluice_strdup(named);
     return *path ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "no memory for the policy's path");
   }
-  ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-  if (n > 0) {
-    self[n] = '\0';
-    for (int up = 0; up < 6; up++) { /* build/sluice, build/sanitize/tests/unit/...: the tree is above */
-      char *slash = strrchr(self, '/');
-      if (!slash) break;
-      *slash = '\0';
-      *path = sluice_format("%s/fixtures/policies/default.json", self);
-      if (!*path) return sluice_fail(err, SLUICE_NOMEM, "no memory for the policy's path");
-      if (file_exists(*path)) return SLUICE_OK;
-      free(*path);
-    }
-  }
+  sluice_status st = file_above_program("fixtures/policies/default.json", 6, path, err); /* build/tests/unit/... too */
+  if (st || *path) return st;
   *path = sluice_strdup(SLUICE_PREFIX "/share/sluice/policies/default.json");
   if (!*path) return sluice_fail(err, SLUICE_NOMEM, "no memory for the policy's path");
   if (file_exists(*path)) return SLUICE_OK;

@@ -1,7 +1,5 @@
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/model/config.h"
 #include "engine/model/safetensors.h"
@@ -93,28 +91,16 @@ const char *model_hash(const struct model *m) {
   return mine->hash;
 }
 
-/* The folder above the program that holds fixtures/model: build/sluice and build/tests/unit/test_x both find it. */
-static char *beside_program(void) {
-  char program[4096];
-  ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-  if (n <= 0) return NULL;
-  program[n] = '\0';
-  char *dir = dirname(program);
-  for (int up = 0; up < 5 && strcmp(dir, "/") != 0; up++) {
-    dir = dirname(dir);
-    char *model = sluice_format("%s/fixtures/model", dir),
-         *config = sluice_format("%s/fixtures/model/config.json", dir);
-    bool found = model && config && file_exists(config);
-    free(config);
-    if (found) return model;
-    free(model);
-  }
-  return NULL;
-}
-
 sluice_status model_default_dir(char **dir, struct sluice_error *err) {
   const char *named = getenv("SLUICE_MODEL");
-  char *found = named && named[0] ? sluice_strdup(named) : beside_program();
+  char *found = NULL;
+  if (named && named[0]) {
+    found = sluice_strdup(named);
+  } else { /* build/sluice and build/tests/unit/test_x both find the tree's */
+    sluice_status st = file_above_program("fixtures/model/config.json", 6, &found, err);
+    if (st) return st;
+    if (found) *strrchr(found, '/') = '\0';
+  }
   if (!found && file_exists(SLUICE_PREFIX "/share/sluice/model/config.json"))
     found = sluice_strdup(SLUICE_PREFIX "/share/sluice/model");
   if (!found)

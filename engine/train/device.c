@@ -5,22 +5,14 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define PLUGIN "libsluice-cuda.so"
 
 char *train_cuda_library(void) {
-  char self[4096];
-  const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-  if (n > 0) {
-    self[n] = 0;
-    char *slash = strrchr(self, '/');
-    if (slash) *slash = 0;
-    char *beside = sluice_format("%s/" PLUGIN, self);
-    if (!beside || file_exists(beside)) return beside;
-    free(beside);
-  }
-  return sluice_strdup(SLUICE_PREFIX "/lib/sluice/" PLUGIN);
+  struct sluice_error no_memory;
+  char *path;
+  if (file_above_program(PLUGIN, 0, &path, &no_memory)) return NULL;
+  return path ? path : sluice_strdup(SLUICE_PREFIX "/lib/sluice/" PLUGIN);
 }
 
 static sluice_status load_cuda(const struct train_backend **out, struct sluice_error *err) {

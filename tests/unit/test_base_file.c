@@ -212,8 +212,30 @@ static void a_file_hash_is_the_hash_of_its_bytes(void **state) {
   assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+static void finds_what_lies_above_the_program(void **state) {
+  (void)state;
+  struct sluice_error err;
+  char *path;
+  assert_int_equal(file_above_program("no/such/file/anywhere", 8, &path, &err), SLUICE_OK);
+  assert_null(path);
+  char self[4096];
+  const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+  assert_true(n > 0);
+  self[n] = '\0';
+  assert_int_equal(file_above_program(strrchr(self, '/') + 1, 0, &path, &err), SLUICE_OK);
+  assert_string_equal(path, self);
+  free(path);
+  *strrchr(self, '/') = '\0'; /* its folder, seen from one level up, and not from the folder itself */
+  assert_int_equal(file_above_program(strrchr(self, '/') + 1, 1, &path, &err), SLUICE_OK);
+  assert_string_equal(path, self);
+  free(path);
+  assert_int_equal(file_above_program(strrchr(self, '/') + 1, 0, &path, &err), SLUICE_OK);
+  assert_null(path);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(finds_what_lies_above_the_program),
       cmocka_unit_test(written_bytes_come_back),
       cmocka_unit_test(the_limit_is_exact),
       cmocka_unit_test(a_pipe_is_bounded_too),
