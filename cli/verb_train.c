@@ -6,7 +6,7 @@
 #include <string.h>
 
 static int finish(const char *what, sluice_status st, const struct sluice_error *err) {
-  if (st) fprintf(stderr, "sluice train %s: %s\n", what, err->message);
+  if (st) log_line(LOG_ERROR, "train %s: %s", what, err->message);
   return sluice_exit_code(st);
 }
 

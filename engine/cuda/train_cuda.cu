@@ -41,7 +41,7 @@ struct train_device {
   __nv_bfloat16 *params_low; /* params rounded; unused in float32 */
   unsigned char *decays;     /* [size] */
   struct saved_layer *saved; /* host array of device pointers */
-  float *x, *inv, *n, *dx, *dn, *dqkv, *datt, *dgu, *dact, *row;
+  float *x, *inv, *n, *dx, *dn, *dqkv, *datt, *dgu, *dact;
   float *logits, *nats, *hits; /* [HEAD_ROWS][V], [rows], [rows] */
   float *scores, *dscores;     /* [sequences * H][T][T] */
   float *cosine, *sine;

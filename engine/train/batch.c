@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { STEP_TOKENS_MAX = 1 << 24 }; /* so that rows are counted in an int everywhere */
+
 struct worker {
   double weight_sum;
   sluice_status status;
@@ -36,6 +38,9 @@ static sluice_status check_stage(const struct train_options *o, int i, struct sl
   if (s->length < 2 || s->length > 65536 || s->batch < 1 || s->batch > 65536 || s->steps < 1)
     return sluice_fail(err, SLUICE_USAGE,
                        "stage %d: length 2..65536, batch 1..65536 and steps of at least 1 are asked for", i + 1);
+  if ((int64_t)s->length * s->batch > STEP_TOKENS_MAX)
+    return sluice_fail(err, SLUICE_LIMIT, "stage %d: %lld tokens a step, at most %d; lower the batch or the length",
+                       i + 1, (long long)s->length * s->batch, STEP_TOKENS_MAX);
   if (s->batch % o->lanes != 0)
     return sluice_fail(err, SLUICE_USAGE, "stage %d: the batch of %d is not a multiple of %d lanes", i + 1, s->batch,
                        o->lanes);

@@ -90,7 +90,7 @@ static double lay_out(const struct tokenizer *t, const int32_t *ids, size_t n, c
   size_t at = 0;
   for (int i = 0; i < length; i++) {
     const bool inside = (size_t)i < n;
-    out.tokens[i] = i == 0 ? (bos >= 0 ? bos : 0) : ((size_t)(i - 1) < n ? ids[i - 1] : 0);
+    out.tokens[i] = i == 0 ? bos : ((size_t)(i - 1) < n ? ids[i - 1] : 0);
     out.targets[i] = inside ? ids[i] : 0;
     out.weights[i] = 0;
     if (!inside) continue;

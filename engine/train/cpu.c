@@ -53,9 +53,9 @@ static void cpu_close(struct train_device *d) {
 }
 
 static int rows_at_once(int max_length, int max_batch, int lanes) {
-  const int share = max_length * ((max_batch + lanes - 1) / lanes);
+  const int64_t share = (int64_t)max_length * ((max_batch + lanes - 1) / lanes);
   const int most = ROWS_AT_ONCE > max_length ? ROWS_AT_ONCE : max_length;
-  return share < most ? share : most;
+  return share < most ? (int)share : most;
 }
 
 static sluice_status cpu_open(const struct train_options *o, const struct net_shape *s, int max_length, int max_batch,

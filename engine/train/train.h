@@ -9,8 +9,9 @@ struct corpus;
 sluice_status corpus_open(const char *path, struct corpus **out, struct sluice_error *err);
 void corpus_close(struct corpus *c);
 size_t corpus_lines(const struct corpus *c);
-/* Line `line` as `length` tokens and their targets: <s> first, cut at length, padded with weight 0. A token that
- * overlaps an answer span weighs answer_weight, another one 1. The sum of the weights is added to *weight_sum. */
+/* Line `line` as `length` tokens and their targets: <s> (which the tokenizer must have) first, cut at length, padded
+ * with weight 0. A token that overlaps an answer span weighs answer_weight, another one 1. The sum of the weights is
+ * added to *weight_sum. */
 struct sequence {
   int32_t *tokens, *targets;
   real *weights;

@@ -99,6 +99,10 @@ static sluice_status run_open(struct run *r, struct sluice_error *err) {
   if (!st && tokenizer_size(r->tokenizer) > r->shape.V)
     st = sluice_fail(err, SLUICE_USAGE, "%s has %d tokens, %s says vocab_size %d", o->tokenizer,
                      tokenizer_size(r->tokenizer), o->config, r->shape.V);
+  if (!st && tokenizer_find(r->tokenizer, "<s>") < 0)
+    st = sluice_fail(err, SLUICE_USAGE,
+                     "%s has no token <s>, with which every sequence begins; make one with `sluice train tokenizer`",
+                     o->tokenizer);
   if (!st) st = batcher_open(o, r->tokenizer, &r->batcher, err);
   if (!st) st = file_make_dirs(o->out, err);
   if (!st && !(r->checkpoint = sluice_format("%s/checkpoint", o->out)))

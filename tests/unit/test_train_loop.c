@@ -168,6 +168,17 @@ static void test_resume_refuses_other_settings(void **state) {
   assert_non_null(strstr(err.message, "other settings"));
 }
 
+static void test_a_step_is_bounded(void **state) {
+  (void)state;
+  struct sluice_error err;
+  struct paths p = paths_for("bounded");
+  const struct train_stage stage = {.data = p.data, .length = 65536, .batch = 65536, .steps = 1};
+  const struct train_options o = options_for(&p, &stage, "bf16", false);
+  assert_int_equal(train_lm(&o, &err), SLUICE_LIMIT);
+  assert_non_null(strstr(err.message, "4294967296 tokens a step"));
+  paths_free(&p);
+}
+
 static void test_damaged_checkpoint(void **state) {
   (void)state;
   struct sluice_error err;
@@ -304,6 +315,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_learns),
                                      cmocka_unit_test(test_interrupted_run_equals_whole_run),
                                      cmocka_unit_test(test_resume_refuses_other_settings),
+                                     cmocka_unit_test(test_a_step_is_bounded),
                                      cmocka_unit_test(test_damaged_checkpoint),
                                      cmocka_unit_test(test_bad_corpora),
                                      cmocka_unit_test(test_answer_weights),
