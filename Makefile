@@ -43,15 +43,18 @@ PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
 endif
 
-# CUDA is optional: where nvcc is found, engine/cuda/*.cu become libsluice-cuda.so beside the program, which loads it when
-# a GPU is asked for. So the program itself never waits for CUDA's libraries (0.3 s and 220 MB when it was linked to them).
+# CUDA is optional: where nvcc and cuBLAS are found, engine/cuda/*.cu become libsluice-cuda.so beside the program, which loads
+# it when a GPU is asked for. So the program itself never waits for CUDA's libraries (0.3 s and 220 MB when it was linked to
+# them). Toolkits differ in where their libraries lie, and some machines have the compiler alone: what cannot be linked is
+# left out, and `make` says so. Goals that build nothing here do not ask.
 NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
 NVCC_FLAGS ?= -O3 -std=c++17 -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
-CUDA_SOURCES := $(if $(filter 0,$(CUDA)),,$(if $(NVCC),$(sort $(wildcard engine/cuda/*.cu))))
+ifneq ($(filter-out $(STAGED) uninstall clean help format check-style,$(or $(MAKECMDGOALS),all)),)
+CUDA_LIBS := $(if $(filter 0,$(CUDA)),,$(if $(NVCC),$(shell CC='$(CC)' NVCC='$(NVCC)' .ci/cuda.sh)))
+endif
+CUDA_SOURCES := $(if $(CUDA_LIBS),$(sort $(wildcard engine/cuda/*.cu)))
 CUDA_OBJECTS := $(CUDA_SOURCES:%.cu=$(BUILD)/obj/%.cu.o)
 ifneq ($(CUDA_SOURCES),)
-CUDA_ROOT := $(patsubst %/bin/,%,$(dir $(realpath $(NVCC))))
-CUDA_LIBS := -L$(CUDA_ROOT)/lib64 -Wl,-rpath,$(CUDA_ROOT)/lib64 -lcublas -lcudart -lstdc++
 CUDA_PLUGIN := $(BUILD)/libsluice-cuda.so
 CUDA_OBJECTS += $(patsubst %,$(BUILD)/pic/%.o,base/status base/utf8 base/signal engine/train/optimizer)
 endif
