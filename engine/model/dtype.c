@@ -5,13 +5,33 @@
 
 #include "engine/model/model.h"
 
-size_t dtype_size(enum dtype d) {
-  return d == DTYPE_F32 ? 4 : 2;
-}
+static const struct {
+  const char *name;
+  int block, block_bytes;
+} DTYPES[DTYPE_COUNT] = {
+    [DTYPE_F32] = {"F32", 1, 4},       [DTYPE_F16] = {"F16", 1, 2},     [DTYPE_BF16] = {"BF16", 1, 2},
+    [DTYPE_Q8_0] = {"Q8_0", 32, 34},   [DTYPE_Q4_0] = {"Q4_0", 32, 18}, [DTYPE_Q4_K] = {"Q4_K", 256, 144},
+    [DTYPE_Q6_K] = {"Q6_K", 256, 210},
+};
 
 const char *dtype_name(enum dtype d) {
-  static const char *const names[] = {[DTYPE_F32] = "F32", [DTYPE_F16] = "F16", [DTYPE_BF16] = "BF16"};
-  return names[d];
+  return DTYPES[d].name;
+}
+
+int dtype_block(enum dtype d) {
+  return DTYPES[d].block;
+}
+
+size_t dtype_block_bytes(enum dtype d) {
+  return (size_t)DTYPES[d].block_bytes;
+}
+
+size_t dtype_row_bytes(enum dtype d, int cols) {
+  return (size_t)(cols / DTYPES[d].block) * (size_t)DTYPES[d].block_bytes;
+}
+
+size_t dtype_size(enum dtype d) {
+  return (size_t)DTYPES[d].block_bytes;
 }
 
 static float float_of_bits(uint32_t bits) {
@@ -77,17 +97,23 @@ void dtype_from_float(void *data, enum dtype d, size_t index, float value) {
   memcpy((char *)data + index * 2, &half, sizeof half);
 }
 
-static void to_floats(const struct weight *w, size_t from, size_t n, float *out) {
-  for (size_t i = 0; i < n; i++) out[i] = dtype_to_float(w->data, w->dtype, from + i);
+void dtype_to_floats(const void *data, enum dtype d, size_t first, size_t n, float *out) {
+  if (!dtype_is_quantised(d)) {
+    for (size_t i = 0; i < n; i++) out[i] = dtype_to_float(data, d, first + i);
+    return;
+  }
+  const size_t block = (size_t)dtype_block(d);
+  for (size_t i = 0; i + block <= n; i += block)
+    dtype_block_to_floats((const char *)data + (first + i) / block * dtype_block_bytes(d), d, out + i);
 }
 
 void weight_row(const struct weight *w, int row, float *out) {
-  to_floats(w, (size_t)row * (size_t)w->cols, (size_t)w->cols, out);
+  dtype_to_floats(w->data, w->dtype, (size_t)row * (size_t)w->cols, (size_t)w->cols, out);
 }
 
 float *weight_to_float(const struct weight *w) {
   size_t n = (size_t)w->rows * (size_t)w->cols;
   float *out = sluice_alloc_aligned(n * sizeof *out);
-  if (out) to_floats(w, 0, n, out);
+  if (out) dtype_to_floats(w->data, w->dtype, 0, n, out);
   return out;
 }

@@ -6,15 +6,29 @@
 
 #include "engine/engine.h"
 
-enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
-size_t dtype_size(enum dtype d);                                    /* bytes of one element: 4 or 2 */
-const char *dtype_name(enum dtype d);                               /* as safetensors spells it: "F32", "F16", "BF16" */
-float dtype_to_float(const void *data, enum dtype d, size_t index); /* exact: every F16 and BF16 is a float */
+/* The first three hold one number an element; the others are GGUF's blocks of numbers with common scales
+ * (dtype_blocks.c). */
+enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_K, DTYPE_Q6_K, DTYPE_COUNT };
+const char *dtype_name(enum dtype d);           /* as safetensors and GGUF spell it: "F32", "Q4_K" */
+int dtype_block(enum dtype d);                  /* elements of one block: 1, 32 or 256; cols is a multiple of it */
+size_t dtype_block_bytes(enum dtype d);         /* bytes of one block */
+size_t dtype_row_bytes(enum dtype d, int cols); /* rows follow one another without a gap */
+static inline bool dtype_is_quantised(enum dtype d) {
+  return d > DTYPE_BF16;
+}
+/* Elements [first, first + n) as floats; for blocks, first and n are multiples of dtype_block. Exact for F16 and BF16;
+ * for the others the product of scale and integer, rounded once or twice as the format's own definition is. */
+void dtype_to_floats(const void *data, enum dtype d, size_t first, size_t n, float *out);
 
+/* F32, F16 and BF16 alone. */
+size_t dtype_size(enum dtype d);                                            /* bytes of one element: 4 or 2 */
+float dtype_to_float(const void *data, enum dtype d, size_t index);         /* exact */
 void dtype_from_float(void *data, enum dtype d, size_t index, float value); /* rounds to nearest even */
+/* The integers of one Q8_0, Q4_0, Q4_K or Q6_K block as floats; private to engine/model. */
+void dtype_block_to_floats(const void *block, enum dtype d, float *out);
 
 /* A matrix in row-major order, as torch's Linear stores it: y = W x has rows outputs and cols inputs. data points into
- * the mapping (or into memory of the trainer) and is aligned to the element, no more. */
+ * the mapping (or into memory of the trainer) and is aligned to the element, no more; blocks to 2 bytes. */
 struct weight {
   const void *data;
   enum dtype dtype;
