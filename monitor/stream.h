@@ -32,6 +32,7 @@ struct found {
   uint32_t rule;
   enum monitor_event_kind kind;
   enum monitor_action action;
+  const char *view; /* the lane's name */
 };
 
 struct monitor {
@@ -44,11 +45,30 @@ struct monitor {
   size_t probe_min; /* what the probe's callout saw, an offset in its subject */
 };
 
+/* One reading of a text, with the detectors' state over it. Offsets that detectors see and report count its own bytes.
+ */
+struct lane {
+  struct monitor *monitor;
+  struct monitor_stream *stream;
+  const char *name; /* as events call it: "raw" */
+  struct view view;
+  uint64_t scanned; /* up to here the detectors have seen it */
+  uint64_t reports; /* what they have reported so far */
+  struct monitor_counts *counts;
+  void **states; /* one a detector */
+};
+sluice_status lane_open(struct lane *l, struct monitor_stream *s, const char *name, struct sluice_error *err);
+void lane_close(struct lane *l);
+/* Lets every detector see what is new; *hold becomes the earliest offset that one of them may still protect. */
+sluice_status lane_scan(struct lane *l, bool final, uint64_t *hold, struct sluice_error *err);
+/* For detectors: what they found, in the lane's own offsets. */
+sluice_status lane_report(struct lane *l, const struct found *f, struct sluice_error *err);
+
 struct monitor_stream {
   struct monitor *monitor;
   int choice, channel, index;
-  struct view view;
-  uint64_t received, scanned, released, settled, reports;
+  struct lane raw;
+  uint64_t received, released, settled;
   bool stopped;
   uint32_t stop_rule;
   struct found *pending; /* ascending by start; not yet passed by the release */
@@ -56,7 +76,6 @@ struct monitor_stream {
   struct monitor_span *spans;
   size_t n_spans, cap_spans;
   struct monitor_counts counts;
-  void **states; /* one a detector */
 };
 
 /* verdict.c */

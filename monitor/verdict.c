@@ -25,7 +25,6 @@ sluice_status verdict_report(struct monitor_stream *s, const struct found *f, st
   size_t at = s->n_pending++;
   for (; at > 0 && comes_before(f, &s->pending[at - 1]); at--) s->pending[at] = s->pending[at - 1];
   s->pending[at] = *f;
-  s->reports++;
   return SLUICE_OK;
 }
 
@@ -40,11 +39,11 @@ static void tell(struct monitor_stream *s, const struct found *f, uint64_t expos
   const struct monitor *m = s->monitor;
   const struct rule *r = &m->policy->rules[f->rule];
   if (!m->fn) return;
-  uint64_t from = f->start < s->view.base ? s->view.base : f->start, end = view_ready_end(&s->view);
+  uint64_t from = f->start < s->raw.view.base ? s->raw.view.base : f->start, end = view_ready_end(&s->raw.view);
   uint64_t to = f->end < end ? f->end : end;
-  struct slice text = {to > from ? view_at(&s->view, from) : "", to > from ? (size_t)(to - from) : 0};
+  struct slice text = {to > from ? view_at(&s->raw.view, from) : "", to > from ? (size_t)(to - from) : 0};
   m->fn(m->ctx,
-        &(struct monitor_event){f->kind, f->action, r->id, r->category, "raw", s->choice, s->channel, s->index,
+        &(struct monitor_event){f->kind, f->action, r->id, r->category, f->view, s->choice, s->channel, s->index,
                                 f->start, f->end, f->match_start, f->match_end, exposed, text, clock_wall_ns()});
 }
 

@@ -8,7 +8,7 @@ struct window {
   bool full;          /* the attempt at its first start may not see more */
 };
 
-static struct window window_from(const struct monitor_stream *s, const struct rule *r, uint64_t from) {
+static struct window window_from(const struct lane *s, const struct rule *r, uint64_t from) {
   const struct view *v = &s->view;
   uint64_t ready = view_ready_end(v), base = from > r->look_behind ? from - r->look_behind : 0;
   if (base < v->base) base = v->base;
@@ -19,21 +19,20 @@ static struct window window_from(const struct monitor_stream *s, const struct ru
   return (struct window){base, end, end < ready};
 }
 
-static int run(struct monitor_stream *s, const struct rule *r, const pcre2_code *code, const struct window *w,
-               uint64_t from, uint32_t options) {
+static int run(struct lane *s, const struct rule *r, const pcre2_code *code, const struct window *w, uint64_t from,
+               uint32_t options) {
   struct monitor *m = s->monitor;
   PCRE2_SPTR subject = (PCRE2_SPTR)view_at(&s->view, w->base);
   size_t len = (size_t)(w->end - w->base), at = (size_t)(from - w->base);
   options |= PCRE2_NOTEMPTY | PCRE2_NO_UTF_CHECK;
   if (w->base > 0) options |= PCRE2_NOTBOL;
   if (w->full) options |= PCRE2_NOTEOL;
-  s->counts.pattern_runs++;
+  s->counts->pattern_runs++;
   if (r->jit) return pcre2_jit_match(code, subject, len, at, options, m->match, m->match_context);
   return pcre2_match(code, subject, len, at, options, m->match, m->match_context);
 }
 
-static void read_match(const struct monitor_stream *s, const struct rule *r, const struct window *w,
-                       struct attempt *a) {
+static void read_match(const struct lane *s, const struct rule *r, const struct window *w, struct attempt *a) {
   const PCRE2_SIZE *o = pcre2_get_ovector_pointer(s->monitor->match);
   a->start = w->base + o[0];
   a->end = w->base + o[1];
@@ -48,13 +47,13 @@ static void read_match(const struct monitor_stream *s, const struct rule *r, con
   if (a->group_end < a->group_start) a->group_start = a->group_end = a->end;
 }
 
-static uint64_t next_character(const struct monitor_stream *s, uint64_t at) {
+static uint64_t next_character(const struct lane *s, uint64_t at) {
   return view_round_up(&s->view, at + 1);
 }
 
 /* One start, decided on its full window: nothing more may be seen. */
-static enum attempt_result decide_capped(struct monitor_stream *s, const struct rule *r, const struct window *w,
-                                         uint64_t at, struct attempt *a) {
+static enum attempt_result decide_capped(struct lane *s, const struct rule *r, const struct window *w, uint64_t at,
+                                         struct attempt *a) {
   int rc = run(s, r, r->anchored, w, at, 0);
   a->start = at;
   if (rc >= 0) {
@@ -67,8 +66,8 @@ static enum attempt_result decide_capped(struct monitor_stream *s, const struct 
 }
 
 /* Start by start: at the text's end, and to learn which one hit the match limit. */
-static enum attempt_result run_each(struct monitor_stream *s, const struct rule *r, uint64_t lo, uint64_t hi,
-                                    bool final, struct attempt *a) {
+static enum attempt_result run_each(struct lane *s, const struct rule *r, uint64_t lo, uint64_t hi, bool final,
+                                    struct attempt *a) {
   for (uint64_t at = lo; at <= hi && at < view_ready_end(&s->view); at = next_character(s, at)) {
     struct window w = window_from(s, r, at);
     int rc = run(s, r, r->anchored, &w, at, final && !w.full ? 0 : PCRE2_PARTIAL_HARD);
@@ -88,7 +87,7 @@ static enum attempt_result run_each(struct monitor_stream *s, const struct rule 
   return ATTEMPT_MISS;
 }
 
-enum attempt_result attempt_run(struct monitor_stream *s, const struct rule *r, uint64_t lo, uint64_t hi, bool final,
+enum attempt_result attempt_run(struct lane *s, const struct rule *r, uint64_t lo, uint64_t hi, bool final,
                                 struct attempt *a) {
   uint64_t from = lo < s->view.base ? view_round_up(&s->view, s->view.base) : lo, ready = view_ready_end(&s->view);
   a->capped = UINT64_MAX;
@@ -122,7 +121,7 @@ enum attempt_result attempt_run(struct monitor_stream *s, const struct rule *r, 
   return ATTEMPT_MISS;
 }
 
-uint64_t attempt_probe(struct monitor_stream *s, const struct rule *r, uint64_t open) {
+uint64_t attempt_probe(struct lane *s, const struct rule *r, uint64_t open) {
   if (!r->probe) return open;
   struct monitor *m = s->monitor;
   uint64_t ready = view_ready_end(&s->view), base = open > r->look_behind ? open - r->look_behind : 0;
@@ -135,7 +134,7 @@ uint64_t attempt_probe(struct monitor_stream *s, const struct rule *r, uint64_t 
                                           m->match, m->match_context)
                         : pcre2_match(r->probe, subject, (size_t)(ready - base), (size_t)(open - base), options,
                                       m->match, m->match_context);
-  s->counts.pattern_runs++;
+  s->counts->pattern_runs++;
   if (rc != PCRE2_ERROR_NOMATCH && rc != PCRE2_ERROR_PARTIAL) return open;
   return m->probe_min == SIZE_MAX ? ready : base + m->probe_min;
 }

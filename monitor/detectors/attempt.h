@@ -17,9 +17,9 @@ struct attempt {
   uint64_t capped;                 /* a start that was decided on a full window and failed; UINT64_MAX: none */
 };
 /* Tries the starts lo..hi (raw offsets, hi inclusive) in order. */
-enum attempt_result attempt_run(struct monitor_stream *s, const struct rule *r, uint64_t lo, uint64_t hi, bool final,
+enum attempt_result attempt_run(struct lane *s, const struct rule *r, uint64_t lo, uint64_t hi, bool final,
                                 struct attempt *a);
 /* The earliest byte that the protect group could hold in any match that begins at or after an open start. */
-uint64_t attempt_probe(struct monitor_stream *s, const struct rule *r, uint64_t open);
+uint64_t attempt_probe(struct lane *s, const struct rule *r, uint64_t open);
 
 #endif

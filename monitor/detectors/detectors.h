@@ -8,9 +8,9 @@ struct detector {
   const char *name;
   sluice_status (*open)(const struct monitor_policy *p, void **state, struct sluice_error *err);
   void (*close)(void *state);
-  /* New whole characters stand in s->view from s->scanned on. Reports what is decided through verdict_report, and
-   * lowers *hold to the earliest raw offset that it may still protect. final: decide as if the text ended. */
-  sluice_status (*scan)(struct monitor_stream *s, void *state, bool final, uint64_t *hold, struct sluice_error *err);
+  /* New whole characters stand in the lane's view from `scanned` on. Reports what is decided through lane_report, and
+   * lowers *hold to the earliest offset that it may still protect. final: decide as if the text ended. */
+  sluice_status (*scan)(struct lane *l, void *state, bool final, uint64_t *hold, struct sluice_error *err);
 };
 extern const struct detector detector_rules;
 

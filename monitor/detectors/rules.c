@@ -39,7 +39,7 @@ static void rules_close(void *state) {
 
 /* Start of the first keyword of rule `index` inside [lo, hi), or NO_KEYWORD. A longer keyword may begin earlier and end
  * later than the first one that ends, hence the look past it. */
-static uint64_t first_keyword(const struct monitor_stream *s, uint32_t index, uint64_t lo, uint64_t hi) {
+static uint64_t first_keyword(const struct lane *s, uint32_t index, uint64_t lo, uint64_t hi) {
   const struct monitor_policy *p = s->monitor->policy;
   const struct keyword_automaton *a = &p->words;
   uint64_t best = NO_KEYWORD, longest = p->rules[index].keyword_longest;
@@ -58,7 +58,7 @@ static bool is_space(char c) {
   return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-static uint64_t word_start(const struct monitor_stream *s, uint64_t at) {
+static uint64_t word_start(const struct lane *s, uint64_t at) {
   uint64_t start = at, floor = at > MONITOR_WORD_MAX ? at - MONITOR_WORD_MAX : 0;
   if (floor < s->view.base) floor = s->view.base;
   while (start > floor && !is_space(*view_at(&s->view, start - 1))) start--;
@@ -66,7 +66,7 @@ static uint64_t word_start(const struct monitor_stream *s, uint64_t at) {
 }
 
 /* Where protection may begin, given the first keyword of a match. */
-static uint64_t clip_at(const struct monitor_stream *s, uint32_t index, uint64_t keyword) {
+static uint64_t clip_at(const struct lane *s, uint32_t index, uint64_t keyword) {
   const struct monitor_policy *p = s->monitor->policy;
   const struct keyword_automaton *a = &p->words;
   if (p->rules[index].hold == HOLD_WORD) return word_start(s, keyword);
@@ -92,7 +92,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b) {
 }
 
 /* Whether a hit counts; its protected span then. keyword: first one inside the match. */
-static bool accept(const struct monitor_stream *s, uint32_t index, const struct attempt *a, struct found *f) {
+static bool accept(const struct lane *s, uint32_t index, const struct attempt *a, struct found *f) {
   const struct rule *r = &s->monitor->policy->rules[index];
   uint64_t from = a->start;
   if (r->keyworded) {
@@ -104,37 +104,37 @@ static bool accept(const struct monitor_stream *s, uint32_t index, const struct 
   if (r->check && !a->exempt && !r->check(view_at(&s->view, a->group_start), (size_t)(a->group_end - a->group_start)))
     return false;
   if (start >= end) start = end = a->end;
-  *f = (struct found){start, end, a->start, a->end, index, MONITOR_MATCH, r->action};
+  *f = (struct found){start, end, a->start, a->end, index, MONITOR_MATCH, r->action, s->name};
   return true;
 }
 
-static sluice_status report_capped(struct monitor_stream *s, uint32_t index, struct rule_state *st, uint64_t at,
+static sluice_status report_capped(struct lane *s, uint32_t index, struct rule_state *st, uint64_t at,
                                    struct sluice_error *err) {
-  s->counts.capped++;
+  s->counts->capped++;
   if (st->capped_told) return SLUICE_OK;
   st->capped_told = true;
-  return verdict_report(s, &(struct found){at, at, at, at, index, MONITOR_CAPPED, MONITOR_FLAG}, err);
+  return lane_report(s, &(struct found){at, at, at, at, index, MONITOR_CAPPED, MONITOR_FLAG, s->name}, err);
 }
 
-static sluice_status report_fault(struct monitor_stream *s, uint32_t index, struct rule_state *st, uint64_t start,
+static sluice_status report_fault(struct lane *s, uint32_t index, struct rule_state *st, uint64_t start,
                                   uint64_t match_start, struct sluice_error *err) {
   const struct rule *r = &s->monitor->policy->rules[index];
-  s->counts.not_scanned++;
+  s->counts->not_scanned++;
   if (r->fail_open && st->fault_told) return SLUICE_OK;
   st->fault_told = true;
   enum monitor_action action = r->fail_open ? MONITOR_FLAG : MONITOR_STOP;
-  return verdict_report(s, &(struct found){start, start, match_start, match_start, index, MONITOR_NOT_SCANNED, action},
-                        err);
+  return lane_report(
+      s, &(struct found){start, start, match_start, match_start, index, MONITOR_NOT_SCANNED, action, s->name}, err);
 }
 
-static uint64_t next_start(const struct monitor_stream *s, uint64_t at) {
+static uint64_t next_start(const struct lane *s, uint64_t at) {
   return view_round_up(&s->view, at + 1);
 }
 
 /* ---- one rule ---- */
 
 /* Deals with one decided attempt and moves st->from past it. */
-static sluice_status take(struct monitor_stream *s, uint32_t index, struct rule_state *st, enum attempt_result result,
+static sluice_status take(struct lane *s, uint32_t index, struct rule_state *st, enum attempt_result result,
                           const struct attempt *a, uint64_t keyword, struct sluice_error *err) {
   struct found f;
   if (result == ATTEMPT_FAULT) {
@@ -147,11 +147,11 @@ static sluice_status take(struct monitor_stream *s, uint32_t index, struct rule_
     return SLUICE_OK;
   }
   st->from = a->end;
-  return a->exempt ? SLUICE_OK : verdict_report(s, &f, err);
+  return a->exempt ? SLUICE_OK : lane_report(s, &f, err);
 }
 
-static sluice_status run_ungated(struct monitor_stream *s, uint32_t index, struct rule_state *st, bool final,
-                                 bool *open, uint64_t *hold, struct sluice_error *err) {
+static sluice_status run_ungated(struct lane *s, uint32_t index, struct rule_state *st, bool final, bool *open,
+                                 uint64_t *hold, struct sluice_error *err) {
   const struct rule *r = &s->monitor->policy->rules[index];
   struct attempt a;
   for (;;) {
@@ -173,8 +173,8 @@ static sluice_status run_ungated(struct monitor_stream *s, uint32_t index, struc
   }
 }
 
-static sluice_status run_keyworded(struct monitor_stream *s, uint32_t index, struct rule_state *st, bool final,
-                                   bool *open, uint64_t *hold, struct sluice_error *err) {
+static sluice_status run_keyworded(struct lane *s, uint32_t index, struct rule_state *st, bool final, bool *open,
+                                   uint64_t *hold, struct sluice_error *err) {
   const struct rule *r = &s->monitor->policy->rules[index];
   uint64_t ready = view_ready_end(&s->view);
   /* A miss at the text's end is no miss should text follow after all: the first one is where to take up again. */
@@ -218,7 +218,7 @@ static sluice_status run_keyworded(struct monitor_stream *s, uint32_t index, str
 /* ---- all rules ---- */
 
 /* The gate over the new bytes. */
-static void wake(struct monitor_stream *s, struct rules_state *st) {
+static void wake(struct lane *s, struct rules_state *st) {
   const struct monitor_policy *p = s->monitor->policy;
   const struct keyword_automaton *a = &p->words;
   uint64_t end = view_ready_end(&s->view);
@@ -243,7 +243,7 @@ static void wake(struct monitor_stream *s, struct rules_state *st) {
 
 /* Half-seen keywords: the deepest prefix that some rule must hold from, and the word that it or the text's end stands
  * in. */
-static uint64_t hold_prefixes(const struct monitor_stream *s, const struct rules_state *st) {
+static uint64_t hold_prefixes(const struct lane *s, const struct rules_state *st) {
   const struct monitor_policy *p = s->monitor->policy;
   const struct keyword_automaton *a = &p->words;
   uint64_t end = view_ready_end(&s->view), hold = end;
@@ -260,8 +260,7 @@ static uint64_t hold_prefixes(const struct monitor_stream *s, const struct rules
   return p->any_hold_word ? word_start(s, min_u64(hold, end - a->depth[st->at])) : hold;
 }
 
-static sluice_status rules_scan(struct monitor_stream *s, void *state, bool final, uint64_t *hold,
-                                struct sluice_error *err) {
+static sluice_status rules_scan(struct lane *s, void *state, bool final, uint64_t *hold, struct sluice_error *err) {
   const struct monitor_policy *p = s->monitor->policy;
   struct rules_state *st = state;
   wake(s, st);
