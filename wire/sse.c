@@ -72,26 +72,22 @@ static sluice_status dispatch(struct sse_parser *p, bool ended, struct sluice_er
   return st;
 }
 
-/* Takes the bytes up to and with the next line end, or all of them. */
+/* Takes the bytes up to and with the next LF or CR, or all of them. An LF behind a CR is always taken by itself, so that
+ * it makes no difference whether it came in the same piece. */
 static size_t take_line(struct sse_parser *p, struct slice bytes, bool *blank) {
   size_t n = 0;
   *blank = false;
   while (n < bytes.len && bytes.ptr[n] != '\n' && bytes.ptr[n] != '\r') n++;
   if (n == bytes.len) return n;
   *blank = n == 0 && p->line == p->raw.len;
-  if (bytes.ptr[n] == '\r') {
-    bool crlf = n + 1 < bytes.len && bytes.ptr[n + 1] == '\n';
-    p->after_cr = n + 1 == bytes.len;
-    if (!p->after_cr) p->eol = crlf ? "\r\n" : "\r";
-    n += crlf;
-  }
+  p->after_cr = bytes.ptr[n] == '\r';
   n++;
   p->line = p->raw.len + n;
   return n;
 }
 
-/* A CR came last: whether an LF belongs to it shows now. In a stream that is known to end lines with a bare CR nothing
- * waited. */
+/* A CR came last: whether an LF belongs to it shows now. In a stream that ends lines with a bare CR nothing waited: the
+ * LF then stands before the next event, which has its own blank line all the same. */
 static sluice_status after_cr(struct sse_parser *p, struct slice *bytes, struct sluice_error *err) {
   bool lf = bytes->ptr[0] == '\n', waited = p->blank_waits;
   sluice_status st = SLUICE_OK;

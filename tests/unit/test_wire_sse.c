@@ -71,6 +71,32 @@ static void test_line_ends(void **state) {
   CHECK("data: a\r\n\ndata: b\n\r\n", "[|data|a][|data|b]");
 }
 
+/* Once a line has ended in a bare CR, an event ends at its blank line's CR: whether an LF is to come is not waited for,
+ * and where the LF goes must not depend on the cut. */
+static void test_mixed_line_ends(void **state) {
+  (void)state;
+  CHECK("data: a\r\rdata: b\r\n\r\ndata: c\r\r\ndata: d\n\n", "[|data|a][|data|b][|data|c][|data|d]");
+  CHECK("data: a\rdata: b\r\n\r\n\r\n: x\r\r\n\n", "[|data|a\nb][|-|][|-|][|-|]");
+  CHECK("data: a\r\r\n", "[|data|a][|-||cut]");
+  static const char *const parts[] = {"\r", "\n", "\r\n", "data: x", ":c", "\r\r", "event: e"};
+  char text[512];
+  struct seen s = {0};
+  struct rng rng;
+  rng_seed(&rng, 7);
+  for (int round = 0; round < 60; round++) {
+    unsigned char whole[sizeof text] = {1};
+    size_t len = 0;
+    for (int i = 0; i < 12; i++)
+      len += (size_t)snprintf(text + len, sizeof text - len, "%s", parts[rng_below(&rng, 7)]);
+    parse((struct slice){text, len}, whole, &s);
+    char *want = strdup(s.events.len ? s.events.ptr : "");
+    check(text, len, want);
+    free(want);
+  }
+  buffer_free(&s.events);
+  buffer_free(&s.raw);
+}
+
 static void test_fields(void **state) {
   (void)state;
   CHECK(": keep-alive\n\n", "[|-|]");
@@ -107,6 +133,7 @@ static void test_event_bound(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_line_ends),
+      cmocka_unit_test(test_mixed_line_ends),
       cmocka_unit_test(test_fields),
       cmocka_unit_test(test_ends),
       cmocka_unit_test(test_event_bound),
