@@ -29,7 +29,7 @@ for precision in f32 bf16; do
   { [ "$precision" = f32 ] || train cuda "$precision"; } && train cpu "$precision"
   losses "cpu-$precision" >"$work/a"
   losses "cuda-$precision" >"$work/b"
-  worst=$(paste "$work/a" "$work/b" | awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > m) m = d; n++ } END { print (n == 5 ? m : "missing") }')
+  worst=$(paste "$work/a" "$work/b" | awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > m) m = d; n++ } END { if (n == 5) printf "%.6f\n", m; else print "missing" }')
   if awk -v w="$worst" 'BEGIN { exit !(w != "missing" && w <= 0.001) }'; then
     echo "ok - $precision: losses differ by at most $worst"
   else
