@@ -240,6 +240,8 @@ sluice_status json_span_root(struct slice text, struct json_span *out, struct sl
 /* A member of an object (the last of duplicates, as most parsers do) or an array's element; false when absent. */
 bool json_span_member(struct slice text, struct json_span object, const char *key, struct json_span *out);
 bool json_span_element(struct slice text, struct json_span array, size_t index, struct json_span *out);
+/* The element behind *element, or the first one when that is {0}: a walk over a long array takes one pass. */
+bool json_span_next(struct slice text, struct json_span array, struct json_span *element);
 size_t json_span_count(struct slice text, struct json_span array);
 /* Follows "choices.0.delta.content"; a number walks into an array. */
 bool json_span_path(struct slice text, struct json_span from, const char *path, struct json_span *out);

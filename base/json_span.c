@@ -353,6 +353,15 @@ bool json_span_element(struct slice text, struct json_span array, size_t index, 
   return false;
 }
 
+bool json_span_next(struct slice text, struct json_span array, struct json_span *element) {
+  struct walk w;
+  if (!walk_begin(&w, text, array, JSON_ARRAY)) return false;
+  if (element->end) w.at = element->end;
+  if (!walk_next(&w)) return false;
+  *element = w.value;
+  return true;
+}
+
 size_t json_span_count(struct slice text, struct json_span array) {
   struct walk w;
   size_t n = 0;

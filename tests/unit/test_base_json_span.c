@@ -150,6 +150,23 @@ static void what_is_not_json_is_refused_with_its_place(void **state) {
   assert_int_equal(json_span_root((struct slice){"\"\\\0\"", 4}, &root, &err), SLUICE_INPUT);
 }
 
+static void elements_in_one_walk(void **state) {
+  (void)state;
+  struct slice t = slice_of(" [1, [2,3] ,\"a,]\",{}, null ] ");
+  struct json_span root = root_of(t), each = {0}, same_one;
+  size_t n = 0;
+  for (; json_span_next(t, root, &each); n++) {
+    assert_true(json_span_element(t, root, n, &same_one));
+    assert_memory_equal(&each, &same_one, sizeof each);
+  }
+  assert_int_equal(n, json_span_count(t, root));
+  each = (struct json_span){0};
+  t = slice_of("[]");
+  assert_false(json_span_next(t, root_of(t), &each));
+  t = slice_of("{\"a\":1}");
+  assert_false(json_span_next(t, root_of(t), &each));
+}
+
 static void depth_is_bounded(void **state) {
   (void)state;
   struct json_span root, inner;
@@ -311,6 +328,7 @@ int main(void) {
       cmocka_unit_test(keys_are_compared_decoded_and_the_last_wins),
       cmocka_unit_test(strings_decode_to_raw_bytes),
       cmocka_unit_test(what_is_not_json_is_refused_with_its_place),
+      cmocka_unit_test(elements_in_one_walk),
       cmocka_unit_test(depth_is_bounded),
       cmocka_unit_test(damaged_text_is_judged_as_the_slow_recognizer_does),
   };
