@@ -145,4 +145,75 @@ const char *wire_proxy_address(const struct wire_proxy *p, size_t i); /* where i
 sluice_status wire_proxy_run(struct wire_proxy *p, uint64_t *cut, struct sluice_error *err);
 void wire_proxy_close(struct wire_proxy *p);
 
+/* ---- a server's side of OpenAI's forms (wire/openai_request.c, wire/openai_answer.c): for `sluice serve`
+ * -------------
+ */
+enum {
+  WIRE_MESSAGES_MAX = 4096, /* of one request */
+  WIRE_CHOICES_MAX = 16,    /* n, and prompts of a completion times n */
+  WIRE_STOPS_MAX = 16,
+  WIRE_TOP_MAX = 20 /* alternatives to a token */
+};
+enum wire_role { WIRE_SYSTEM, WIRE_USER, WIRE_ASSISTANT };
+struct wire_message {
+  enum wire_role role;
+  struct slice text; /* decoded; U+0000 kept */
+};
+/* POST /v1/chat/completions or /v1/completions. What a field left out means is in the defaults' names: -1, NAN or an
+ * empty slice is "not said". */
+struct wire_request {
+  bool chat, stream, include_usage, echo, logprobs;
+  struct slice model, user;
+  struct wire_message *messages; /* chat; the last one may be the assistant's: it is continued */
+  size_t n_messages;
+  struct slice *prompts; /* completions */
+  size_t n_prompts;
+  int64_t n, max_tokens, seed, top_k, top_logprobs; /* n: at least 1 */
+  double temperature, top_p, min_p, repetition_penalty;
+  struct slice stop[WIRE_STOPS_MAX];
+  size_t n_stop;
+  struct arena memory; /* of everything above */
+};
+/* SLUICE_INPUT for what is no such request, SLUICE_UNSUPPORTED for a field that would change the answer and that this
+ * server does not know (tools, response_format, images, ...); the message begins with the field's name. Fields that
+ * cannot change an answer are not looked at. Free in any case. */
+sluice_status wire_request_read(bool chat, struct slice json, struct wire_request *out, struct sluice_error *err);
+void wire_request_free(struct wire_request *r);
+
+struct wire_token {   /* one generated token, for log-probabilities */
+  struct slice bytes; /* may split a character */
+  double logprob;
+  const struct wire_token *top; /* the likeliest, best first; their own `top` is not read */
+  size_t n_top;
+};
+struct wire_answer { /* what all frames of one answer have in common */
+  const char *id, *model;
+  int64_t created; /* Unix seconds */
+  bool chat;
+};
+struct wire_usage {
+  uint64_t prompt_tokens, completion_tokens;
+};
+struct wire_piece { /* of one choice; every part may be absent */
+  int64_t choice;
+  bool first;         /* chat: names the role */
+  struct slice text;  /* whole characters */
+  const char *finish; /* "stop", "length", "content_filter"; NULL: not yet */
+  const struct wire_token *tokens;
+  size_t n_tokens;
+  uint64_t text_offset; /* completions' log-probabilities: bytes of the choice before this piece */
+  bool logprobs;
+};
+/* One frame of a stream, as `data: {...}` with its blank line. */
+sluice_status wire_answer_piece(const struct wire_answer *a, const struct wire_piece *p, struct buffer *out,
+                                struct sluice_error *err);
+sluice_status wire_answer_usage(const struct wire_answer *a, struct wire_usage u, struct buffer *out,
+                                struct sluice_error *err); /* the frame without choices */
+/* A whole body: one piece a choice. */
+sluice_status wire_answer_whole(const struct wire_answer *a, const struct wire_piece *choices, size_t n,
+                                struct wire_usage u, struct buffer *out, struct sluice_error *err);
+/* {"error": {...}}; type by HTTP status. param may be NULL. */
+sluice_status wire_answer_error(int status, const char *code, const char *param, const char *message,
+                                struct buffer *out, struct sluice_error *err);
+
 #endif

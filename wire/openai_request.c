@@ -1,0 +1,281 @@
+/* Requests of OpenAI's Chat Completions and Completions, as a server reads them. A field that this server cannot honour
+ * is refused by name: a client that asked for JSON or tools must not get free text in their place. */
+#include "wire/dialect.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEXT_MAX = 32 << 20 }; /* bytes of all texts of a request */
+
+struct reading {
+  struct slice json;
+  struct wire_request *r;
+  size_t text_left;
+};
+
+/* ---- numbers, flags, strings ---- */
+
+static bool present(struct slice json, struct json_span o, const char *key, struct json_span *v) {
+  return json_span_member(json, o, key, v) && v->type != JSON_NULL;
+}
+
+static sluice_status read_number(struct slice json, struct json_span o, const char *key, double low, double high,
+                                 double *out, struct sluice_error *err) {
+  struct json_span v;
+  char digits[40], *end = NULL;
+  if (!present(json, o, key, &v)) return SLUICE_OK;
+  if (v.type != JSON_NUMBER || v.end - v.start >= sizeof digits)
+    return sluice_fail(err, SLUICE_INPUT, "%s: a number from %g to %g is needed", key, low, high);
+  memcpy(digits, json.ptr + v.start, v.end - v.start);
+  digits[v.end - v.start] = '\0';
+  double x = strtod(digits, &end);
+  if (*end || !(x >= low && x <= high))
+    return sluice_fail(err, SLUICE_INPUT, "%s: %s is not a number from %g to %g", key, digits, low, high);
+  *out = x;
+  return SLUICE_OK;
+}
+
+static sluice_status read_whole(struct slice json, struct json_span o, const char *key, int64_t low, int64_t high,
+                                int64_t *out, struct sluice_error *err) {
+  double x = NAN;
+  sluice_status st = read_number(json, o, key, (double)low, (double)high, &x, err);
+  if (st || isnan(x)) return st;
+  if (x != floor(x)) return sluice_fail(err, SLUICE_INPUT, "%s: %g is no whole number", key, x);
+  *out = (int64_t)x;
+  return SLUICE_OK;
+}
+
+static sluice_status read_flag(struct slice json, struct json_span o, const char *key, bool *out,
+                               struct sluice_error *err) {
+  struct json_span v;
+  if (!present(json, o, key, &v)) return SLUICE_OK;
+  if (v.type != JSON_TRUE && v.type != JSON_FALSE)
+    return sluice_fail(err, SLUICE_INPUT, "%s: true or false is needed", key);
+  *out = v.type == JSON_TRUE;
+  return SLUICE_OK;
+}
+
+/* Decodes a string into the request's memory, behind what `text` holds (a message in parts). */
+static sluice_status take_text(struct reading *g, struct json_span v, struct slice *text, struct sluice_error *err) {
+  struct buffer all;
+  buffer_init(&all, g->text_left);
+  sluice_status st = buffer_append(&all, text->ptr, text->len, err);
+  if (!st) st = json_span_decode(g->json, v, &all, err);
+  if (st == SLUICE_LIMIT) st = sluice_fail(err, SLUICE_LIMIT, "messages: more than %d MiB of text", TEXT_MAX >> 20);
+  char *copy = st ? NULL : arena_alloc(&g->r->memory, all.len + 1);
+  if (!st && !copy) st = sluice_fail(err, SLUICE_NOMEM, "no memory for a request");
+  if (!st) {
+    if (all.len) memcpy(copy, all.ptr, all.len);
+    g->text_left -= all.len;
+    *text = (struct slice){copy, all.len};
+  }
+  buffer_free(&all);
+  return st;
+}
+
+static sluice_status read_text(struct reading *g, struct json_span o, const char *key, struct slice *out,
+                               struct sluice_error *err) {
+  struct json_span v;
+  if (!present(g->json, o, key, &v)) return SLUICE_OK;
+  if (v.type != JSON_STRING) return sluice_fail(err, SLUICE_INPUT, "%s: a string is needed", key);
+  return take_text(g, v, out, err);
+}
+
+static sluice_status read_stops(struct reading *g, struct json_span o, struct sluice_error *err) {
+  struct json_span v, each = {0};
+  struct wire_request *r = g->r;
+  if (!present(g->json, o, "stop", &v)) return SLUICE_OK;
+  if (v.type == JSON_STRING) {
+    r->n_stop = 1;
+    return take_text(g, v, &r->stop[0], err);
+  }
+  if (v.type != JSON_ARRAY) return sluice_fail(err, SLUICE_INPUT, "stop: a string or a list of strings is needed");
+  for (size_t i = 0; json_span_next(g->json, v, &each); i++) {
+    if (i == WIRE_STOPS_MAX) return sluice_fail(err, SLUICE_INPUT, "stop: more than %d strings", WIRE_STOPS_MAX);
+    if (each.type != JSON_STRING) return sluice_fail(err, SLUICE_INPUT, "stop.%zu: a string is needed", i);
+    sluice_status st = take_text(g, each, &r->stop[r->n_stop++], err);
+    if (st) return st;
+  }
+  return SLUICE_OK;
+}
+
+/* ---- what would change the answer, and is not known here ---- */
+
+struct refused {
+  const char *key;
+  enum json_type harmless; /* a value of this type asks for nothing */
+  const char *word;        /* nor does this string */
+};
+static const struct refused refused[] = {
+    {"tools", JSON_NULL, NULL},           {"functions", JSON_NULL, NULL},     {"logit_bias", JSON_NULL, NULL},
+    {"audio", JSON_NULL, NULL},           {"prediction", JSON_NULL, NULL},    {"suffix", JSON_NULL, NULL},
+    {"guided_json", JSON_NULL, NULL},     {"guided_regex", JSON_NULL, NULL},  {"grammar", JSON_NULL, NULL},
+    {"best_of", JSON_NULL, NULL},         {"tool_choice", JSON_NULL, "none"}, {"function_call", JSON_NULL, "none"},
+    {"use_beam_search", JSON_FALSE, NULL}};
+
+static sluice_status refuse_unknown(struct slice json, struct json_span root, struct sluice_error *err) {
+  struct json_span v, type;
+  for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+    if (!present(json, root, refused[i].key, &v) || v.type == refused[i].harmless) continue;
+    if (refused[i].word && member_is(json, root, refused[i].key, refused[i].word)) continue;
+    bool list = v.type == JSON_ARRAY || v.type == JSON_OBJECT;
+    if (list && v.end - v.start == 2) continue; /* [] or {} */
+    return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: this server does not know it; leave it out", refused[i].key);
+  }
+  if (present(json, root, "response_format", &v) && v.type == JSON_OBJECT && json_span_member(json, v, "type", &type) &&
+      !member_is(json, v, "type", "text"))
+    return sluice_fail(err, SLUICE_UNSUPPORTED, "response_format: this server writes text only");
+  static const char *const penalties[] = {"frequency_penalty", "presence_penalty"};
+  for (size_t i = 0; i < 2; i++) {
+    double x = 0;
+    sluice_status st = read_number(json, root, penalties[i], -2, 2, &x, err);
+    if (st) return st;
+    if (x != 0)
+      return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: this server knows repetition_penalty instead", penalties[i]);
+  }
+  return SLUICE_OK;
+}
+
+/* ---- messages and prompts ---- */
+
+static sluice_status read_content(struct reading *g, struct json_span message, size_t at, struct slice *out,
+                                  struct sluice_error *err) {
+  struct json_span v, part = {0}, text;
+  if (!present(g->json, message, "content", &v)) return SLUICE_OK;
+  if (v.type == JSON_STRING) return take_text(g, v, out, err);
+  if (v.type != JSON_ARRAY)
+    return sluice_fail(err, SLUICE_INPUT, "messages.%zu.content: a string or a list of parts is needed", at);
+  for (size_t i = 0; json_span_next(g->json, v, &part); i++) {
+    if (!member_is(g->json, part, "type", "text") || !member_of(g->json, part, "text", JSON_STRING, &text))
+      return sluice_fail(err, SLUICE_UNSUPPORTED, "messages.%zu.content.%zu: this server reads parts of type text only",
+                         at, i);
+    sluice_status st = take_text(g, text, out, err);
+    if (st) return st;
+  }
+  return SLUICE_OK;
+}
+
+static sluice_status read_message(struct reading *g, struct json_span o, size_t at, struct sluice_error *err) {
+  static const struct {
+    const char *word;
+    enum wire_role role;
+  } roles[] = {{"user", WIRE_USER}, {"assistant", WIRE_ASSISTANT}, {"system", WIRE_SYSTEM}, {"developer", WIRE_SYSTEM}};
+  struct wire_message *m = &g->r->messages[at];
+  struct json_span calls;
+  size_t i = 0, n = sizeof roles / sizeof *roles;
+  while (i < n && !member_is(g->json, o, "role", roles[i].word)) i++;
+  if (i == n)
+    return sluice_fail(err, SLUICE_UNSUPPORTED, "messages.%zu.role: system, developer, user or assistant is needed",
+                       at);
+  if (present(g->json, o, "tool_calls", &calls) && json_span_count(g->json, calls))
+    return sluice_fail(err, SLUICE_UNSUPPORTED, "messages.%zu.tool_calls: this server does not know tools", at);
+  m->role = roles[i].role;
+  return read_content(g, o, at, &m->text, err);
+}
+
+static sluice_status read_messages(struct reading *g, struct json_span root, struct sluice_error *err) {
+  struct json_span list, each = {0};
+  struct wire_request *r = g->r;
+  size_t n = member_of(g->json, root, "messages", JSON_ARRAY, &list) ? json_span_count(g->json, list) : 0;
+  if (n == 0 || n > WIRE_MESSAGES_MAX)
+    return sluice_fail(err, SLUICE_INPUT, "messages: a list of 1 to %d messages is needed", WIRE_MESSAGES_MAX);
+  r->messages = arena_alloc(&r->memory, n * sizeof *r->messages);
+  if (!r->messages) return sluice_fail(err, SLUICE_NOMEM, "no memory for a request");
+  r->n_messages = n;
+  sluice_status st = SLUICE_OK;
+  for (size_t i = 0; !st && json_span_next(g->json, list, &each); i++) st = read_message(g, each, i, err);
+  return st;
+}
+
+static sluice_status read_prompts(struct reading *g, struct json_span root, struct sluice_error *err) {
+  struct json_span v = {0}, each = {0};
+  struct wire_request *r = g->r;
+  bool one = json_span_member(g->json, root, "prompt", &v) && v.type == JSON_STRING;
+  size_t n = one ? 1 : v.type == JSON_ARRAY ? json_span_count(g->json, v) : 0;
+  if (n == 0 || n > WIRE_CHOICES_MAX)
+    return sluice_fail(err, SLUICE_INPUT, "prompt: a string or a list of 1 to %d strings is needed", WIRE_CHOICES_MAX);
+  r->prompts = arena_alloc(&r->memory, n * sizeof *r->prompts);
+  if (!r->prompts) return sluice_fail(err, SLUICE_NOMEM, "no memory for a request");
+  r->n_prompts = n;
+  if (one) return take_text(g, v, &r->prompts[0], err);
+  sluice_status st = SLUICE_OK;
+  for (size_t i = 0; !st && json_span_next(g->json, v, &each); i++) {
+    if (each.type != JSON_STRING)
+      return sluice_fail(err, SLUICE_UNSUPPORTED, "prompt.%zu: this server reads text, not token ids", i);
+    st = take_text(g, each, &r->prompts[i], err);
+  }
+  return st;
+}
+
+/* ---- the rest ---- */
+
+/* Chat: a flag and a number; Completions: the number alone. */
+static sluice_status read_logprobs(struct slice json, struct json_span root, struct wire_request *r,
+                                   struct sluice_error *err) {
+  struct json_span v;
+  r->top_logprobs = 0;
+  if (r->chat) {
+    sluice_status st = read_flag(json, root, "logprobs", &r->logprobs, err);
+    return st ? st : read_whole(json, root, "top_logprobs", 0, WIRE_TOP_MAX, &r->top_logprobs, err);
+  }
+  r->logprobs = present(json, root, "logprobs", &v) && v.type != JSON_FALSE;
+  return r->logprobs && v.type != JSON_TRUE ? read_whole(json, root, "logprobs", 0, WIRE_TOP_MAX, &r->top_logprobs, err)
+                                            : SLUICE_OK;
+}
+
+static sluice_status read_sampling(struct slice json, struct json_span root, struct wire_request *r,
+                                   struct sluice_error *err) {
+  sluice_status st = read_whole(json, root, "max_tokens", 0, INT32_MAX, &r->max_tokens, err);
+  if (!st) st = read_whole(json, root, "max_completion_tokens", 0, INT32_MAX, &r->max_tokens, err);
+  if (!st) st = read_whole(json, root, "n", 1, WIRE_CHOICES_MAX, &r->n, err);
+  if (!st) st = read_whole(json, root, "seed", INT64_MIN / 1024, INT64_MAX / 1024, &r->seed, err);
+  if (!st) st = read_whole(json, root, "top_k", -1, INT32_MAX, &r->top_k, err);
+  if (!st) st = read_number(json, root, "temperature", 0, 2, &r->temperature, err);
+  if (!st) st = read_number(json, root, "top_p", 0, 1, &r->top_p, err);
+  if (!st) st = read_number(json, root, "min_p", 0, 1, &r->min_p, err);
+  if (!st) st = read_number(json, root, "repetition_penalty", 0.01, 100, &r->repetition_penalty, err);
+  return st;
+}
+
+static sluice_status read_all(struct reading *g, struct json_span root, struct sluice_error *err) {
+  struct wire_request *r = g->r;
+  struct json_span options;
+  sluice_status st = refuse_unknown(g->json, root, err);
+  if (!st) st = read_text(g, root, "model", &r->model, err);
+  if (!st) st = read_text(g, root, "user", &r->user, err);
+  if (!st) st = r->chat ? read_messages(g, root, err) : read_prompts(g, root, err);
+  if (!st) st = read_sampling(g->json, root, r, err);
+  if (!st) st = read_flag(g->json, root, "stream", &r->stream, err);
+  if (!st) st = read_flag(g->json, root, "echo", &r->echo, err);
+  if (!st && member_of(g->json, root, "stream_options", JSON_OBJECT, &options))
+    st = read_flag(g->json, options, "include_usage", &r->include_usage, err);
+  if (!st) st = read_logprobs(g->json, root, r, err);
+  if (!st) st = read_stops(g, root, err);
+  if (!st && r->n_prompts * (size_t)r->n > WIRE_CHOICES_MAX)
+    return sluice_fail(err, SLUICE_INPUT, "n: %zu prompts times %lld are more than %d choices", r->n_prompts,
+                       (long long)r->n, WIRE_CHOICES_MAX);
+  return st;
+}
+
+sluice_status wire_request_read(bool chat, struct slice json, struct wire_request *out, struct sluice_error *err) {
+  struct json_span root;
+  *out = (struct wire_request){.chat = chat,
+                               .n = 1,
+                               .max_tokens = -1,
+                               .seed = -1,
+                               .top_k = -1,
+                               .temperature = NAN,
+                               .top_p = NAN,
+                               .min_p = NAN,
+                               .repetition_penalty = NAN};
+  struct reading g = {json, out, TEXT_MAX};
+  sluice_status st = json_span_root(json, &root, err);
+  if (!st && root.type != JSON_OBJECT) st = sluice_fail(err, SLUICE_INPUT, "the body: a JSON object is needed");
+  return st ? st : read_all(&g, root, err);
+}
+
+void wire_request_free(struct wire_request *r) {
+  arena_free(&r->memory);
+  *r = (struct wire_request){0};
+}
