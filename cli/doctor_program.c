@@ -120,7 +120,7 @@ static int find_gpus(char *name, size_t cap) {
 void doctor_cuda(struct doctor *d) {
   char gpu[256] = "";
   int n = find_gpus(gpu, sizeof gpu);
-  char *path = train_cuda_library();
+  char *path = cuda_library();
   bool there = path && file_exists(path);
   void *library = there ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
   const char *why = there && !library ? dlerror() : NULL;

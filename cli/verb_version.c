@@ -58,7 +58,7 @@ int verb_version(int argc, char **argv) {
   struct sluice_error err;
   sluice_status st = options_parse(&help, options, 1, argc, argv, &words, &helped, &err);
   if (!st && !helped && words.n) st = sluice_fail(&err, SLUICE_USAGE, "expected %s", help.usage);
-  char *cuda = !st && !helped ? train_cuda_library() : NULL;
+  char *cuda = !st && !helped ? cuda_library() : NULL;
   if (!st && !helped && !cuda) st = sluice_fail(&err, SLUICE_NOMEM, "out of memory");
   if (cuda && json) st = print_json(cuda, file_exists(cuda), &err);
   if (cuda && !json) print_text(cuda, file_exists(cuda));

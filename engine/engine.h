@@ -57,6 +57,10 @@ uint64_t model_parameters(const struct model *m);
 /* The folder of the embedded default: $SLUICE_MODEL, else beside the program, else the installed share directory. */
 sluice_status model_default_dir(char **dir, struct sluice_error *err);
 
+/* Where the library that device "cuda" loads is looked for: beside the program or up to two folders above it, else where
+ * `make install` puts it. Caller frees; NULL when out of memory. */
+char *cuda_library(void);
+
 /* ---- session: one token sequence under one cache policy (engine/session.c) -------------------------------------- */
 struct session;
 struct session_options {
@@ -64,6 +68,8 @@ struct session_options {
   int threads;        /* 0: 1 */
   const char *kernel; /* "avx512", "avx2", "portable"; NULL: best of this CPU */
   uint64_t seed;      /* for `random` */
+  const char *device;  /* "cpu", "cuda"; NULL: cpu */
+  const char *weights; /* how a GPU keeps them: "int8"; NULL: as the files have them */
 };
 sluice_status session_open(const struct model *m, const struct session_options *o, struct session **out,
                            struct sluice_error *err);
@@ -87,7 +93,7 @@ size_t session_peak_bytes(const struct session *s);
 /* True positions of the tokens that layer 0 keeps now, ascending. Returns how many there are; fills at most cap. */
 size_t session_trace(const struct session *s, uint64_t *positions, size_t cap);
 const char *session_policy(const struct session *s); /* canonical string, all defaults spelled out */
-const char *session_kernel(const struct session *s);
+const char *session_kernel(const struct session *s); /* "avx512"; on a GPU "sm_90" */
 const char *session_best_kernel(void); /* what sessions use here unless told otherwise */
 /* The table of policies: name and one line each, for -h and docs. Ends with a NULL name. */
 struct policy_info {
@@ -223,8 +229,5 @@ struct train_options {
   bool export_only; /* with resume: write the folder from the checkpoint, train nothing */
 };
 sluice_status train_lm(const struct train_options *o, struct sluice_error *err);
-/* Where the library that device "cuda" loads is looked for: beside the program, else where `make install` puts it. Caller
- * frees; NULL when out of memory. */
-char *train_cuda_library(void);
 
 #endif

@@ -20,31 +20,47 @@ static sluice_status open_policy(struct session *s, const struct policy_family *
 }
 
 static sluice_status open_logits(struct session *s, struct sluice_error *err) {
-  s->hidden = sluice_alloc_aligned(forward_width(s->forward) * sizeof *s->hidden);
+  s->hidden = sluice_alloc_aligned(s->backend->ops->width(s->backend) * sizeof *s->hidden);
   if (!s->hidden) return sluice_fail(err, SLUICE_NOMEM, "out of memory");
   if (!s->policy->family->wants_surprisal) return SLUICE_OK;
-  const size_t vocab = (size_t)forward_model(s->forward)->config.vocab;
+  const size_t vocab = (size_t)s->backend->model->config.vocab;
   s->last_logits = malloc(vocab * sizeof *s->last_logits);
   s->rows = malloc(KV_CHUNK * vocab * sizeof *s->rows);
   return s->last_logits && s->rows ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "out of memory");
 }
 
-/* An empty session; takes `forward` over, also when it fails. */
-static sluice_status build(struct forward *forward, const struct policy_family *family,
+/* Room to plan chunks of so many tokens. */
+static sluice_status allow_chunk(struct session *s, size_t tokens, struct sluice_error *err) {
+  if (tokens <= s->plan_tokens) return SLUICE_OK;
+  struct forward_plan plan;
+  sluice_status st = kv_allow_chunk(&s->store, tokens, err);
+  if (!st) st = plan_open(&plan, tokens, err);
+  if (st) return st;
+  plan_close(&s->plan);
+  s->plan = plan;
+  s->plan_tokens = tokens;
+  return SLUICE_OK;
+}
+
+/* An empty session; takes `backend` over, also when it fails. */
+static sluice_status build(struct backend *backend, const struct policy_family *family,
                            const struct policy_settings *settings, uint64_t seed, struct session **out,
                            struct sluice_error *err) {
   struct session *s = calloc(1, sizeof *s);
   if (!s) {
-    forward_close(forward);
+    backend_close(backend);
     return sluice_fail(err, SLUICE_NOMEM, "out of memory");
   }
-  s->forward = forward;
+  s->backend = backend;
   s->seed = seed;
   s->last_id = -1;
-  const struct model_config *c = &forward_model(forward)->config;
+  const struct model_config *c = &backend->model->config;
   sluice_status st = policy_canonical(family, settings, &s->canonical, err);
-  if (!st) st = kv_open(&s->store, c, settings->budget, family->pins_sinks ? settings->sinks : 0, err);
+  if (!st)
+    st = kv_open(&s->store, backend->ops->place(backend), c, settings->budget, family->pins_sinks ? settings->sinks : 0,
+                 err);
   if (!st) st = open_policy(s, family, settings, err);
+  if (!st) st = allow_chunk(s, KV_CHUNK, err);
   if (!st) st = open_logits(s, err);
   if (st) {
     session_close(s);
@@ -59,17 +75,17 @@ sluice_status session_open(const struct model *m, const struct session_options *
   static const struct session_options defaults;
   const struct policy_family *family;
   struct policy_settings settings;
-  const struct kernels *kernels;
-  struct forward *forward;
+  struct backend *backend;
   if (!o) o = &defaults;
   sluice_status st = policy_parse(o->policy ? o->policy : "full", &family, &settings, err);
-  if (!st) st = kernels_find(o->kernel, &kernels, err);
-  if (!st) st = forward_open(m, kernels, o->threads, &forward, err);
-  return st ? st : build(forward, family, &settings, o->seed, out, err);
+  const struct backend_options where = {
+      .device = o->device, .kernel = o->kernel, .weights = o->weights, .threads = o->threads};
+  if (!st) st = backend_open(m, &where, &backend, err);
+  return st ? st : build(backend, family, &settings, o->seed, out, err);
 }
 
 sluice_status session_twin(const struct session *s, struct session **out, struct sluice_error *err) {
-  return build(forward_share(s->forward), s->policy->family, &s->policy->settings, s->seed, out, err);
+  return build(backend_share(s->backend), s->policy->family, &s->policy->settings, s->seed, out, err);
 }
 
 void session_close(struct session *s) {
@@ -77,7 +93,8 @@ void session_close(struct session *s) {
   if (s->policy && s->policy->family->close) s->policy->family->close(s->policy);
   free(s->policy);
   kv_close(&s->store);
-  forward_close(s->forward);
+  plan_close(&s->plan);
+  backend_close(s->backend);
   free(s->canonical);
   free(s->hidden);
   free(s->last_logits);
@@ -97,11 +114,11 @@ sluice_status session_fork(const struct session *s, struct session **out, struct
     return st;
   }
   copy->seen = s->seen, copy->position = s->position, copy->peak_bytes = s->peak_bytes;
-  memcpy(copy->hidden, s->hidden, forward_width(s->forward) * sizeof *s->hidden);
+  memcpy(copy->hidden, s->hidden, s->backend->ops->width(s->backend) * sizeof *s->hidden);
   copy->hidden_fresh = s->hidden_fresh;
   copy->last_id = s->last_id, copy->last_lse = s->last_lse;
   if (s->last_logits)
-    memcpy(copy->last_logits, s->last_logits, (size_t)forward_model(s->forward)->config.vocab * sizeof(float));
+    memcpy(copy->last_logits, s->last_logits, (size_t)s->backend->model->config.vocab * sizeof(float));
   *out = copy;
   return SLUICE_OK;
 }
@@ -140,8 +157,8 @@ static void plan_chunk(struct session *s, struct forward_plan *plan, int n, uint
 /* -log p of each token of the chunk under the logits before it, and keeps the last logits for the next chunk. mode=repo
  * asks for the probability of the previous token instead, as upstream's off-by-one does. */
 static void measure_surprisal(struct session *s, const int32_t *ids, int n, const float *rows, float *surprisal) {
-  const int vocab = forward_model(s->forward)->config.vocab;
-  const struct kernels *k = forward_kernels(s->forward);
+  const int vocab = s->backend->model->config.vocab;
+  const struct kernels *k = s->backend->host;
   const float *before = s->last_logits;
   float lse = s->last_lse;
   int32_t last = s->last_id;
@@ -162,26 +179,40 @@ static void count_bytes(struct session *s) {
   if (bytes > s->peak_bytes) s->peak_bytes = bytes;
 }
 
-/* At most KV_CHUNK tokens; n_rows logits of the last ones. kept: room for the plan's epochs. */
-static void run_chunk(struct session *s, const int32_t *ids, int n, float *logits, int n_rows, uint32_t *kept) {
+/* n_rows logits of the last tokens. kept: room for the plan's epochs. */
+static sluice_status run_chunk(struct session *s, const int32_t *ids, int n, float *logits, int n_rows, uint32_t *kept,
+                               struct sluice_error *err) {
   const struct policy_family *family = s->policy->family;
-  const size_t vocab = (size_t)forward_model(s->forward)->config.vocab;
-  struct forward_plan plan;
+  const size_t vocab = (size_t)s->backend->model->config.vocab;
+  struct forward_plan *plan = &s->plan;
   float surprisal[KV_CHUNK];
+  struct backend_result want = {n_rows, logits, s->hidden};
+  if (family->wants_surprisal) want.n_rows = n, want.logits = s->rows;
   kv_begin_chunk(&s->store);
-  plan_chunk(s, &plan, n, kept);
+  plan_chunk(s, plan, n, kept);
+  sluice_status st = s->backend->ops->run(s->backend, &s->store, plan, ids, &want, err);
+  if (st) return st;
   if (family->wants_surprisal) {
-    forward_run(s->forward, &s->store, &plan, ids, n, s->rows, s->hidden);
     measure_surprisal(s, ids, n, s->rows, surprisal);
     if (n_rows) memcpy(logits, s->rows + (size_t)(n - n_rows) * vocab, (size_t)n_rows * vocab * sizeof *logits);
-  } else {
-    forward_run(s->forward, &s->store, &plan, ids, n_rows, logits, s->hidden);
   }
-  if (family->observe) family->observe(s->policy, &s->store, plan.slot, surprisal, (size_t)n);
+  if (family->observe) family->observe(s->policy, &s->store, plan->slot, surprisal, (size_t)n);
   kv_settle(&s->store);
   s->hidden_fresh = true;
   s->seen += (uint64_t)n;
   count_bytes(s);
+  return SLUICE_OK;
+}
+
+/* The most tokens of one chunk, of n that come. A back end may take more than KV_CHUNK at once where nothing will be
+ * evicted meanwhile and nobody waits for surprisals. */
+static size_t chunk_tokens(const struct session *s, size_t n) {
+  const struct policy_family *family = s->policy->family;
+  const uint32_t budget = s->policy->settings.budget;
+  size_t most = KV_CHUNK;
+  if (family->form == KEYS_AT_TRUE_POSITION && !family->observe && (!budget || s->store.n_kept + n <= budget))
+    most = s->backend->ops->chunk_max;
+  return n < most ? n : most;
 }
 
 /* Everything that n more tokens may need, so that nothing fails half-way. *kept (caller frees): the kept slots as the
@@ -189,10 +220,11 @@ static void run_chunk(struct session *s, const int32_t *ids, int n, float *logit
 static sluice_status reserve(struct session *s, size_t n, size_t *step, uint32_t **kept, struct sluice_error *err) {
   const enum key_form form = s->policy->family->form;
   const uint32_t budget = s->policy->settings.budget;
-  *step = n < KV_CHUNK ? n : KV_CHUNK;
+  *step = chunk_tokens(s, n);
   *kept = NULL;
   sluice_status st = kv_reserve(&s->store, n, err);
-  if (!st) st = forward_reserve(s->forward, s->store.capacity, form, err);
+  if (!st) st = allow_chunk(s, *step, err);
+  if (!st) st = s->backend->ops->reserve(s->backend, s->store.capacity, form, err);
   if (st || form != KEYS_AT_CACHE_POSITION) return st;
   const size_t row = budget < s->store.n_kept + n ? budget : s->store.n_kept + n;
   if (*step > EPOCH_SLOTS_MAX / row) *step = EPOCH_SLOTS_MAX / row ? EPOCH_SLOTS_MAX / row : 1;
@@ -200,10 +232,11 @@ static sluice_status reserve(struct session *s, size_t n, size_t *step, uint32_t
   return *kept ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "out of memory");
 }
 
-/* The logits of the last n_rows tokens, chunk after chunk. On failure nothing has changed. */
+/* The logits of the last n_rows tokens, chunk after chunk. On failure nothing has changed, except where a device fails
+ * amid a chunk: every later call then fails too. */
 static sluice_status run_text(struct session *s, const int32_t *ids, size_t n, float *logits, size_t n_rows,
                               struct sluice_error *err) {
-  const size_t vocab = (size_t)forward_model(s->forward)->config.vocab, from = n - n_rows;
+  const size_t vocab = (size_t)s->backend->model->config.vocab, from = n - n_rows;
   const struct policy_family *family = s->policy->family;
   size_t most;
   uint32_t *kept;
@@ -215,10 +248,11 @@ static sluice_status run_text(struct session *s, const int32_t *ids, size_t n, f
     if (step > reach) step = reach;
     const size_t rows = done + step <= from ? 0 : done >= from ? step : done + step - from;
     float *to = rows ? logits + (done + step - rows - from) * vocab : NULL;
-    run_chunk(s, ids + done, (int)step, to, (int)rows, kept);
+    st = run_chunk(s, ids + done, (int)step, to, (int)rows, kept, err);
+    if (st) break;
   }
   free(kept);
-  return SLUICE_OK;
+  return st;
 }
 
 /* ---- policies that run text themselves ----------------------------------------------------------------------------
@@ -227,7 +261,7 @@ static sluice_status run_text(struct session *s, const int32_t *ids, size_t n, f
 static sluice_status reserve_for_policy(void *ctx, size_t n, struct sluice_error *err) {
   struct session *s = ctx;
   sluice_status st = kv_reserve(&s->store, n, err);
-  return st ? st : forward_reserve(s->forward, s->store.capacity, s->policy->family->form, err);
+  return st ? st : s->backend->ops->reserve(s->backend, s->store.capacity, s->policy->family->form, err);
 }
 
 static sluice_status feed(void *ctx, const int32_t *ids, size_t n, float *logits, size_t n_rows,
@@ -246,7 +280,7 @@ static sluice_status run_policy(struct session *s, const int32_t *ids, size_t n,
                                  .ctx = s,
                                  .feed = feed,
                                  .reserve = reserve_for_policy,
-                                 .vocab = forward_model(s->forward)->config.vocab};
+                                 .vocab = s->backend->model->config.vocab};
   return s->policy->family->run(s->policy, &runner, ids, n, logits, n_rows, err);
 }
 
@@ -255,7 +289,7 @@ static sluice_status run_policy(struct session *s, const int32_t *ids, size_t n,
 
 sluice_status session_append(struct session *s, const int32_t *ids, size_t n, float *logits, size_t rows,
                              struct sluice_error *err) {
-  const int vocab = forward_model(s->forward)->config.vocab;
+  const int vocab = s->backend->model->config.vocab;
   const size_t n_rows = logits ? rows : 0;
   if (n == 0) return SLUICE_OK;
   if (logits && rows != 1 && rows != n)
@@ -276,8 +310,7 @@ sluice_status session_append(struct session *s, const int32_t *ids, size_t n, fl
 sluice_status session_logits(struct session *s, float *logits, struct sluice_error *err) {
   if (s->seen == 0) return sluice_fail(err, SLUICE_USAGE, "no token has been appended yet, so no logits follow it");
   if (!s->hidden_fresh) return run_policy(s, NULL, 0, logits, 1, err);
-  forward_logits(s->forward, s->hidden, 1, logits);
-  return SLUICE_OK;
+  return s->backend->ops->logits(s->backend, s->hidden, logits, err);
 }
 
 sluice_status session_end_turn(struct session *s, struct sluice_error *err) {
@@ -325,5 +358,5 @@ const char *session_policy(const struct session *s) {
   return s->canonical;
 }
 const char *session_kernel(const struct session *s) {
-  return forward_kernels(s->forward)->name;
+  return s->backend->ops->kernel(s->backend);
 }

@@ -2,10 +2,13 @@
 #ifndef SLUICE_ENGINE_SESSION_H
 #define SLUICE_ENGINE_SESSION_H
 
+#include "engine/backend.h"
 #include "engine/policies/policy.h"
 
 struct session {
-  struct forward *forward;
+  struct backend *backend;
+  struct forward_plan plan;
+  size_t plan_tokens; /* what it has room for */
   struct kv_store store;
   struct policy *policy;
   char *canonical;
@@ -13,7 +16,7 @@ struct session {
   uint64_t seen;     /* tokens appended */
   uint64_t position; /* true position of the next token; seen, unless session_skip moved it */
   size_t peak_bytes;
-  float *hidden;     /* [forward_width] of the newest token that was computed */
+  float *hidden;     /* [backend width] of the newest token that was computed */
   bool hidden_fresh; /* that token is the newest of the text */
   float
       *last_logits; /* [vocab] of the newest token, for its successor's surprisal; NULL unless the policy wants that */

@@ -21,11 +21,11 @@ static sluice_status write_state(const struct session *s, struct buffer *out, st
   struct head h = {.seen = s->seen, .position = s->position, .peak_bytes = s->peak_bytes, .seed = s->seed};
   memcpy(h.magic, MAGIC, sizeof MAGIC);
   h.policy_len = (uint32_t)strlen(s->canonical);
-  h.vocab = (uint32_t)forward_model(s->forward)->config.vocab;
+  h.vocab = (uint32_t)s->backend->model->config.vocab;
   h.last_id = s->last_id;
   h.last_lse = s->last_lse;
   h.hidden_fresh = s->hidden_fresh;
-  h.width = (uint32_t)forward_width(s->forward);
+  h.width = (uint32_t)s->backend->ops->width(s->backend);
   sluice_status st = buffer_append(out, &h, sizeof h, err);
   if (!st) st = buffer_append(out, s->canonical, h.policy_len, err);
   if (!st) st = kv_write(&s->store, out, err);
@@ -58,8 +58,8 @@ static sluice_status read_head(const struct session *s, struct slice *from, stru
   const size_t len = strlen(s->canonical);
   if (from->len < h->policy_len || h->policy_len != len || memcmp(from->ptr, s->canonical, len) != 0)
     return sluice_fail(err, SLUICE_INPUT, "snapshot: made under another cache policy than %s", s->canonical);
-  if (h->vocab != (uint32_t)forward_model(s->forward)->config.vocab || h->last_id < -1 ||
-      h->last_id >= (int64_t)h->vocab || h->width != forward_width(s->forward))
+  if (h->vocab != (uint32_t)s->backend->model->config.vocab || h->last_id < -1 || h->last_id >= (int64_t)h->vocab ||
+      h->width != s->backend->ops->width(s->backend))
     return sluice_fail(err, SLUICE_INPUT, "snapshot: made by another model (vocabulary of %u)", h->vocab);
   from->ptr += len;
   from->len -= len;

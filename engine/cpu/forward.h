@@ -3,34 +3,7 @@
 #ifndef SLUICE_ENGINE_FORWARD_H
 #define SLUICE_ENGINE_FORWARD_H
 
-#include "engine/kv/store.h"
-
-enum { SEGMENTS_MAX = 2 };
-
-/* A run of slots that a query attends with one position of its own. */
-struct kv_segment {
-  uint32_t first_slot, end_slot; /* first_slot is a multiple of SLOT_BLOCK */
-  uint64_t query_position;
-};
-
-/* How keys lie in the store. */
-enum key_form {
-  KEYS_AT_TRUE_POSITION, /* rotated once, when they came; never touched again */
-  KEYS_AT_CACHE_POSITION /* unrotated; rotated for attention by the index that the token has among the kept */
-};
-
-/* What each token of a chunk sees; made by the policy before the arithmetic starts. */
-struct forward_plan {
-  enum key_form form;
-  int n, n_segments;
-  uint32_t slot[KV_CHUNK];
-  uint64_t position[KV_CHUNK]; /* at which a key at its true position is rotated */
-  struct kv_segment segments[KV_CHUNK][SEGMENTS_MAX];
-  /* KEYS_AT_CACHE_POSITION: tokens between two evictions form an epoch, in which no kept token changes its index. */
-  int epoch[KV_CHUNK];            /* of each token */
-  const uint32_t *kept[KV_CHUNK]; /* of each epoch: slots in order, as its last token sees them */
-  uint32_t n_kept[KV_CHUNK];
-};
+#include "engine/plan.h"
 
 /* Kernels, threads and working memory for one model. Forks of a session share one, so they run one at a time. */
 struct forward;

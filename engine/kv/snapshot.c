@@ -22,14 +22,20 @@ sluice_status kv_write(const struct kv_store *s, struct buffer *out, struct slui
                          s->released_first,
                          s->n_released,
                          s->tokens};
-  const size_t blocks = (s->next + SLOT_BLOCK - 1) / SLOT_BLOCK, bytes = s->block_floats * sizeof(float);
+  const size_t blocks = (s->next + SLOT_BLOCK - 1) / SLOT_BLOCK, bytes = blocks * s->block_bytes;
   sluice_status st = buffer_append(out, &h, sizeof h, err);
   if (!st) st = buffer_append(out, s->released, KV_CHUNK * sizeof *s->released, err);
   if (st || !s->capacity) return st;
   st = buffer_append(out, s->position, s->next * sizeof *s->position, err);
   if (!st) st = buffer_append(out, s->dead, s->next * sizeof *s->dead, err);
   if (!st) st = buffer_append(out, s->kept, s->n_kept * sizeof *s->kept, err);
-  return st ? st : buffer_append(out, s->memory, blocks * bytes, err);
+  if (st || s->place == &kv_in_host_memory) return st ? st : buffer_append(out, s->memory, bytes, err);
+  void *memory = malloc(bytes);
+  if (!memory) return sluice_fail(err, SLUICE_NOMEM, "out of memory: a snapshot of %zu bytes", bytes);
+  st = s->place->get(s, blocks, memory, err);
+  if (!st) st = buffer_append(out, memory, bytes, err);
+  free(memory);
+  return st;
 }
 
 static bool take(struct slice *from, void *to, size_t n) {
@@ -90,14 +96,17 @@ sluice_status kv_read(struct kv_store *s, struct slice *from, struct sluice_erro
   if (!head_agrees(s, &h)) return sluice_fail(err, SLUICE_INPUT, "snapshot: made by another model or policy");
   if (!head_possible(s, &h))
     return sluice_fail(err, SLUICE_INPUT, "snapshot: damaged: impossible counts of cached tokens");
-  const size_t blocks = (h.next + SLOT_BLOCK - 1) / SLOT_BLOCK, bytes = s->block_floats * sizeof(float);
+  const size_t blocks = (h.next + SLOT_BLOCK - 1) / SLOT_BLOCK, bytes = s->block_bytes;
   if (h.tokens && from->len / bytes < blocks) return sluice_fail(err, SLUICE_INPUT, "snapshot: cut short");
   sluice_status st = h.tokens ? kv_reserve(s, h.next > s->next ? h.next - s->next : 1, err) : SLUICE_OK;
   if (st) return st;
   bool ok = true;
   if (h.tokens) {
     ok = take(from, s->position, h.next * sizeof *s->position) && take(from, s->dead, h.next * sizeof *s->dead) &&
-         take(from, s->kept, h.n_kept * sizeof *s->kept) && take(from, s->memory, blocks * bytes);
+         take(from, s->kept, h.n_kept * sizeof *s->kept) && from->len >= blocks * bytes;
+    if (ok) st = s->place->set(s, blocks, from->ptr, err);
+    if (st) return st;
+    if (ok) from->ptr += blocks * bytes, from->len -= blocks * bytes;
     if (ok) memset(s->born, 0, s->capacity * sizeof *s->born);
   }
   s->next_pinned = h.next_pinned, s->next = h.next, s->n_kept = h.n_kept;

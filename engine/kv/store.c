@@ -7,9 +7,10 @@ static uint32_t whole_blocks(uint64_t slots) {
   return (uint32_t)((slots + SLOT_BLOCK - 1) / SLOT_BLOCK * SLOT_BLOCK);
 }
 
-sluice_status kv_open(struct kv_store *s, const struct model_config *c, uint32_t kept_max, uint32_t pinned,
-                      struct sluice_error *err) {
+sluice_status kv_open(struct kv_store *s, const struct kv_place *place, const struct model_config *c, uint32_t kept_max,
+                      uint32_t pinned, struct sluice_error *err) {
   memset(s, 0, sizeof *s);
+  s->place = place;
   s->n_layers = c->n_layers;
   s->n_kv_heads = c->n_kv_heads;
   s->head_dim = c->head_dim;
@@ -17,16 +18,18 @@ sluice_status kv_open(struct kv_store *s, const struct model_config *c, uint32_t
   s->k_plane = (size_t)c->head_dim * SLOT_BLOCK;
   s->v_plane = s->v_width * SLOT_BLOCK;
   s->block_floats = (s->k_plane + s->v_plane) * (size_t)c->n_layers * (size_t)c->n_kv_heads;
+  s->block_bytes = place->block_bytes(s);
   s->pinned = s->next = whole_blocks(pinned);
   s->limit = KV_SLOTS_MAX;
   if (kept_max) s->limit = s->pinned + whole_blocks((uint64_t)kept_max - pinned + KV_CHUNK - 1);
   if (s->limit > KV_SLOTS_MAX) s->limit = KV_SLOTS_MAX;
   s->released = calloc(KV_CHUNK, sizeof *s->released);
-  return s->released ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "out of memory");
+  return s->released ? kv_allow_chunk(s, KV_CHUNK, err) : sluice_fail(err, SLUICE_NOMEM, "out of memory");
 }
 
 void kv_close(struct kv_store *s) {
-  free(s->memory);
+  if (s->memory) s->place->release(s);
+  free(s->changed);
   free(s->position);
   free(s->born);
   free(s->dead);
@@ -43,28 +46,81 @@ void kv_clear(struct kv_store *s) {
   if (s->dead) memset(s->dead, 0, sizeof *s->dead * s->capacity);
 }
 
-/* Room for `slots` slots: new arrays, old content, zeros behind it (attention multiplies unused values by zero, so they
- * must be finite). */
+/* ---- the host's memory --------------------------------------------------------------------------------------------
+ */
+
+static size_t host_block_bytes(const struct kv_store *s) {
+  return s->block_floats * sizeof(float);
+}
+
+static sluice_status host_resize(struct kv_store *s, uint32_t slots, struct sluice_error *err) {
+  const size_t blocks = slots / SLOT_BLOCK;
+  if (blocks > SIZE_MAX / s->block_bytes / 2)
+    return sluice_fail(err, SLUICE_NOMEM, "out of memory: %u cached tokens", slots);
+  void *memory = sluice_alloc_aligned(blocks * s->block_bytes);
+  if (!memory) return sluice_fail(err, SLUICE_NOMEM, "out of memory: no room for %u cached tokens", slots);
+  if (s->capacity) memcpy(memory, s->memory, s->capacity / SLOT_BLOCK * s->block_bytes);
+  free(s->memory);
+  s->memory = memory;
+  return SLUICE_OK;
+}
+
+static void host_release(struct kv_store *s) {
+  free(s->memory);
+}
+
+static sluice_status host_copy(struct kv_store *to, const struct kv_store *from, size_t blocks,
+                               struct sluice_error *err) {
+  (void)err;
+  memcpy(to->memory, from->memory, blocks * from->block_bytes);
+  return SLUICE_OK;
+}
+
+static sluice_status host_get(const struct kv_store *s, size_t blocks, void *out, struct sluice_error *err) {
+  (void)err;
+  memcpy(out, s->memory, blocks * s->block_bytes);
+  return SLUICE_OK;
+}
+
+static sluice_status host_set(struct kv_store *s, size_t blocks, const void *from, struct sluice_error *err) {
+  (void)err;
+  memcpy(s->memory, from, blocks * s->block_bytes);
+  return SLUICE_OK;
+}
+
+const struct kv_place kv_in_host_memory = {
+    .element = sizeof(float),
+    .block_bytes = host_block_bytes,
+    .resize = host_resize,
+    .release = host_release,
+    .copy = host_copy,
+    .get = host_get,
+    .set = host_set,
+};
+
+/* ---- room ---------------------------------------------------------------------------------------------------------
+ */
+
+/* Room for `slots` slots: new arrays, old content. */
 static sluice_status resize(struct kv_store *s, uint32_t slots, struct sluice_error *err) {
-  const size_t blocks = slots / SLOT_BLOCK, had = s->capacity / SLOT_BLOCK, bytes = s->block_floats * sizeof(float);
-  if (blocks > SIZE_MAX / bytes / 2) return sluice_fail(err, SLUICE_NOMEM, "out of memory: %u cached tokens", slots);
-  float *memory = sluice_alloc_aligned(blocks * bytes);
   uint64_t *position = calloc(slots, sizeof *position);
   int32_t *born = calloc(slots, sizeof *born), *dead = calloc(slots, sizeof *dead);
   uint32_t *kept = calloc(slots, sizeof *kept);
-  if (!memory || !position || !born || !dead || !kept) {
-    free(memory), free(position), free(born), free(dead), free(kept);
-    return sluice_fail(err, SLUICE_NOMEM, "out of memory: no room for %u cached tokens", slots);
+  sluice_status st = position && born && dead && kept
+                         ? s->place->resize(s, slots, err)
+                         : sluice_fail(err, SLUICE_NOMEM, "out of memory: no room for %u cached tokens", slots);
+  if (st) {
+    free(position), free(born), free(dead), free(kept);
+    return st;
   }
-  if (had) {
-    memcpy(memory, s->memory, had * bytes);
+  if (s->capacity) {
     memcpy(position, s->position, s->capacity * sizeof *position);
     memcpy(born, s->born, s->capacity * sizeof *born);
     memcpy(dead, s->dead, s->capacity * sizeof *dead);
     memcpy(kept, s->kept, s->n_kept * sizeof *kept);
   }
-  free(s->memory), free(s->position), free(s->born), free(s->dead), free(s->kept);
-  s->memory = memory, s->position = position, s->born = born, s->dead = dead, s->kept = kept;
+  free(s->position), free(s->born), free(s->dead), free(s->kept);
+  s->position = position, s->born = born, s->dead = dead, s->kept = kept;
   s->capacity = slots;
   return SLUICE_OK;
 }
@@ -73,14 +129,16 @@ sluice_status kv_copy(const struct kv_store *from, struct kv_store *to, struct s
   const uint32_t used = whole_blocks(from->next);
   *to = *from;
   to->memory = NULL, to->position = NULL, to->born = to->dead = NULL, to->kept = NULL;
+  to->changed = NULL, to->changed_max = 0;
   to->capacity = 0;
   const uint32_t n_kept = from->n_kept;
   to->n_kept = 0;
   to->released = calloc(KV_CHUNK, sizeof *to->released);
-  sluice_status st = to->released ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "out of memory");
+  sluice_status st = to->released ? kv_allow_chunk(to, KV_CHUNK, err) : sluice_fail(err, SLUICE_NOMEM, "out of memory");
   /* A bounded store is soon full: its copy gets the final size at once. An unbounded one gets a little room. */
   const uint32_t room = from->limit == KV_SLOTS_MAX ? used + KV_CHUNK : from->capacity;
   if (!st && from->capacity) st = resize(to, room < from->limit ? room : from->limit, err);
+  if (!st && from->capacity) st = from->place->copy(to, from, used / SLOT_BLOCK, err);
   if (st) {
     kv_close(to);
     return st;
@@ -88,7 +146,6 @@ sluice_status kv_copy(const struct kv_store *from, struct kv_store *to, struct s
   memcpy(to->released, from->released, KV_CHUNK * sizeof *to->released);
   to->n_kept = n_kept;
   if (from->capacity) {
-    memcpy(to->memory, from->memory, used / SLOT_BLOCK * from->block_floats * sizeof(float));
     memcpy(to->position, from->position, used * sizeof *to->position);
     memcpy(to->born, from->born, used * sizeof *to->born);
     memcpy(to->dead, from->dead, used * sizeof *to->dead);
@@ -110,6 +167,16 @@ sluice_status kv_reserve(struct kv_store *s, uint64_t n, struct sluice_error *er
   uint64_t slots = s->capacity ? (uint64_t)s->capacity * 2 : 4 * SLOT_BLOCK;
   while (slots < want) slots *= 2;
   return resize(s, slots < s->limit ? (uint32_t)slots : s->limit, err);
+}
+
+sluice_status kv_allow_chunk(struct kv_store *s, size_t tokens, struct sluice_error *err) {
+  const size_t n = 2 * tokens;
+  if (n <= s->changed_max) return SLUICE_OK;
+  uint32_t *changed = realloc(s->changed, n * sizeof *changed);
+  if (!changed) return sluice_fail(err, SLUICE_NOMEM, "out of memory");
+  s->changed = changed;
+  s->changed_max = (uint32_t)n;
+  return SLUICE_OK;
 }
 
 void kv_begin_chunk(struct kv_store *s) {
@@ -162,20 +229,20 @@ void kv_settle(struct kv_store *s) {
  */
 
 float *kv_keys(const struct kv_store *s, int layer, int head) {
-  return s->memory + ((size_t)layer * (size_t)s->n_kv_heads + (size_t)head) * s->k_plane;
+  return (float *)s->memory + ((size_t)layer * (size_t)s->n_kv_heads + (size_t)head) * s->k_plane;
 }
 
 float *kv_values(const struct kv_store *s, int layer, int head) {
   const size_t planes = (size_t)s->n_layers * (size_t)s->n_kv_heads;
-  return s->memory + planes * s->k_plane + ((size_t)layer * (size_t)s->n_kv_heads + (size_t)head) * s->v_plane;
+  return (float *)s->memory + planes * s->k_plane + ((size_t)layer * (size_t)s->n_kv_heads + (size_t)head) * s->v_plane;
 }
 
 size_t kv_token_bytes(const struct kv_store *s) {
-  return 2 * sizeof(float) * (size_t)s->n_layers * (size_t)s->n_kv_heads * (size_t)s->head_dim;
+  return 2 * s->place->element * (size_t)s->n_layers * (size_t)s->n_kv_heads * (size_t)s->head_dim;
 }
 
 size_t kv_allocated_bytes(const struct kv_store *s) {
   const size_t index = sizeof *s->position + sizeof *s->born + sizeof *s->dead + sizeof *s->kept;
-  return s->capacity / SLOT_BLOCK * s->block_floats * sizeof(float) + s->capacity * index +
+  return s->capacity / SLOT_BLOCK * s->block_bytes + s->capacity * index + s->changed_max * sizeof *s->changed +
          KV_CHUNK * sizeof *s->released;
 }

@@ -21,33 +21,54 @@ struct kv_released { /* no padding: snapshots hold it as it is */
   uint64_t usable; /* the first token number that may take the slot */
 };
 
+struct kv_store;
+/* Where the blocks lie: in host memory, or on a device behind its back end. `owner` is the back end, NULL for the host.
+ */
+struct kv_place {
+  void *owner;
+  size_t element;                                  /* bytes of one number of a key or value */
+  size_t (*block_bytes)(const struct kv_store *s); /* of one block, in a snapshot too */
+  /* Makes s->memory one of `slots` slots; keeps the s->capacity that it had, zeros behind them (attention multiplies
+   * unused values by zero, so they must be finite). On failure nothing has changed. */
+  sluice_status (*resize)(struct kv_store *s, uint32_t slots, struct sluice_error *err);
+  void (*release)(struct kv_store *s);
+  /* The first `blocks` blocks of another store, to the host, from the host. */
+  sluice_status (*copy)(struct kv_store *to, const struct kv_store *from, size_t blocks, struct sluice_error *err);
+  sluice_status (*get)(const struct kv_store *s, size_t blocks, void *out, struct sluice_error *err);
+  sluice_status (*set)(struct kv_store *s, size_t blocks, const void *from, struct sluice_error *err);
+};
+extern const struct kv_place kv_in_host_memory;
+
 struct kv_store {
+  const struct kv_place *place;
   int n_layers, n_kv_heads, head_dim;
   size_t v_width;          /* floats a value row: head_dim padded */
   size_t k_plane, v_plane; /* floats of one block's keys or values, one layer, one head */
-  size_t block_floats;     /* a block's keys of all layers and heads, then its values */
+  size_t block_floats;     /* a block's keys of all layers and heads, then its values; all of these on the host */
+  size_t block_bytes;      /* of one block where it lies */
 
   uint32_t pinned;            /* slots of the first region, a multiple of SLOT_BLOCK */
   uint32_t limit;             /* slots at most, a multiple of SLOT_BLOCK; KV_SLOTS_MAX when the policy sets no bound */
   uint32_t capacity;          /* slots allocated */
   uint32_t next_pinned, next; /* the first slots of the regions never given out */
 
-  float *memory;        /* [capacity / SLOT_BLOCK][block_floats] */
+  void *memory;         /* of capacity / SLOT_BLOCK blocks, as the place has them; floats on the host */
   uint64_t *position;   /* [capacity] true position of the token in a slot */
   int32_t *born, *dead; /* [capacity] seen by token t of the running chunk when born <= t < dead */
   uint32_t *kept;       /* [capacity] slots of kept tokens, ascending position */
   uint32_t n_kept;
   struct kv_released *released; /* ring of [KV_CHUNK]: slots waiting, oldest first */
   uint32_t released_first, n_released;
-  uint32_t changed[2 * KV_CHUNK]; /* slots whose born or dead speak of the running chunk */
+  uint32_t *changed; /* [changed_max] slots whose born or dead speak of the running chunk */
+  uint32_t changed_max;
   uint32_t n_changed;
   uint64_t tokens; /* tokens ever admitted */
   uint64_t chunk;  /* `tokens` when the running chunk began */
 };
 
 /* kept_max: tokens that the policy keeps at most (0: no bound); pinned: of these, how many go to the first region. */
-sluice_status kv_open(struct kv_store *s, const struct model_config *c, uint32_t kept_max, uint32_t pinned,
-                      struct sluice_error *err);
+sluice_status kv_open(struct kv_store *s, const struct kv_place *place, const struct model_config *c, uint32_t kept_max,
+                      uint32_t pinned, struct sluice_error *err);
 void kv_close(struct kv_store *s);
 /* Forgets every token, keeps the memory. */
 void kv_clear(struct kv_store *s);
@@ -55,7 +76,9 @@ sluice_status kv_copy(const struct kv_store *from, struct kv_store *to, struct s
 
 /* Room for n more tokens, whatever is evicted meanwhile: after it nothing below can fail. */
 sluice_status kv_reserve(struct kv_store *s, uint64_t n, struct sluice_error *err);
-/* A chunk: begin, then at most KV_CHUNK times evict at most one and admit one, then attention, then settle. */
+/* A chunk: begin, then at most KV_CHUNK times evict at most one and admit one, then attention, then settle. A chunk in
+ * which nothing is evicted may be longer. */
+sluice_status kv_allow_chunk(struct kv_store *s, size_t tokens, struct sluice_error *err);
 void kv_begin_chunk(struct kv_store *s);
 /* Takes the token out that stands at `index` of `kept`; the token that is admitted next no longer sees it. */
 void kv_evict(struct kv_store *s, uint32_t index);
@@ -63,10 +86,11 @@ void kv_evict(struct kv_store *s, uint32_t index);
 uint32_t kv_admit(struct kv_store *s, uint64_t position, bool pinned);
 void kv_settle(struct kv_store *s);
 
-float *kv_keys(const struct kv_store *s, int layer, int head); /* of block 0; block_floats to the next */
+/* On the host: of block 0; block_floats to the next. */
+float *kv_keys(const struct kv_store *s, int layer, int head);
 float *kv_values(const struct kv_store *s, int layer, int head);
 size_t kv_token_bytes(const struct kv_store *s);     /* keys and values of one token over all layers and heads */
-size_t kv_allocated_bytes(const struct kv_store *s); /* what malloc gave, index arrays included */
+size_t kv_allocated_bytes(const struct kv_store *s); /* what was allocated, index arrays included */
 
 /* The store as bytes, appended to *out; and back into a store opened with the same arguments. */
 sluice_status kv_write(const struct kv_store *s, struct buffer *out, struct sluice_error *err);

@@ -11,7 +11,7 @@
 #ifndef SLUICE_ENGINE_POLICY_H
 #define SLUICE_ENGINE_POLICY_H
 
-#include "engine/cpu/forward.h"
+#include "engine/plan.h"
 
 struct policy_settings { /* what the keys of a policy string say; unused ones are zero */
   uint32_t budget;       /* tokens kept at most, all parts together; 0: all */
