@@ -23,7 +23,7 @@ static sluice_status forwarded(const struct exchange *x, bool rewritten, struct 
                                          "accept-ranges",    "content-range", "last-modified"};
   struct buffer hop;
   sluice_status st = SLUICE_OK;
-  buffer_init(&hop, PROXY_HEAD_MAX);
+  buffer_init(&hop, SERVER_HEAD_MAX);
   for (int pass = 0; !st && pass < 2; pass++) {
     for (size_t at = 0; !st && at < x->head.len;) {
       const char *end = memchr(x->head.ptr + at, '\n', x->head.len - at);
@@ -53,7 +53,7 @@ static sluice_status forwarded(const struct exchange *x, bool rewritten, struct 
 
 static sluice_status tell_head(struct exchange *x, bool rewritten, int64_t length, struct sluice_error *err) {
   struct buffer fields;
-  buffer_init(&fields, 2 * PROXY_HEAD_MAX);
+  buffer_init(&fields, 2 * SERVER_HEAD_MAX);
   sluice_status st = forwarded(x, rewritten, &fields, err);
   if (!st) {
     x->begun = true;

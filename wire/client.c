@@ -1,6 +1,5 @@
-/* One client's connection: requests in, answers out. libevent's own HTTP server is not used: it does not see a client
- * leave before the answer begins, and ends the process when bytes come where it expects none (docs/proxy.md). */
-#include "wire/proxy.h"
+/* One client's connection: requests in, answers out. */
+#include "wire/server.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -12,6 +11,11 @@
 #include <unistd.h>
 
 #define SECOND 1000000000LL
+#define HEAD_S 10
+#define BODY_S 60
+#define KEEP_S 75
+#define WRITE_S 120 /* a client that takes nothing for this long is gone */
+#define LINGER_S 2
 
 static void wait_for(struct client *c, enum client_state state, int64_t seconds) {
   c->state = state;
@@ -31,18 +35,18 @@ static void put(struct client *c, const void *bytes, size_t n) {
 /* ---- the end of a connection ---- */
 
 void client_free(struct client *c) {
-  struct wire_proxy *p = c->proxy;
-  if (c->exchange) exchange_leave(c->exchange);
+  struct server *s = c->server;
+  if (c->call) s->hooks->left(c);
   if (c->prev)
     c->prev->next = c->next;
   else
-    p->clients = c->next;
+    s->clients = c->next;
   if (c->next) c->next->prev = c->prev;
   bufferevent_free(c->bev);
   buffer_free(&c->head_bytes);
   buffer_free(&c->body);
   free(c);
-  proxy_client_left(p);
+  s->n_clients--;
 }
 
 /* The other side is told, then its last bytes are read and dropped: closing at once would reset the connection, and the
@@ -51,7 +55,7 @@ static void shut(struct client *c) {
   if (c->shut) return;
   c->shut = true;
   shutdown(bufferevent_getfd(c->bev), SHUT_WR);
-  wait_for(c, CLIENT_CLOSING, PROXY_LINGER_S);
+  wait_for(c, CLIENT_CLOSING, LINGER_S);
 }
 
 static void close_soon(struct client *c) {
@@ -65,7 +69,7 @@ static void close_soon(struct client *c) {
 void client_abort(struct client *c) {
   struct linger at_once = {1, 0};
   setsockopt(bufferevent_getfd(c->bev), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-  c->exchange = NULL;
+  c->call = NULL;
   c->state = CLIENT_CLOSING;
   c->shut = true;
   c->deadline_ns = clock_mono_ns();
@@ -78,7 +82,7 @@ void client_begin(struct client *c, int status, const char *reason, struct slice
   bool bodyless = status == 204 || status == 304 || status < 200;
   c->chunked = length < 0 && !bodyless && !c->head_only && c->head.minor == 1;
   if (length < 0 && !bodyless && !c->head_only && !c->chunked) c->keep_alive = false;
-  if (c->proxy->draining) c->keep_alive = false;
+  if (c->server->draining) c->keep_alive = false;
   int n = snprintf(line, sizeof line, "HTTP/1.1 %03d %s\r\n", status, reason && *reason ? reason : http_reason(status));
   if (n < 0 || (size_t)n >= sizeof line) n = snprintf(line, sizeof line, "HTTP/1.1 %03d \r\n", status);
   put(c, line, (size_t)n);
@@ -105,15 +109,15 @@ void client_body(struct client *c, struct slice bytes) {
 
 void client_end(struct client *c) {
   if (c->chunked) put(c, "0\r\n\r\n", 5);
-  c->exchange = NULL;
+  c->call = NULL;
   c->chunked = false;
   buffer_free(&c->body);
   buffer_clear(&c->head_bytes);
-  if (!c->keep_alive || c->proxy->draining) {
+  if (!c->keep_alive || c->server->draining) {
     close_soon(c);
     return;
   }
-  wait_for(c, CLIENT_HEAD, PROXY_KEEP_S);
+  wait_for(c, CLIENT_HEAD, KEEP_S);
   bufferevent_trigger(c->bev, EV_READ, BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
 }
 
@@ -129,8 +133,7 @@ void client_refuse(struct client *c, int status, const char *code, const char *m
   struct buffer body;
   struct sluice_error ignored = {0};
   buffer_init(&body, 16 << 10);
-  enum answer_form form = c->exchange ? c->exchange->form : FORM_CHAT;
-  sluice_status st = proxy_error_json(&body, form, status, code, message, &ignored);
+  sluice_status st = c->server->hooks->error_body(c, status, code, message, &body, &ignored);
   struct slice bytes = st ? slice_of("{\"error\":{\"message\":\"no memory\"}}") : (struct slice){body.ptr, body.len};
   client_answer(c, status, "application/json", bytes);
   buffer_free(&body);
@@ -139,8 +142,8 @@ void client_refuse(struct client *c, int status, const char *code, const char *m
 /* ---- requests ---- */
 
 static void refuse_message(struct client *c, int status) {
-  static const char *const words[] = {"the request is malformed", "the request is larger than this proxy takes",
-                                      "the request did not come in time", "this proxy does not read such requests",
+  static const char *const words[] = {"the request is malformed", "the request is larger than this server takes",
+                                      "the request did not come in time", "this server does not read such requests",
                                       "no memory for the request"};
   int at = status == 413 || status == 431   ? 1
            : status == 408                  ? 2
@@ -148,20 +151,8 @@ static void refuse_message(struct client *c, int status) {
            : status == 503                  ? 4
                                             : 0;
   c->keep_alive = false;
-  c->proxy->counts.refused++;
+  c->server->refused++;
   client_refuse(c, status, "bad_request", words[at]);
-}
-
-static void dispatch(struct client *c) {
-  wait_for(c, CLIENT_EXCHANGE, 0);
-  if (c->admin || !c->proxy->o.admin) {
-    if (pages_answer(c)) return;
-    if (c->admin) {
-      client_refuse(c, 404, "not_found", "here are /healthz, /readyz and /metrics");
-      return;
-    }
-  }
-  exchange_start(c);
 }
 
 /* Returns 0 when a head was taken, -1 when more bytes are needed, else the status to refuse with. */
@@ -170,21 +161,21 @@ static int take_head(struct client *c) {
   struct sluice_error ignored = {0};
   size_t have = evbuffer_get_length(in), used = 0;
   if (have == 0) return -1;
-  if (have > PROXY_HEAD_MAX) have = PROXY_HEAD_MAX;
+  if (have > SERVER_HEAD_MAX) have = SERVER_HEAD_MAX;
   const unsigned char *bytes = evbuffer_pullup(in, (ev_ssize_t)have);
   if (!bytes) return 503;
   const char *end = memmem(bytes, have, "\r\n\r\n", 4);
-  if (!end && have < PROXY_HEAD_MAX) {
+  if (!end && have < SERVER_HEAD_MAX) {
     if (c->head_bytes.len == 0 && c->deadline_ns) { /* its first bytes: from here on it must be quick */
       if (buffer_append(&c->head_bytes, "", 1, &ignored)) return 503;
-      wait_for(c, CLIENT_HEAD, PROXY_HEAD_S);
+      wait_for(c, CLIENT_HEAD, HEAD_S);
     }
     return -1;
   }
   buffer_clear(&c->head_bytes);
   if (buffer_append(&c->head_bytes, bytes, have, &ignored)) return 503;
   int status = http_head_parse((struct slice){c->head_bytes.ptr, c->head_bytes.len}, &c->head, &used);
-  if (!status && !used) status = have == PROXY_HEAD_MAX ? 431 : -1;
+  if (!status && !used) status = have == SERVER_HEAD_MAX ? 431 : -1;
   if (!status) evbuffer_drain(in, used);
   return status;
 }
@@ -193,9 +184,9 @@ static int begin_body(struct client *c) {
   c->keep_alive = c->head.keep_alive;
   c->head_only = slice_is(c->head.method, "HEAD");
   c->chunks = (struct http_chunks){0};
-  buffer_init(&c->body, c->proxy->o.max_body);
-  if (c->head.length > c->proxy->o.max_body) return 413;
-  wait_for(c, CLIENT_BODY, PROXY_BODY_S);
+  buffer_init(&c->body, c->server->max_body);
+  if (c->head.length > c->server->max_body) return 413;
+  wait_for(c, CLIENT_BODY, BODY_S);
   if (c->head.expects_continue) {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     put(c, go_on, sizeof go_on - 1);
@@ -237,7 +228,10 @@ static void client_advance(struct client *c) {
       if (!status) status = begin_body(c);
     } else {
       status = take_body(c);
-      if (!status) dispatch(c);
+      if (!status) {
+        wait_for(c, CLIENT_ANSWER, 0);
+        c->server->hooks->request(c);
+      }
     }
     if (status < 0) return;
     if (status) refuse_message(c, status);
@@ -259,8 +253,8 @@ static void on_write(struct bufferevent *bev, void *ctx) {
   (void)bev;
   if (c->state == CLIENT_CLOSING && client_backlog(c) == 0)
     shut(c);
-  else if (c->exchange)
-    exchange_resume(c->exchange);
+  else if (c->call && c->server->hooks->taken)
+    c->server->hooks->taken(c);
 }
 
 static void on_event(struct bufferevent *bev, short what, void *ctx) {
@@ -276,7 +270,7 @@ static void on_taken(struct evbuffer *out, const struct evbuffer_cb_info *info, 
 
 void client_tick(struct client *c, int64_t now) {
   bool waits = client_backlog(c) > 0;
-  if (waits && now - c->moved_ns > PROXY_WRITE_S * SECOND) {
+  if (waits && now - c->moved_ns > WRITE_S * SECOND) {
     client_free(c);
   } else if (c->deadline_ns && now >= c->deadline_ns) {
     bool begun = c->state == CLIENT_BODY || (c->state == CLIENT_HEAD && c->head_bytes.len);
@@ -284,15 +278,15 @@ void client_tick(struct client *c, int64_t now) {
       refuse_message(c, 408);
     else
       client_free(c);
-  } else if (c->proxy->draining && c->state == CLIENT_HEAD && !waits) {
+  } else if (c->server->draining && c->state == CLIENT_HEAD && !waits) {
     client_free(c);
   }
 }
 
-void client_accept(struct wire_proxy *p, evutil_socket_t fd, bool admin) {
+void client_accept(struct server *s, evutil_socket_t fd, bool admin) {
   int one = 1;
   struct client *c = calloc(1, sizeof *c);
-  struct bufferevent *bev = c ? bufferevent_socket_new(p->loop, fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
+  struct bufferevent *bev = c ? bufferevent_socket_new(s->loop, fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
   if (!bev || !evbuffer_add_cb(bufferevent_get_output(bev), on_taken, c)) {
     if (bev)
       bufferevent_free(bev);
@@ -302,19 +296,19 @@ void client_accept(struct wire_proxy *p, evutil_socket_t fd, bool admin) {
     return;
   }
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* fails on a unix socket, which needs none */
-  c->proxy = p;
+  c->server = s;
   c->bev = bev;
   c->admin = admin;
-  buffer_init(&c->head_bytes, 2 * PROXY_HEAD_MAX);
-  buffer_init(&c->body, p->o.max_body);
-  c->next = p->clients;
+  buffer_init(&c->head_bytes, 2 * SERVER_HEAD_MAX);
+  buffer_init(&c->body, s->max_body);
+  c->next = s->clients;
   if (c->next) c->next->prev = c;
-  p->clients = c;
-  p->n_clients++;
-  p->counts.connections++;
-  wait_for(c, CLIENT_HEAD, PROXY_HEAD_S);
+  s->clients = c;
+  s->n_clients++;
+  s->connections++;
+  wait_for(c, CLIENT_HEAD, HEAD_S);
   bufferevent_setcb(bev, on_read, on_write, on_event, c);
-  bufferevent_setwatermark(bev, EV_READ, 0, 2 * PROXY_HEAD_MAX);
-  bufferevent_setwatermark(bev, EV_WRITE, PROXY_BACKLOG_LOW, 0);
+  bufferevent_setwatermark(bev, EV_READ, 0, 2 * SERVER_HEAD_MAX);
+  bufferevent_setwatermark(bev, EV_WRITE, SERVER_BACKLOG_LOW, 0);
   bufferevent_enable(bev, EV_READ | EV_WRITE);
 }

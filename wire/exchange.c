@@ -95,7 +95,7 @@ void exchange_done(struct exchange *x, CURLcode code) {
 
 void exchange_leave(struct exchange *x) {
   drop_transfer(x);
-  x->client->exchange = NULL;
+  x->client->call = NULL;
   x->fault = FAULT_CLIENT_LEFT;
   x->proxy->counts.cancelled++;
   exchange_end(x);
@@ -176,7 +176,7 @@ static size_t on_field(char *bytes, size_t size, size_t n, void *ctx) {
 static size_t on_bytes(char *bytes, size_t size, size_t n, void *ctx) {
   struct exchange *x = ctx;
   x->heard_ns = clock_mono_ns();
-  if (client_backlog(x->client) >= PROXY_BACKLOG_HIGH) {
+  if (client_backlog(x->client) >= SERVER_BACKLOG_HIGH) {
     x->paused = true;
     x->proxy->counts.pauses++;
     return CURL_WRITEFUNC_PAUSE; /* libcurl stops reading: the upstream feels the slow client in its own send */
@@ -191,7 +191,7 @@ static size_t on_bytes(char *bytes, size_t size, size_t n, void *ctx) {
 
 void exchange_resume(struct exchange *x) {
   struct upstream *u = x->proxy->upstream;
-  if (!x->paused || client_backlog(x->client) > PROXY_BACKLOG_LOW) return;
+  if (!x->paused || client_backlog(x->client) > SERVER_BACKLOG_LOW) return;
   x->paused = false;
   x->heard_ns = clock_mono_ns();
   CURLcode code = curl_easy_pause(x->easy, CURLPAUSE_CONT);
@@ -296,7 +296,7 @@ static sluice_status set_options(struct exchange *x) {
 static sluice_status prepare(struct exchange *x, const struct http_head *h) {
   struct wire_proxy *p = x->proxy;
   struct buffer plain;
-  buffer_init(&plain, PROXY_HEAD_MAX);
+  buffer_init(&plain, SERVER_HEAD_MAX);
   sluice_status st = http_path_plain(h->target, &plain, &x->err);
   x->kind = st ? EXCHANGE_PASSED : kind_of(h->method, (struct slice){plain.ptr ? plain.ptr : "", plain.len}, &x->form);
   buffer_free(&plain);
@@ -331,7 +331,7 @@ static sluice_status start_transfer(struct exchange *x) {
 }
 
 void exchange_start(struct client *c) {
-  struct wire_proxy *p = c->proxy;
+  struct wire_proxy *p = client_proxy(c);
   struct exchange *x = calloc(1, sizeof *x);
   if (!x) {
     client_refuse(c, 503, "no_memory", "no memory for the request");
@@ -342,13 +342,13 @@ void exchange_start(struct client *c) {
   x->number = ++p->numbers;
   x->length = -1;
   x->began_ns = x->heard_ns = clock_mono_ns();
-  buffer_init(&x->head, PROXY_HEAD_MAX);
-  buffer_init(&x->out, 4 * p->o.max_frame + PROXY_HEAD_MAX);
+  buffer_init(&x->head, SERVER_HEAD_MAX);
+  buffer_init(&x->out, 4 * p->o.max_frame + SERVER_HEAD_MAX);
   x->next = p->exchanges;
   if (x->next) x->next->prev = x;
   p->exchanges = x;
   p->n_exchanges++;
-  c->exchange = x;
+  c->call = x;
   sluice_status st = prepare(x, &c->head);
   if (!st && p->n_exchanges > p->o.max_streams)
     refuse(x, 503, "too_many_streams", "this proxy carries as many streams as it may; please try again");

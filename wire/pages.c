@@ -60,7 +60,7 @@ static sluice_status judging(const struct proxy_counts *n, struct buffer *out, s
 
 static uint64_t backlog(const struct wire_proxy *p) {
   uint64_t sum = 0;
-  for (const struct client *c = p->clients; c; c = c->next) sum += client_backlog(c);
+  for (const struct client *c = p->server.clients; c; c = c->next) sum += client_backlog(c);
   return sum;
 }
 
@@ -71,18 +71,18 @@ static sluice_status metrics(const struct wire_proxy *p, struct buffer *out, str
     uint64_t value;
     const char *about;
   } table[] = {
-      {"sluice_clients", "gauge", p->n_clients, "Connections that are open."},
+      {"sluice_clients", "gauge", p->server.n_clients, "Connections that are open."},
       {"sluice_streams", "gauge", p->n_exchanges, "Requests under way."},
       {"sluice_backlog_bytes", "gauge", backlog(p), "Bytes that wait for clients to read."},
-      {"sluice_connections_total", "counter", n->connections, "Connections accepted."},
+      {"sluice_connections_total", "counter", p->server.connections, "Connections accepted."},
       {"sluice_stopped_total", "counter", n->stops, "Answers that a rule stopped."},
       {"sluice_upstream_cancelled_total", "counter", n->cancelled,
        "Upstream answers cut short: stopped, or client gone."},
-      {"sluice_refused_total", "counter", n->refused, "Requests that never went upstream."},
+      {"sluice_refused_total", "counter", n->refused + p->server.refused, "Requests that never went upstream."},
       {"sluice_paused_total", "counter", n->pauses, "Times that a slow client held its upstream."},
       {"sluice_upstream_bytes_total", "counter", n->bytes_in, "Bytes of answers from the upstream."},
       {"sluice_client_bytes_total", "counter", n->bytes_out, "Bytes of answers to clients."},
-      {"sluice_draining", "gauge", p->draining, "1 while shutting down."},
+      {"sluice_draining", "gauge", p->server.draining, "1 while shutting down."},
       {"sluice_uptime_seconds", "gauge", (uint64_t)((clock_mono_ns() - p->started_ns) / SECOND), "Since the start."}};
   sluice_status st = requests(n, out, err);
   if (!st) st = faults(n, out, err);
@@ -94,17 +94,17 @@ static sluice_status metrics(const struct wire_proxy *p, struct buffer *out, str
 }
 
 static void ready(struct client *c) {
-  const struct wire_proxy *p = c->proxy;
+  const struct wire_proxy *p = client_proxy(c);
   bool away = p->unreachable_ns && clock_mono_ns() - p->unreachable_ns < UNREACHABLE_S * SECOND;
-  const char *words = p->draining ? "draining\n" : away ? "the upstream cannot be reached\n" : "ready\n";
-  client_answer(c, p->draining || away ? 503 : 200, "text/plain", slice_of(words));
+  const char *words = p->server.draining ? "draining\n" : away ? "the upstream cannot be reached\n" : "ready\n";
+  client_answer(c, p->server.draining || away ? 503 : 200, "text/plain", slice_of(words));
 }
 
 static void show_metrics(struct client *c) {
   struct buffer out;
   struct sluice_error err = {0};
   buffer_init(&out, 4 << 20);
-  if (metrics(c->proxy, &out, &err))
+  if (metrics(client_proxy(c), &out, &err))
     client_refuse(c, 503, "no_memory", err.message);
   else
     client_answer(c, 200, "text/plain; version=0.0.4; charset=utf-8", (struct slice){out.ptr, out.len});

@@ -72,8 +72,8 @@ static sluice_status dispatch(struct sse_parser *p, bool ended, struct sluice_er
   return st;
 }
 
-/* Takes the bytes up to and with the next LF or CR, or all of them. An LF behind a CR is always taken by itself, so that
- * it makes no difference whether it came in the same piece. */
+/* Takes the bytes up to and with the next LF or CR, or all of them. An LF behind a CR is always taken by itself, so
+ * that it makes no difference whether it came in the same piece. */
 static size_t take_line(struct sse_parser *p, struct slice bytes, bool *blank) {
   size_t n = 0;
   *blank = false;

@@ -71,7 +71,7 @@ static int set_watch(CURL *easy, curl_socket_t fd, int what, void *ctx, void *so
     curl_multi_assign(u->multi, fd, w);
   }
   if (w->event) event_free(w->event);
-  w->event = event_new(u->proxy->loop, fd, wanted, on_socket, u);
+  w->event = event_new(u->proxy->server.loop, fd, wanted, on_socket, u);
   return w->event && event_add(w->event, NULL) == 0 ? 0 : -1;
 }
 
@@ -102,7 +102,7 @@ sluice_status upstream_open(struct wire_proxy *p, struct upstream **out, struct 
   if (!u) return sluice_fail(err, SLUICE_NOMEM, "no memory for the upstream");
   u->proxy = p;
   u->multi = curl_multi_init();
-  u->timer = evtimer_new(p->loop, on_timer, u);
+  u->timer = evtimer_new(p->server.loop, on_timer, u);
   if (!u->multi || !u->timer) return sluice_fail(err, SLUICE_NOMEM, "no memory for the upstream");
   curl_multi_setopt(u->multi, CURLMOPT_SOCKETFUNCTION, set_watch);
   curl_multi_setopt(u->multi, CURLMOPT_SOCKETDATA, u);
