@@ -1,6 +1,6 @@
 # sluice: watch what a language model says while it says it, and measure what a cache policy keeps.
 #
-#   make            build build/sluice and build/libsluice.a (installs nothing)
+#   make            build build/sluice and libsluice.so.0, libsluice.a (installs nothing)
 #   make demo       install what is missing, build, show the monitor, run the demo suite, write build/demo/report.html
 #   make test       install what is missing, build, run every test; ends with "N passed, N failed"
 #   make sanitize   the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -11,7 +11,7 @@
 #   make check-style   the rules of CONTRIBUTING.md that a script can check
 #   make format     clang-format over the tree
 #   make man        the manual pages, into build/man
-#   make install    PREFIX=/usr/local, DESTDIR: program, library, headers, man pages, model, suites; make uninstall
+#   make install    PREFIX=/usr/local, DESTDIR: program, library and sluice.h, man pages, model, suites; make uninstall
 #   make clean      remove build/
 #
 # V=1 shows commands. CC, CFLAGS, LDFLAGS, BUILD (the folder to build in), JOBS, NVCC may be set; CUDA=0 builds without
@@ -27,6 +27,9 @@ endif
 PREFIX ?= /usr/local
 PKG_CONFIG ?= pkg-config
 PACKAGES := libpcre2-8 libcjson libcurl libevent_core sqlite3 libcrypto zlib
+# What libsluice is linked with: the others are the wire's and the ledger's.
+API_PACKAGES = $(filter-out libcurl libevent% sqlite3 zlib libssl,$(PACKAGES))
+OBJCOPY ?= objcopy
 OPT ?= -O2 -g
 # Warnings are errors with the compiler that we test with; a newer one's new warnings must not stop a user's build.
 # WERROR=-Werror forces it.
@@ -60,11 +63,16 @@ CUDA_OBJECTS += $(patsubst %,$(BUILD)/pic/%.o,base/status base/utf8 base/signal 
 endif
 LIBS = $(PKG_LIBS) -ldl -lm
 
-ROOMS := base wire engine monitor judge datasets evaluators ledger runner reports
+ROOMS := base wire engine monitor judge datasets evaluators ledger runner reports sluice
 LIB_SOURCES := $(sort $(foreach r,$(ROOMS),$(wildcard $(r)/*.c $(r)/*/*.c)))
 CLI_SOURCES := $(sort $(wildcard cli/*.c))
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
 CLI_OBJECTS := $(CLI_SOURCES:%.c=$(BUILD)/obj/%.o)
+# libsluice.so.0: its number changes when a program that was linked against it would break; SLUICE_API_VERSION counts additions.
+SONAME := libsluice.so.0
+API_SYMBOLS := sluice/libsluice.map
+API_SOURCES := $(filter-out monitor/audit.c,$(filter base/% monitor/% sluice/%,$(LIB_SOURCES)))
+API_OBJECTS := $(API_SOURCES:%.c=$(BUILD)/pic/%.o)
 UNIT_SOURCES := $(sort $(wildcard tests/unit/test_*.c tests/conformance/test_*.c tests/fault/test_*.c))
 UNIT_TESTS := $(UNIT_SOURCES:%.c=$(BUILD)/%)
 # Programs that integration scripts call; a script builds a missing one itself, so that it can run alone.
@@ -72,7 +80,7 @@ TEST_TOOLS := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/integration/*.c)
 
 .DEFAULT_GOAL := all
 .PHONY: all
-all: $(BUILD)/sluice $(BUILD)/libsluice.a $(CUDA_PLUGIN)
+all: $(BUILD)/sluice $(BUILD)/$(SONAME) $(BUILD)/libsluice.a $(CUDA_PLUGIN)
 
 # Other flags than last time make everything anew. Expanded here, before any target changes OPT or ARCH for itself.
 FLAGS_NOW := $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS) $(CUDA_OBJECTS)
@@ -110,24 +118,39 @@ $(BUILD)/obj/%.cu.o: %.cu $(BUILD)/flags
 
 $(BUILD)/pic/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -fPIC -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -fPIC -fvisibility=hidden -ffunction-sections -MMD -MP -c -o $@ $<
 
 $(BUILD)/libsluice-cuda.so: $(CUDA_OBJECTS)
 	$(if $(V),,@echo "  LINK    $@")
 	$(Q)$(CC) -shared -o $@ $^ $(CUDA_LIBS) -lm
 
-$(BUILD)/libsluice.a: $(LIB_OBJECTS)
+# All rooms, for the program and the tests. It is not installed.
+$(BUILD)/rooms.a: $(LIB_OBJECTS)
 	$(if $(V),,@echo "  AR      $@")
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(BUILD)/sluice: $(CLI_OBJECTS) $(BUILD)/libsluice.a
+# libsluice, the C API of sluice/sluice.h: the monitor without audit, and what it needs of base. Both forms show the symbols
+# of the version script and no others, so that nothing collides with a program's own names. --gc-sections and --as-needed
+# leave out what the API never calls.
+$(BUILD)/$(SONAME): $(API_OBJECTS) $(API_SYMBOLS)
 	$(if $(V),,@echo "  LINK    $@")
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $(CLI_OBJECTS) $(BUILD)/libsluice.a $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--version-script,$(API_SYMBOLS) -Wl,--gc-sections \
+	  -Wl,--as-needed -Wl,-z,now -o $@ $(API_OBJECTS) $(LIBS)
 
-$(BUILD)/tests/%: tests/%.c $(BUILD)/libsluice.a
+$(BUILD)/libsluice.a: $(API_OBJECTS) $(API_SYMBOLS)
+	$(if $(V),,@echo "  AR      $@")
+	$(Q)sed -n 's/^ *\(sluice_[a-z_]*\);$$/\1/p' $(API_SYMBOLS) >$(BUILD)/symbols
+	$(Q)$(LD) -r -o $(BUILD)/libsluice.o $(API_OBJECTS) && $(OBJCOPY) --keep-global-symbols=$(BUILD)/symbols $(BUILD)/libsluice.o
+	$(Q)rm -f $@ && ar rcs $@ $(BUILD)/libsluice.o && rm -f $(BUILD)/libsluice.o $(BUILD)/symbols
+
+$(BUILD)/sluice: $(CLI_OBJECTS) $(BUILD)/rooms.a
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $(CLI_OBJECTS) $(BUILD)/rooms.a $(LIBS)
+
+$(BUILD)/tests/%: tests/%.c $(BUILD)/rooms.a
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  TEST    $@")
-	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) -Wno-conversion -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libsluice.a \
+	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) -Wno-conversion -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/rooms.a \
 	  $(LIBS) -lcmocka
 
 .PHONY: unit
@@ -186,21 +209,21 @@ DESTDIR ?=
 install: all man
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(BUILD)/sluice $(DESTDIR)$(PREFIX)/bin/sluice
+	install -m 755 $(BUILD)/$(SONAME) $(DESTDIR)$(PREFIX)/lib/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libsluice.so
 	install -m 644 $(BUILD)/libsluice.a $(DESTDIR)$(PREFIX)/lib/libsluice.a
 	$(if $(CUDA_PLUGIN),install -D -m 755 $(CUDA_PLUGIN) $(DESTDIR)$(PREFIX)/lib/sluice/libsluice-cuda.so)
-	for room in $(ROOMS); do if [ -f $$room/$$room.h ]; then \
-	  install -D -m 644 $$room/$$room.h $(DESTDIR)$(PREFIX)/include/sluice/$$room/$$room.h || exit 1; fi; done
+	install -D -m 644 sluice/sluice.h $(DESTDIR)$(PREFIX)/include/sluice.h
 	install -m 644 $(BUILD)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	cd fixtures && find . -type f ! -name '*.sh' -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/share/sluice/{} \;
-	printf '%s\n' 'Name: sluice' 'Description: streaming monitor and cache-policy evaluation' \
-	  'Version: $(VERSION)' 'Requires: $(PACKAGES)' 'Cflags: -I$(PREFIX)/include/sluice' \
-	  'Libs: -L$(PREFIX)/lib -lsluice -ldl -lm -pthread' \
-	  >$(DESTDIR)$(PREFIX)/lib/pkgconfig/sluice.pc
+	printf '%s\n' 'prefix=$(PREFIX)' 'Name: sluice' 'Description: a monitor for streams of language-model text' \
+	  'Version: $(VERSION)' 'Requires.private: $(API_PACKAGES)' 'Cflags: -I$${prefix}/include' \
+	  'Libs: -L$${prefix}/lib -lsluice' 'Libs.private: -lm -pthread' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/sluice.pc
 VERSION = $(shell sed -n 's/^.define SLUICE_VERSION "\(.*\)"/\1/p' base/base.h)
 
 uninstall:
-	rm -rf $(DESTDIR)$(PREFIX)/bin/sluice $(DESTDIR)$(PREFIX)/lib/libsluice.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/sluice.pc \
-	  $(DESTDIR)$(PREFIX)/lib/sluice $(DESTDIR)$(PREFIX)/include/sluice $(DESTDIR)$(PREFIX)/share/sluice $(DESTDIR)$(PREFIX)/share/man/man1/sluice*.1
+	rm -rf $(DESTDIR)$(PREFIX)/bin/sluice $(DESTDIR)$(PREFIX)/lib/libsluice.* $(DESTDIR)$(PREFIX)/lib/pkgconfig/sluice.pc \
+	  $(DESTDIR)$(PREFIX)/lib/sluice $(DESTDIR)$(PREFIX)/include/sluice.h $(DESTDIR)$(PREFIX)/share/sluice $(DESTDIR)$(PREFIX)/share/man/man1/sluice*.1
 
 # ---- the rest ----
 .PHONY: clean format check-style help

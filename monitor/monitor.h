@@ -99,6 +99,9 @@ struct monitor_stream;
 sluice_status monitor_stream_open(struct monitor *m, int choice, int channel, int index, struct monitor_stream **out,
                                   struct sluice_error *err);
 void monitor_stream_close(struct monitor_stream *s);
+/* The stream's next calls use m's memory and tell m's listener. m is of the same policy. So streams may pass between
+ * threads, and many may share a few workspaces. */
+void monitor_stream_use(struct monitor_stream *s, struct monitor *m);
 /* Bytes may split a UTF-8 character and may be empty. After a stop further bytes are swallowed. */
 sluice_status monitor_push(struct monitor_stream *s, struct slice bytes, struct monitor_verdict *v,
                            struct sluice_error *err);

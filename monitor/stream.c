@@ -82,6 +82,10 @@ void monitor_stream_close(struct monitor_stream *s) {
   free(s);
 }
 
+void monitor_stream_use(struct monitor_stream *s, struct monitor *m) {
+  s->monitor = m;
+}
+
 static sluice_status scan(struct monitor_stream *s, bool final, struct sluice_error *err) {
   uint64_t hold = 0;
   sluice_status st = lane_scan(&s->raw, final, &hold, err);

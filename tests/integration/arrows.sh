@@ -3,7 +3,7 @@
 # TREE: another tree to read, for trying this script.
 set -u
 cd "${TREE:-$(dirname "$0")/../..}" || exit 1
-rooms="base wire engine monitor judge datasets evaluators ledger runner reports cli"
+rooms="base wire engine monitor judge datasets evaluators ledger runner reports sluice cli"
 found=$(mktemp) edges=$(mktemp)
 trap 'rm -f "$found" "$edges"' EXIT
 bad=0
@@ -17,6 +17,7 @@ may_include() {
   engine) echo base wire ;;
   monitor | judge) echo base wire engine ;;
   reports) echo base ledger evaluators ;;
+  sluice) echo base monitor ;;
   runner) echo base wire engine monitor judge datasets evaluators ledger ;;
   cli) echo "$rooms" ;;
   esac
@@ -64,12 +65,16 @@ report "includes are written from the root"
 for room in $rooms; do [ "$room" = cli ] || [ -f "$room/$room.h" ] || echo "$room has no $room/$room.h"; done >"$found"
 report "every room has its public header"
 
-# A public header stands on public headers alone, or a user of the installed library could not include it.
+# A public header stands on public headers alone, or what is private would be public after all.
 awk -v rooms=" $rooms " '
   { room = $1; sub(/\/.*/, "", room); other = $3
     if ($1 != room "/" room ".h" || !sub(/\/.*/, "", other) || !index(rooms, " " other " ")) next
     if ($3 != other "/" other ".h") print $1 ":" $2 ": includes " $3 }' "$edges" >"$found"
 report "public headers include public headers"
+
+# The installed header stands alone.
+grep -Hn '^ *# *include *"' sluice/sluice.h >"$found"
+report "sluice/sluice.h includes no header of the tree"
 
 # The rooms as the code has them must have no way back.
 awk -v rooms=" $rooms " '

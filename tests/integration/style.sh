@@ -2,7 +2,7 @@
 # The rules of CONTRIBUTING.md that a script can check, but for the arrows between rooms (arrows.sh). `make check-style` runs this; `make test` counts it as one test.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-rooms="base wire engine monitor judge datasets evaluators ledger runner reports cli"
+rooms="base wire engine monitor judge datasets evaluators ledger runner reports sluice cli"
 found=$(mktemp) code=$(mktemp)
 trap 'rm -f "$found" "$code"' EXIT
 
