@@ -22,6 +22,7 @@ void lane_close(struct lane *l) {
 
 sluice_status lane_scan(struct lane *l, bool final, uint64_t *hold, struct sluice_error *err) {
   sluice_status st = SLUICE_OK;
+  l->monitor = l->stream->monitor; /* monitor_stream_use may have changed it */
   *hold = view_ready_end(&l->view);
   for (size_t i = 0; !st && i < n_detectors; i++) st = detectors[i]->scan(l, l->states[i], final, hold, err);
   l->scanned = view_ready_end(&l->view);

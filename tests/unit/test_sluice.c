@@ -320,7 +320,7 @@ struct shared {
   struct sluice_stream *stream;
   pthread_mutex_t lock; /* one thread at a time, whichever */
   int turn;
-  uint64_t masked;
+  uint64_t masked, failed;
 };
 
 static void *wander(void *context) {
@@ -331,7 +331,10 @@ static void *wander(void *context) {
     const struct sluice_verdict *v = NULL;
     pthread_mutex_lock(&s->lock);
     const char *piece = pieces[s->turn++ % 4];
-    if (sluice_stream_push(s->stream, piece, strlen(piece), &v, NULL) == 0) s->masked += (uint64_t)v->masked;
+    if (sluice_stream_push(s->stream, piece, strlen(piece), &v, NULL))
+      s->failed++;
+    else
+      s->masked += (uint64_t)v->masked;
     pthread_mutex_unlock(&s->lock);
   }
   return NULL;
@@ -350,6 +353,7 @@ static void streams_wander_between_threads(void **state) {
   for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, wander, streams), 0);
   for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
   for (int i = 0; i < STREAMS; i++) {
+    assert_int_equal(streams[i].failed, 0);
     assert_int_equal(streams[i].turn, THREADS * ROUNDS);
     assert_int_equal(streams[i].masked, THREADS * ROUNDS / 4);
     assert_int_equal(sluice_stream_counts(streams[i].stream)->masks, THREADS * ROUNDS / 4);
