@@ -29,6 +29,10 @@ struct backend_result {
   float *hidden; /* [width]: the normalised last hidden state of the newest token */
 };
 
+/* The residual stream behind a layer (-1: the embeddings): rows x[n][width] of tokens first, first+1, ... of the chunk;
+ * in the last layer only of those whose logits are asked for. */
+typedef void (*layer_watch_fn)(void *ctx, int layer, int first, int n, const float *x, size_t width);
+
 struct backend_ops {
   const char *name;
   sluice_status (*open)(const struct model *m, const struct backend_options *o, struct backend **out,
@@ -46,6 +50,8 @@ struct backend_ops {
                        const struct backend_result *want, struct sluice_error *err);
   /* The logits that belong to a hidden state. */
   sluice_status (*logits)(struct backend *b, const float *hidden, float *logits, struct sluice_error *err);
+  /* Has fn see every layer of the runs that follow; NULL: this back end cannot. For comparisons with other programs. */
+  void (*watch)(struct backend *b, layer_watch_fn fn, void *ctx);
 };
 
 /* SLUICE_USAGE for a device that nobody knows, SLUICE_UNSUPPORTED for one that is not here, with the reason. Forks of a

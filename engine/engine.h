@@ -36,7 +36,12 @@ struct rope_scaling {
   double factor, low_freq_factor, high_freq_factor;
   double original_context; /* tokens: original_max_position_embeddings */
 };
+enum norm_kind { NORM_RMS, NORM_LAYER /* subtracts the mean, adds a bias */ };
+enum activation { ACTIVATION_SILU, ACTIVATION_GELU /* by erf */, ACTIVATION_GELU_TANH };
+/* What a block of the network computes; the families that the engine knows are rows of a table (engine/model/family.c). A
+ * member that is zero means Llama's way. */
 struct model_config {
+  const char *family; /* "llama", "mistral", "qwen2", "qwen3", "gpt_neox": a constant; NULL: llama */
   int n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff, vocab;
   int max_context; /* max_position_embeddings: trained context */
   float norm_eps;
@@ -44,6 +49,18 @@ struct model_config {
   bool tied; /* output head shares the embedding */
   int32_t bos, eos; /* -1: none */
   struct rope_scaling rope_scaling;
+  int rotary_dims;         /* of each head, even: only these are rotated; 0: all of head_dim */
+  bool rotary_neighbours;  /* rotated in pairs (2i, 2i+1), as GGUF orders Llama's rows, not (i, i + rotary_dims/2) */
+  const float *rope_divisors; /* [rotary_dims/2]: each frequency is divided by its own (GGUF's rope_freqs); NULL: none */
+  enum norm_kind norm;
+  enum activation activation;
+  bool plain_ffn;         /* down(activation(up x)): no gate */
+  bool parallel_residual; /* attention and FFN read the same input, and both are added to it */
+  bool qkv_bias, o_bias, ffn_bias;
+  bool qk_norm; /* RMSNorm over each head of q and k, before the rotation */
+  /* Sliding window: in layers from window_from on, a token sees the keys whose position is more than its own less
+   * `window`; itself included, that is `window` tokens. 0: all. */
+  int window, window_from;
 };
 struct model; /* weights mapped or loaded; immutable after opening; shared by sessions */
 /* A Hugging Face folder: config.json, model.safetensors, tokenizer.json (absent tokenizer is allowed). */

@@ -10,6 +10,7 @@ struct random_shape {
   int n_layers, d, heads, kv_heads, head_dim, ff, vocab;
   enum dtype dtype;
   bool tied;
+  struct model_config block; /* its members behind rope_scaling: what is not Llama's way */
 };
 
 struct random_model {
@@ -57,9 +58,18 @@ static inline double *random_gain(struct random_model *m, struct rng *r, int n, 
   return values;
 }
 
+/* n values, or NULL when the model has none. */
+static inline double *random_vector(struct random_model *m, struct rng *r, bool wanted, int n, const float **vector) {
+  struct weight w;
+  double *values = wanted ? random_matrix(m, r, DTYPE_F32, 1, n, &w) : NULL;
+  *vector = wanted ? w.data : NULL;
+  return values;
+}
+
 static inline void random_layer(struct random_model *m, struct rng *r, const struct random_shape *s, int l) {
   struct layer_weights *w = &m->model.layers[l];
   struct ref_layer *t = &m->ref.layer[l];
+  const struct model_config *b = &s->block;
   const int q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
   t->attn_norm = random_gain(m, r, s->d, &w->attn_norm);
   t->ffn_norm = random_gain(m, r, s->d, &w->ffn_norm);
@@ -67,28 +77,30 @@ static inline void random_layer(struct random_model *m, struct rng *r, const str
   t->wk = random_matrix(m, r, s->dtype, kv, s->d, &w->wk);
   t->wv = random_matrix(m, r, s->dtype, kv, s->d, &w->wv);
   t->wo = random_matrix(m, r, s->dtype, s->d, q, &w->wo);
-  t->gate = random_matrix(m, r, s->dtype, s->ff, s->d, &w->w_gate);
+  if (!b->plain_ffn) t->gate = random_matrix(m, r, s->dtype, s->ff, s->d, &w->w_gate);
   t->up = random_matrix(m, r, s->dtype, s->ff, s->d, &w->w_up);
   t->down = random_matrix(m, r, s->dtype, s->d, s->ff, &w->w_down);
+  t->attn_norm_bias = random_vector(m, r, b->norm == NORM_LAYER, s->d, &w->attn_norm_bias);
+  t->ffn_norm_bias = random_vector(m, r, b->norm == NORM_LAYER, s->d, &w->ffn_norm_bias);
+  t->bq = random_vector(m, r, b->qkv_bias, q, &w->bq);
+  t->bk = random_vector(m, r, b->qkv_bias, kv, &w->bk);
+  t->bv = random_vector(m, r, b->qkv_bias, kv, &w->bv);
+  t->bo = random_vector(m, r, b->o_bias, s->d, &w->bo);
+  t->b_gate = random_vector(m, r, b->ffn_bias && !b->plain_ffn, s->ff, &w->b_gate);
+  t->b_up = random_vector(m, r, b->ffn_bias, s->ff, &w->b_up);
+  t->b_down = random_vector(m, r, b->ffn_bias, s->d, &w->b_down);
+  if (!b->qk_norm) return;
+  t->q_norm = random_gain(m, r, s->head_dim, &w->q_norm);
+  t->k_norm = random_gain(m, r, s->head_dim, &w->k_norm);
 }
 
-static inline void random_model_make(struct random_model *m, const struct random_shape *s, uint64_t seed) {
-  struct rng r;
-  rng_seed(&r, seed);
-  memset(m, 0, sizeof *m);
-  m->model.config = (struct model_config){.n_layers = s->n_layers,
-                                          .d_model = s->d,
-                                          .n_heads = s->heads,
-                                          .n_kv_heads = s->kv_heads,
-                                          .head_dim = s->head_dim,
-                                          .d_ff = s->ff,
-                                          .vocab = s->vocab,
-                                          .max_context = 1024,
-                                          .norm_eps = 1e-5f,
-                                          .rope_theta = 10000,
-                                          .tied = s->tied,
-                                          .bos = -1,
-                                          .eos = -1};
+static inline void random_model_describe(struct random_model *m, const struct random_shape *s) {
+  const struct model_config *b = &s->block;
+  struct model_config *c = &m->model.config;
+  *c = *b;
+  c->n_layers = s->n_layers, c->d_model = s->d, c->n_heads = s->heads, c->n_kv_heads = s->kv_heads;
+  c->head_dim = s->head_dim, c->d_ff = s->ff, c->vocab = s->vocab, c->max_context = 1024;
+  c->norm_eps = 1e-5f, c->rope_theta = 10000, c->tied = s->tied, c->bos = c->eos = -1;
   m->ref = (struct ref_model){.n_layers = s->n_layers,
                               .d = s->d,
                               .heads = s->heads,
@@ -97,13 +109,30 @@ static inline void random_model_make(struct random_model *m, const struct random
                               .ff = s->ff,
                               .vocab = s->vocab,
                               .eps = (double)1e-5f,
-                              .theta = 10000};
+                              .theta = 10000,
+                              .activation = b->activation == ACTIVATION_SILU   ? REF_SILU
+                                            : b->activation == ACTIVATION_GELU ? REF_GELU
+                                                                               : REF_GELU_TANH,
+                              .layer_norm = b->norm == NORM_LAYER,
+                              .parallel = b->parallel_residual,
+                              .neighbours = b->rotary_neighbours,
+                              .rotary = b->rotary_dims ? b->rotary_dims : s->head_dim,
+                              .window = b->window,
+                              .window_from = b->window_from};
+}
+
+static inline void random_model_make(struct random_model *m, const struct random_shape *s, uint64_t seed) {
+  struct rng r;
+  rng_seed(&r, seed);
+  memset(m, 0, sizeof *m);
+  random_model_describe(m, s);
   m->model.layers = arena_alloc(&m->memory, sizeof *m->model.layers * (size_t)s->n_layers);
   m->ref.embedding = random_matrix(m, &r, s->dtype, s->vocab, s->d, &m->model.embedding);
   m->model.lm_head = m->model.embedding;
   m->ref.head = s->tied ? m->ref.embedding : random_matrix(m, &r, s->dtype, s->vocab, s->d, &m->model.lm_head);
   m->ref.final_norm = random_gain(m, &r, s->d, &m->model.final_norm);
   for (int l = 0; l < s->n_layers; l++) random_layer(m, &r, s, l);
+  m->ref.final_norm_bias = random_vector(m, &r, s->block.norm == NORM_LAYER, s->d, &m->model.final_norm_bias);
 }
 
 static inline void random_model_free(struct random_model *m) {

@@ -15,14 +15,19 @@
 
 enum { REF_LAYERS = 4, REF_KV = 64 /* n_kv_heads * head_dim at most */, REF_KEPT = 512 };
 
-struct ref_layer {
+struct ref_layer { /* what a model does not have is NULL */
   double *attn_norm, *ffn_norm, *wq, *wk, *wv, *wo, *gate, *up, *down;
+  double *attn_norm_bias, *ffn_norm_bias, *q_norm, *k_norm, *bq, *bk, *bv, *bo, *b_gate, *b_up, *b_down;
 };
+enum ref_activation { REF_SILU, REF_GELU, REF_GELU_TANH };
 
 struct ref_model {
   int n_layers, d, heads, kv_heads, head_dim, ff, vocab;
   double eps, theta;
-  double *embedding, *head, *final_norm; /* [vocab][d], [vocab][d], [d] */
+  enum ref_activation activation;
+  bool layer_norm, parallel, neighbours;
+  int rotary, window, window_from;                         /* dimensions of a head; tokens, 0: no window */
+  double *embedding, *head, *final_norm, *final_norm_bias; /* [vocab][d], [vocab][d], [d], [d] */
   struct ref_layer layer[REF_LAYERS];
 };
 
@@ -53,45 +58,76 @@ struct ref_policy {
 };
 
 static inline void ref_rotate(const struct ref_model *m, double *x, int n_heads, int64_t position) {
-  const int half = m->head_dim / 2;
+  const int half = m->rotary / 2;
   for (int h = 0; h < n_heads; h++)
     for (int i = 0; i < half; i++) {
-      const double angle = (double)position * pow(m->theta, -2.0 * i / m->head_dim);
-      double *a = &x[h * m->head_dim + i], *b = &x[h * m->head_dim + half + i];
+      const double angle = (double)position * pow(m->theta, -2.0 * i / m->rotary);
+      double *head = &x[h * m->head_dim], *a = m->neighbours ? &head[2 * i] : &head[i],
+             *b = m->neighbours ? &head[2 * i + 1] : &head[half + i];
       const double u = *a, v = *b;
       *a = u * cos(angle) - v * sin(angle);
       *b = v * cos(angle) + u * sin(angle);
     }
 }
 
-static inline void ref_matmul(const double *w, int rows, int cols, const double *x, double *y) {
+/* y = W x + bias */
+static inline void ref_linear(const double *w, const double *bias, int rows, int cols, const double *x, double *y) {
   for (int r = 0; r < rows; r++) {
-    y[r] = 0;
+    y[r] = bias ? bias[r] : 0;
     for (int c = 0; c < cols; c++) y[r] += w[(size_t)r * (size_t)cols + (size_t)c] * x[c];
   }
 }
 
-static inline void ref_norm(const struct ref_model *m, const double *x, const double *gain, double *y) {
+static inline void ref_rms(double eps, const double *x, const double *gain, int n, double *y) {
   double squares = 0;
-  for (int i = 0; i < m->d; i++) squares += x[i] * x[i];
-  for (int i = 0; i < m->d; i++) y[i] = x[i] / sqrt(squares / m->d + m->eps) * gain[i];
+  for (int i = 0; i < n; i++) squares += x[i] * x[i];
+  const double root = sqrt(squares / n + eps);
+  for (int i = 0; i < n; i++) y[i] = x[i] / root * gain[i];
 }
 
-/* mixed = softmax(q K^T / sqrt(head_dim)) V over kept[0..n); the newest is the one that asks. */
+static inline void ref_norm(const struct ref_model *m, const double *x, const double *gain, const double *bias,
+                            double *y) {
+  double mean = 0, variance = 0;
+  if (!m->layer_norm) {
+    ref_rms(m->eps, x, gain, m->d, y);
+    return;
+  }
+  for (int i = 0; i < m->d; i++) mean += x[i] / m->d;
+  for (int i = 0; i < m->d; i++) variance += (x[i] - mean) * (x[i] - mean) / m->d;
+  for (int i = 0; i < m->d; i++) y[i] = (x[i] - mean) / sqrt(variance + m->eps) * gain[i] + bias[i];
+}
+
+static inline double ref_activate(const struct ref_model *m, double x) {
+  switch (m->activation) {
+  case REF_SILU:
+    return x / (1 + exp(-x));
+  case REF_GELU:
+    return x / 2 * (1 + erf(x / sqrt(2)));
+  case REF_GELU_TANH:
+    return x / 2 * (1 + tanh(sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
+  }
+  return 0;
+}
+
+/* mixed = softmax(q K^T / sqrt(head_dim)) V over those of kept[0..n) that the layer's window holds; the newest is the
+ * one that asks. */
 static inline void ref_attend(const struct ref_model *m, const struct ref_token *kept, int n, int layer,
                               bool cache_positions, const double *q_in, double *mixed) {
   double q[512], k[REF_KV], score[REF_KEPT];
   const int group = m->heads / m->kv_heads, hd = m->head_dim;
+  const int64_t asks = cache_positions ? n - 1 : kept[n - 1].position;
   memcpy(q, q_in, sizeof(double) * (size_t)(m->heads * hd));
-  ref_rotate(m, q, m->heads, cache_positions ? n - 1 : kept[n - 1].position);
+  ref_rotate(m, q, m->heads, asks);
   for (int h = 0; h < m->heads; h++) {
     double largest = -INFINITY, total = 0;
     for (int j = 0; j < n; j++) {
+      const int64_t position = cache_positions ? j : kept[j].position;
       memcpy(k, kept[j].k[layer], sizeof k);
-      ref_rotate(m, k, m->kv_heads, cache_positions ? j : kept[j].position);
+      ref_rotate(m, k, m->kv_heads, position);
       score[j] = 0;
       for (int i = 0; i < hd; i++) score[j] += q[h * hd + i] * k[h / group * hd + i];
       score[j] /= sqrt(hd);
+      if (m->window && layer >= m->window_from && asks - position >= m->window) score[j] = -INFINITY;
       largest = fmax(largest, score[j]);
     }
     for (int j = 0; j < n; j++) total += score[j] = exp(score[j] - largest);
@@ -102,30 +138,51 @@ static inline void ref_attend(const struct ref_model *m, const struct ref_token 
   }
 }
 
+/* out = FFN(h) */
+static inline void ref_ffn(const struct ref_model *m, const struct ref_layer *w, const double *h, double *out) {
+  double gate[1024], up[1024];
+  ref_linear(w->up, w->b_up, m->ff, m->d, h, up);
+  if (w->gate) ref_linear(w->gate, w->b_gate, m->ff, m->d, h, gate);
+  for (int i = 0; i < m->ff; i++) up[i] = w->gate ? ref_activate(m, gate[i]) * up[i] : ref_activate(m, up[i]);
+  ref_linear(w->down, w->b_down, m->d, m->ff, up, out);
+}
+
+/* One layer of one token, the last of kept[0..n): fills its keys and values, changes x. */
+static inline void ref_layer_run(const struct ref_model *m, struct ref_token *kept, int n, int l, bool cache_positions,
+                                 double *x) {
+  double h[256], q[512], mixed[512], out[256], ffn[256];
+  const struct ref_layer *w = &m->layer[l];
+  struct ref_token *self = &kept[n - 1];
+  const int hd = m->head_dim;
+  ref_norm(m, x, w->attn_norm, w->attn_norm_bias, h);
+  ref_linear(w->wq, w->bq, m->heads * hd, m->d, h, q);
+  ref_linear(w->wk, w->bk, m->kv_heads * hd, m->d, h, self->k[l]);
+  ref_linear(w->wv, w->bv, m->kv_heads * hd, m->d, h, self->v[l]);
+  for (int i = 0; w->q_norm && i < m->heads; i++) ref_rms(m->eps, q + i * hd, w->q_norm, hd, q + i * hd);
+  for (int i = 0; w->k_norm && i < m->kv_heads; i++)
+    ref_rms(m->eps, self->k[l] + i * hd, w->k_norm, hd, self->k[l] + i * hd);
+  ref_attend(m, kept, n, l, cache_positions, q, mixed);
+  ref_linear(w->wo, w->bo, m->d, m->heads * hd, mixed, out);
+  if (m->parallel) { /* x + attention(norm(x)) + FFN(other norm(x)) */
+    ref_norm(m, x, w->ffn_norm, w->ffn_norm_bias, h);
+    ref_ffn(m, w, h, ffn);
+    for (int i = 0; i < m->d; i++) x[i] += out[i] + ffn[i];
+    return;
+  }
+  for (int i = 0; i < m->d; i++) x[i] += out[i];
+  ref_norm(m, x, w->ffn_norm, w->ffn_norm_bias, h);
+  ref_ffn(m, w, h, out);
+  for (int i = 0; i < m->d; i++) x[i] += out[i];
+}
+
 /* Runs one token, the last of kept[0..n): fills its keys and values, gives its logits. */
 static inline void ref_forward(const struct ref_model *m, struct ref_token *kept, int n, bool cache_positions, int id,
                                double *logits) {
-  double x[256], h[256], q[512], mixed[512], out[1024], gate[1024], up[1024];
-  struct ref_token *self = &kept[n - 1];
+  double x[256], h[256];
   memcpy(x, m->embedding + (size_t)id * (size_t)m->d, sizeof(double) * (size_t)m->d);
-  for (int l = 0; l < m->n_layers; l++) {
-    const struct ref_layer *w = &m->layer[l];
-    ref_norm(m, x, w->attn_norm, h);
-    ref_matmul(w->wq, m->heads * m->head_dim, m->d, h, q);
-    ref_matmul(w->wk, m->kv_heads * m->head_dim, m->d, h, self->k[l]);
-    ref_matmul(w->wv, m->kv_heads * m->head_dim, m->d, h, self->v[l]);
-    ref_attend(m, kept, n, l, cache_positions, q, mixed);
-    ref_matmul(w->wo, m->d, m->heads * m->head_dim, mixed, out);
-    for (int i = 0; i < m->d; i++) x[i] += out[i];
-    ref_norm(m, x, w->ffn_norm, h);
-    ref_matmul(w->gate, m->ff, m->d, h, gate);
-    ref_matmul(w->up, m->ff, m->d, h, up);
-    for (int i = 0; i < m->ff; i++) gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i];
-    ref_matmul(w->down, m->d, m->ff, gate, out);
-    for (int i = 0; i < m->d; i++) x[i] += out[i];
-  }
-  ref_norm(m, x, m->final_norm, h);
-  ref_matmul(m->head, m->vocab, m->d, h, logits);
+  for (int l = 0; l < m->n_layers; l++) ref_layer_run(m, kept, n, l, cache_positions, x);
+  ref_norm(m, x, m->final_norm, m->final_norm_bias, h);
+  ref_linear(m->head, NULL, m->vocab, m->d, h, logits);
 }
 
 static inline double ref_surprisal(const double *logits, int vocab, int id) {

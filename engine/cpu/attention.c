@@ -9,6 +9,7 @@ struct attend_job {
   const struct kv_store *s;
   const struct forward_plan *plan;
   int layer, n_tiles;
+  bool windowed; /* this layer has a sliding window */
   struct tile {
     int begin, end; /* tokens; all of one epoch */
   } tiles[KV_CHUNK];
@@ -29,6 +30,67 @@ static void lay_out_angles(const struct forward *f, struct lane_space *l, const 
       l->sine[at + (size_t)d * SLOT_BLOCK] = s[d];
     }
   }
+}
+
+/* ---- sliding windows ----------------------------------------------------------------------------------------------
+ * A window is part of what the model computes, so it goes by the positions that the rotation uses: a query sees the
+ * keys of its segment whose position is more than its own less the window. Under `full` these are positions in the
+ * text; under a policy with positions of its own (a budget within the window) everything kept is seen. */
+
+/* The first token of [begin, end) that no longer sees a key at `position`; `end` when all do. Query positions of a
+ * segment never fall within an epoch. */
+static int32_t leaves_window(const struct forward_plan *plan, int part, int begin, int end, uint64_t position,
+                             uint64_t window) {
+  int low = begin, high = end;
+  while (low < high) {
+    const int middle = (low + high) / 2;
+    if (plan->segments[middle][part].query_position >= position + window)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return low;
+}
+
+/* dead[slot] of every slot that tokens [begin, end), one epoch, may see. */
+static void lay_out_window(const struct attend_job *job, struct lane_space *l, int epoch, int begin, int end) {
+  const struct forward_plan *plan = job->plan;
+  const struct kv_store *s = job->s;
+  const uint64_t window = (uint64_t)job->f->model->config.window;
+  if (l->dead_epoch == epoch) return;
+  l->dead_epoch = epoch;
+  const bool cache = plan->form == KEYS_AT_CACHE_POSITION;
+  for (int part = 0; part < plan->n_segments; part++) {
+    const struct kv_segment *last = &plan->segments[end - 1][part];
+    const uint32_t n = cache ? plan->n_kept[epoch] : last->end_slot - last->first_slot;
+    const uint32_t past = (last->end_slot + SLOT_BLOCK - 1) / SLOT_BLOCK * SLOT_BLOCK; /* kernels read whole blocks */
+    memcpy(l->dead + last->first_slot, s->dead + last->first_slot, (past - last->first_slot) * sizeof *l->dead);
+    for (uint32_t i = 0; i < n; i++) {
+      const uint32_t slot = cache ? plan->kept[epoch][i] : last->first_slot + i;
+      const int32_t out = leaves_window(plan, part, begin, end, cache ? i : s->position[slot], window);
+      l->dead[slot] = out < end && out < s->dead[slot] ? out : s->dead[slot];
+    }
+  }
+}
+
+/* The tokens of a tile's epoch. */
+static void epoch_of(const struct forward_plan *plan, int token, int *begin, int *end) {
+  for (*begin = token; *begin > 0 && plan->epoch[*begin - 1] == plan->epoch[token];) --*begin;
+  for (*end = token + 1; *end < plan->n && plan->epoch[*end] == plan->epoch[token];) ++*end;
+}
+
+/* Leaves out the blocks in front in which no query of the tile sees anything: they would only add zeros. */
+static void narrow(const struct attend_job *job, struct lane_space *l, const struct tile *tile, struct attention *a) {
+  int begin, end;
+  epoch_of(job->plan, tile->begin, &begin, &end);
+  lay_out_window(job, l, job->plan->epoch[tile->begin], begin, end);
+  a->dead = l->dead;
+  if (job->plan->form == KEYS_AT_CACHE_POSITION) return; /* the keys' own rotation begins at block 0 */
+  for (; a->first_block < a->end_block; a->first_block++)
+    for (int i = 0; i < SLOT_BLOCK; i++) {
+      const int slot = a->first_block * SLOT_BLOCK + i;
+      if (a->dead[slot] > tile->begin && a->dead[slot] > a->born[slot]) return;
+    }
 }
 
 /* Exact: softmax over a union is the mean of the parts' outputs, weighted by the parts' sums of exponentials. */
@@ -81,6 +143,7 @@ static void attend_segment(const struct attend_job *job, struct lane_space *l, c
                         .scores = l->scores,
                         .out = out,
                         .lse = l->lse + part * n_queries};
+  if (job->windowed) narrow(job, l, tile, &a);
   if (job->plan->form == KEYS_AT_CACHE_POSITION) {
     lay_out_angles(f, l, job->plan, job->plan->epoch[tile->begin]);
     f->kernels->rotate_blocks(a.k, a.k_step, l->cosine, l->sine, f->half, a.end_block, l->keys);
@@ -130,7 +193,9 @@ static void rotate_queries(struct forward *f, const struct forward_plan *plan, i
 }
 
 void forward_attend(struct forward *f, const struct kv_store *s, const struct forward_plan *plan, int layer, int from) {
-  struct attend_job job = {.f = f, .s = s, .plan = plan, .layer = layer};
+  const struct model_config *c = &f->model->config;
+  struct attend_job job = {
+      .f = f, .s = s, .plan = plan, .layer = layer, .windowed = c->window && layer >= c->window_from};
   rotate_queries(f, plan, f->group * s->n_kv_heads, from);
   for (int t = from; t < plan->n;) {
     struct tile *tile = &job.tiles[job.n_tiles++];

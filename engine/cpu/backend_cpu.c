@@ -66,6 +66,10 @@ static sluice_status logits(struct backend *b, const float *hidden, float *to, s
   return SLUICE_OK;
 }
 
+static void watch(struct backend *b, layer_watch_fn fn, void *ctx) {
+  forward_watch(forward_of(b), fn, ctx);
+}
+
 const struct backend_ops backend_cpu = {
     .name = "cpu",
     .open = open_cpu,
@@ -77,4 +81,5 @@ const struct backend_ops backend_cpu = {
     .reserve = reserve,
     .run = run,
     .logits = logits,
+    .watch = watch,
 };

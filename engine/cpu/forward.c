@@ -33,8 +33,9 @@ void forward_spread(struct forward *f, double multiplications, void (*fn)(void *
   team_run(f->team, spread_lane, &job);
 }
 
-struct product { /* y (+)= x W^T for tokens [from, n) */
+struct product { /* y (+)= x W^T + bias for tokens [from, n) */
   const struct weight *w;
+  const float *bias; /* NULL: none */
   const float *x;
   float *y;
   size_t ldx, ldy;
@@ -45,8 +46,15 @@ struct product_job {
   struct product p[3];
   int n_products, from, n;
   bool add;
-  int swiglu_width; /* > 0: p[0] is the gate and p[1] the up projection, and the gate takes their SwiGLU */
+  enum { FFN_NONE, FFN_GATED /* p[0] gate, p[1] up; the gate takes their SwiGLU */, FFN_PLAIN /* p[0] */ } ffn;
 };
+
+static void add_bias(const struct product *p, int begin, int end, int from, int n) {
+  for (int t = from; p->bias && t < n; t++) {
+    float *y = p->y + (size_t)t * p->ldy;
+    for (int r = begin; r < end; r++) y[r] += p->bias[r];
+  }
+}
 
 static void product_lane(void *ctx, int lane, int lanes) {
   const struct product_job *job = ctx;
@@ -60,10 +68,15 @@ static void product_lane(void *ctx, int lane, int lanes) {
     const int last = end < p->w->rows ? end : p->w->rows;
     k->matmul(p->w, begin, last, p->x + (size_t)job->from * p->ldx, p->ldx, job->n - job->from,
               p->y + (size_t)job->from * p->ldy, p->ldy, job->add);
+    add_bias(p, begin, last, job->from, job->n);
   }
-  for (int t = job->from; job->swiglu_width && t < job->n; t++) /* begin and end are the same for gate and up */
-    k->swiglu(job->p[0].y + (size_t)t * job->p[0].ldy + begin, job->p[1].y + (size_t)t * job->p[1].ldy + begin,
-              end - begin);
+  for (int t = job->from; job->ffn && t < job->n; t++) { /* begin and end are the same for gate and up */
+    float *first = job->p[0].y + (size_t)t * job->p[0].ldy + begin;
+    if (job->ffn == FFN_GATED)
+      k->swiglu(first, job->p[1].y + (size_t)t * job->p[1].ldy + begin, end - begin);
+    else
+      activate(job->f->model->config.activation, first, end - begin);
+  }
 }
 
 static void run_products(struct product_job *job) {
@@ -75,11 +88,29 @@ static void run_products(struct product_job *job) {
 /* ---- one layer ----------------------------------------------------------------------------------------------------
  */
 
-static void normalise(struct forward *f, const float *gain, int from, int n) {
+static void normalise(struct forward *f, const float *gain, const float *bias, int from, int n) {
   const struct model_config *c = &f->model->config;
+  for (int t = from; t < n; t++) {
+    const float *x = f->x + (size_t)t * f->d_width;
+    float *out = f->normed + (size_t)t * f->d_width;
+    if (c->norm == NORM_LAYER)
+      layer_norm(x, gain, bias, c->norm_eps, c->d_model, out);
+    else
+      f->kernels->rms_norm(x, gain, c->norm_eps, c->d_model, out);
+  }
+}
+
+/* What queries and keys go through between their projection and their rotation, which pairs i with i + head_dim/2. */
+static void prepare_heads(struct forward *f, float *rows, size_t width, int n_heads, const float *gain, int from,
+                          int n) {
+  const struct model_config *c = &f->model->config;
+  if (!gain && !f->head_order) return;
   for (int t = from; t < n; t++)
-    f->kernels->rms_norm(f->x + (size_t)t * f->d_width, gain, c->norm_eps, c->d_model,
-                         f->normed + (size_t)t * f->d_width);
+    for (int h = 0; h < n_heads; h++) {
+      float *x = rows + (size_t)t * width + h * c->head_dim;
+      if (gain) head_norm(x, gain, c->norm_eps, c->head_dim);
+      if (f->head_order) head_reorder(x, f->head_order, c->head_dim, f->lane[0].scores); /* free until attention */
+    }
 }
 
 /* Keys go transposed into their block, rotated when they keep their true position. */
@@ -102,34 +133,53 @@ static void store_keys_values(struct forward *f, struct kv_store *s, const struc
   }
 }
 
+/* Queries of tokens from `from` on, keys and values of all. */
+static void project_heads(struct forward *f, const struct layer_weights *w, int from, int n) {
+  const struct model_config *c = &f->model->config;
+  struct product_job qkv = {.f = f, .n = n, .n_products = 2};
+  const struct product q = {&w->wq, w->bq, f->normed, f->q, f->d_width, f->q_width};
+  qkv.p[0] = (struct product){&w->wk, w->bk, f->normed, f->k, f->d_width, f->kv_width};
+  qkv.p[1] = (struct product){&w->wv, w->bv, f->normed, f->v, f->d_width, f->kv_width};
+  if (from == 0) qkv.p[qkv.n_products++] = q;
+  run_products(&qkv);
+  if (from > 0) run_products(&(struct product_job){.f = f, .p[0] = q, .from = from, .n = n, .n_products = 1});
+  prepare_heads(f, f->k, f->kv_width, c->n_kv_heads, w->k_norm, 0, n);
+  prepare_heads(f, f->q, f->q_width, c->n_heads, w->q_norm, from, n);
+}
+
+/* x += FFN(normed) */
+static void run_ffn(struct forward *f, const struct layer_weights *w, int from, int n) {
+  const struct product up = {&w->w_up, w->b_up, f->normed, f->up, f->d_width, f->ff_width};
+  struct product_job in = {.f = f, .from = from, .n = n};
+  if (f->model->config.plain_ffn) {
+    in.ffn = FFN_PLAIN;
+  } else {
+    in.p[in.n_products++] = (struct product){&w->w_gate, w->b_gate, f->normed, f->gate, f->d_width, f->ff_width};
+    in.ffn = FFN_GATED;
+  }
+  in.p[in.n_products++] = up;
+  run_products(&in);
+  struct product_job down = {.f = f, .from = from, .n = n, .n_products = 1, .add = true};
+  down.p[0] = (struct product){&w->w_down, w->b_down, in.p[0].y, f->x, f->ff_width, f->d_width};
+  run_products(&down);
+}
+
 /* Tokens before `from` only leave their keys and values here: in the last layer nobody asks for more of them. */
 static void run_layer(struct forward *f, struct kv_store *s, const struct forward_plan *plan, int layer, int from) {
   const struct layer_weights *w = &f->model->layers[layer];
+  const bool parallel = f->model->config.parallel_residual;
   const int n = plan->n;
-  normalise(f, w->attn_norm, 0, n);
-  struct product_job qkv = {.f = f, .n = n, .n_products = 2};
-  qkv.p[0] = (struct product){&w->wk, f->normed, f->k, f->d_width, f->kv_width};
-  qkv.p[1] = (struct product){&w->wv, f->normed, f->v, f->d_width, f->kv_width};
-  if (from == 0) qkv.p[qkv.n_products++] = (struct product){&w->wq, f->normed, f->q, f->d_width, f->q_width};
-  run_products(&qkv);
+  normalise(f, w->attn_norm, w->attn_norm_bias, 0, n);
+  project_heads(f, w, from, n);
   store_keys_values(f, s, plan, layer);
-  if (from > 0) {
-    struct product_job q = {.f = f, .from = from, .n = n, .n_products = 1};
-    q.p[0] = (struct product){&w->wq, f->normed, f->q, f->d_width, f->q_width};
-    run_products(&q);
-  }
   forward_attend(f, s, plan, layer, from);
+  if (parallel) normalise(f, w->ffn_norm, w->ffn_norm_bias, from, n); /* before x takes attention's output */
   struct product_job o = {.f = f, .from = from, .n = n, .n_products = 1, .add = true};
-  o.p[0] = (struct product){&w->wo, f->mixed, f->x, f->q_width, f->d_width};
+  o.p[0] = (struct product){&w->wo, w->bo, f->mixed, f->x, f->q_width, f->d_width};
   run_products(&o);
-  normalise(f, w->ffn_norm, from, n);
-  struct product_job ff = {.f = f, .from = from, .n = n, .n_products = 2, .swiglu_width = f->model->config.d_ff};
-  ff.p[0] = (struct product){&w->w_gate, f->normed, f->gate, f->d_width, f->ff_width};
-  ff.p[1] = (struct product){&w->w_up, f->normed, f->up, f->d_width, f->ff_width};
-  run_products(&ff);
-  struct product_job down = {.f = f, .from = from, .n = n, .n_products = 1, .add = true};
-  down.p[0] = (struct product){&w->w_down, f->gate, f->x, f->ff_width, f->d_width};
-  run_products(&down);
+  if (!parallel) normalise(f, w->ffn_norm, w->ffn_norm_bias, from, n);
+  run_ffn(f, w, from, n);
+  if (f->watch) f->watch(f->watch_ctx, layer, from, n - from, f->x + (size_t)from * f->d_width, f->d_width);
 }
 
 /* ---- one chunk ----------------------------------------------------------------------------------------------------
@@ -146,12 +196,12 @@ static void prepare_angles(struct forward *f, const struct forward_plan *plan) {
                   f->q_sine + at);
     }
   }
-  for (int l = 0; l < f->lanes; l++) f->lane[l].epoch = -1;
+  for (int l = 0; l < f->lanes; l++) f->lane[l].epoch = f->lane[l].dead_epoch = -1;
 }
 
 void forward_logits(struct forward *f, const float *hidden, int n_rows, float *logits) {
   struct product_job head = {.f = f, .n = n_rows, .n_products = 1};
-  head.p[0] = (struct product){&f->model->lm_head, hidden, logits, f->d_width, (size_t)f->model->config.vocab};
+  head.p[0] = (struct product){&f->model->lm_head, NULL, hidden, logits, f->d_width, (size_t)f->model->config.vocab};
   run_products(&head);
 }
 
@@ -161,9 +211,10 @@ void forward_run(struct forward *f, struct kv_store *s, const struct forward_pla
   const int n = plan->n, from = n_rows ? n - n_rows : n - 1;
   prepare_angles(f, plan);
   for (int t = 0; t < n; t++) weight_row(&m->embedding, ids[t], f->x + (size_t)t * f->d_width);
+  if (f->watch) f->watch(f->watch_ctx, -1, 0, n, f->x, f->d_width);
   for (int layer = 0; layer < m->config.n_layers; layer++)
     run_layer(f, s, plan, layer, layer + 1 < m->config.n_layers ? 0 : from);
-  normalise(f, m->final_norm, from, n);
+  normalise(f, m->final_norm, m->final_norm_bias, from, n);
   memcpy(hidden, f->normed + (size_t)(n - 1) * f->d_width, f->d_width * sizeof *hidden);
   if (n_rows) forward_logits(f, f->normed + (size_t)from * f->d_width, n_rows, logits);
 }
@@ -184,8 +235,9 @@ static bool alloc_rows(struct forward *f) {
   f->q_cosine = sluice_alloc_aligned(angles * SEGMENTS_MAX), f->q_sine = sluice_alloc_aligned(angles * SEGMENTS_MAX);
   f->k_cosine = sluice_alloc_aligned(angles), f->k_sine = sluice_alloc_aligned(angles);
   f->frequency = calloc((size_t)f->half, sizeof *f->frequency);
+  f->head_order = calloc(2 * (size_t)f->half, sizeof *f->head_order);
   return f->x && f->normed && f->q && f->mixed && f->q_rotated && f->k && f->v && f->gate && f->up && f->q_cosine &&
-         f->q_sine && f->k_cosine && f->k_sine && f->frequency;
+         f->q_sine && f->k_cosine && f->k_sine && f->frequency && f->head_order;
 }
 
 static bool alloc_lane(const struct forward *f, struct lane_space *l) {
@@ -228,8 +280,17 @@ sluice_status forward_open(const struct model *m, const struct kernels *k, int t
     return st;
   }
   rope_frequencies(c, f->frequency);
+  if (!rope_head_order(c, f->head_order)) {
+    free(f->head_order);
+    f->head_order = NULL;
+  }
   *out = f;
   return SLUICE_OK;
+}
+
+void forward_watch(struct forward *f, layer_watch_fn fn, void *ctx) {
+  f->watch = fn;
+  f->watch_ctx = ctx;
 }
 
 struct forward *forward_share(struct forward *f) {
@@ -245,11 +306,12 @@ void forward_close(struct forward *f) {
   for (int i = 0; f->lane && i < f->lanes; i++) {
     struct lane_space *l = &f->lane[i];
     for (int p = 0; p < SEGMENTS_MAX; p++) free(l->part[p]);
-    free(l->scores), free(l->cosine), free(l->sine), free(l->keys);
+    free(l->scores), free(l->cosine), free(l->sine), free(l->keys), free(l->dead);
     free(l->lse), free(l->q), free(l->out), free(l->part_out), free(l->time);
   }
   free(f->lane);
   free(f->frequency);
+  free(f->head_order);
   if (f->team) team_stop(f->team);
   free(f);
 }
@@ -280,6 +342,11 @@ sluice_status forward_reserve(struct forward *f, uint32_t slots, enum key_form f
   for (int i = 0; i < f->lanes; i++) {
     struct lane_space *l = &f->lane[i];
     ok = ok && replace(&l->scores, scores);
+    if (ok && f->model->config.window) {
+      free(l->dead);
+      l->dead = malloc(slots * sizeof *l->dead);
+      ok = l->dead != NULL;
+    }
     if (keys) ok = ok && replace(&l->cosine, plane) && replace(&l->sine, plane) && replace(&l->keys, 2 * plane);
   }
   if (keys) {

@@ -1,9 +1,8 @@
-/* One chunk of tokens through the network (Llama: RMSNorm, grouped-query attention with RoPE, SwiGLU). Private to
- * engine/. */
+/* One chunk of tokens through the network that model_config describes. Private to engine/. */
 #ifndef SLUICE_ENGINE_FORWARD_H
 #define SLUICE_ENGINE_FORWARD_H
 
-#include "engine/plan.h"
+#include "engine/backend.h"
 
 /* Kernels, threads and working memory for one model. Forks of a session share one, so they run one at a time. */
 struct forward;
@@ -21,6 +20,8 @@ size_t forward_width(const struct forward *f);
  * logits[n_rows][vocab], and the normalised last hidden state of the newest token, hidden[forward_width]. */
 void forward_run(struct forward *f, struct kv_store *s, const struct forward_plan *plan, const int32_t *ids, int n_rows,
                  float *logits, float *hidden);
+/* backend_ops.watch; NULL: nobody. */
+void forward_watch(struct forward *f, layer_watch_fn fn, void *ctx);
 /* The logits that belong to such a hidden state. */
 void forward_logits(struct forward *f, const float *hidden, int n_rows, float *logits);
 

@@ -4,8 +4,13 @@
 
 #include "engine/model/model.h"
 
-/* The angles' frequencies, theta^(-2i/head_dim), for i < head_dim/2. */
+/* The angles' frequencies, theta^(-2i/rotary_dims), for i < rotary_dims/2, and 0 for the other i < head_dim/2: what is
+ * not rotated turns by no angle. */
 void rope_frequencies(const struct model_config *c, double *frequency);
+/* Every rotation here pairs dimension i of a head with i + head_dim/2. A model that pairs otherwise, or rotates a part
+ * of a head, has the dimensions of its queries and keys put in another order first, the same for both, which changes no
+ * product of the two: new[i] = old[order[i]], order[head_dim]. False: that order is the old one. */
+bool rope_head_order(const struct model_config *c, int *order);
 /* Cosines and sines times `scale`, one a pair. Angles are taken in float64 from the whole position: good to 1e-7 at any
  * position below 2^40. */
 void rope_angles(const double *frequency, int half, uint64_t position, float scale, float *cosine, float *sine);

@@ -6,10 +6,12 @@
 
 /* Scratch of one thread in attention. */
 struct lane_space {
-  float *scores;             /* [ATTENTION_TILE][slots] */
-  float *cosine, *sine;      /* [blocks][half][SLOT_BLOCK]: rotation of each slot in the epoch at hand */
-  float *keys;               /* [blocks][head_dim][SLOT_BLOCK]: keys rotated by it */
-  int epoch;                 /* whose cosines and sines lie here; -1: none */
+  float *scores;        /* [ATTENTION_TILE][slots] */
+  float *cosine, *sine; /* [blocks][half][SLOT_BLOCK]: rotation of each slot in the epoch at hand */
+  float *keys;          /* [blocks][head_dim][SLOT_BLOCK]: keys rotated by it */
+  int epoch;            /* whose cosines and sines lie here; -1: none */
+  int32_t *dead;        /* [slots]: struct attention's, in a layer with a sliding window; NULL: the model has none */
+  int dead_epoch;       /* of which tokens; -1: none */
   float *part[SEGMENTS_MAX]; /* [queries][head_dim] */
   float *lse;                /* [SEGMENTS_MAX][queries] */
   const float **q;           /* [queries] */
@@ -26,6 +28,9 @@ struct forward {
   int half;          /* head_dim / 2 */
   int group;         /* query heads a key-value head */
   double *frequency; /* [half] */
+  int *head_order;   /* [head_dim]: rope_head_order; NULL: nothing to do */
+  layer_watch_fn watch;
+  void *watch_ctx;
   /* Rows of KV_CHUNK tokens, each padded to KERNEL_PAD floats; the padding is zero and stays zero. */
   size_t d_width, q_width, kv_width, ff_width;
   float *x, *normed;            /* [KV_CHUNK][d_width] */
@@ -45,6 +50,12 @@ enum { TILE_TOKENS_MAX = 8 }; /* tokens whose queries go to the kernel together 
 
 /* Runs fn on all lanes when there is work for them: handing out a job costs some microseconds. */
 void forward_spread(struct forward *f, double multiplications, void (*fn)(void *ctx, int lane, int lanes), void *ctx);
+/* ---- elementwise.c ---- */
+void layer_norm(const float *x, const float *gain, const float *bias, float eps, int n, float *out);
+void head_norm(float *x, const float *gain, float eps, int n); /* RMSNorm in place, no padding */
+void head_reorder(float *x, const int *order, int n, float *scratch);
+void activate(enum activation kind, float *x, int n);
+
 /* mixed[t] = attention output of tokens [from, plan->n) in one layer; q, and the store's keys and values, are ready. */
 void forward_attend(struct forward *f, const struct kv_store *s, const struct forward_plan *plan, int layer, int from);
 

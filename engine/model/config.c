@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/model/config.h"
+#include "engine/model/family.h"
 
 enum {
   MAX_LAYERS = 1024,
@@ -10,7 +11,12 @@ enum {
   MAX_CONTEXT = 1 << 30
 };
 
-/* In these files null means "the default", as an absent key does. */
+/* Keys whose absence means the family's default, while null means "none" or "as implied". */
+struct absent_keys {
+  bool window, kv_heads, head_dim;
+};
+
+/* For all other keys null means the default, as an absent key does. */
 static void drop_nulls(cJSON *object) {
   for (cJSON *item = object->child, *next; item; item = next) {
     next = item->next;
@@ -18,48 +24,70 @@ static void drop_nulls(cJSON *object) {
   }
 }
 
-/* A configuration that was saved without a model has no architectures, but a model_type. */
-static sluice_status check_architecture(const char *path, const cJSON *root, struct sluice_error *err) {
+/* The family by class, or by model_type where no class is named: a configuration that was saved without a model. */
+static sluice_status find_family(const char *path, const cJSON *root, const struct model_family **out,
+                                 struct sluice_error *err) {
   const cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "architectures");
   const cJSON *type = cJSON_GetObjectItemCaseSensitive(root, "model_type");
-  if (!list && cJSON_IsString(type) && strcmp(type->valuestring, "llama") == 0) return SLUICE_OK;
-  const cJSON *first = cJSON_IsArray(list) ? list->child : NULL;
-  if (!cJSON_IsString(first))
-    return sluice_fail(err, SLUICE_INPUT, "%s: architectures: expected [\"LlamaForCausalLM\"]", path);
-  if (first->next || strcmp(first->valuestring, "LlamaForCausalLM") != 0)
-    return sluice_fail(err, SLUICE_UNSUPPORTED,
-                       "%s: architectures: \"%.80s\" is not done here; \"LlamaForCausalLM\" is", path,
-                       first->valuestring);
-  return SLUICE_OK;
+  const cJSON *named = list ? (cJSON_IsArray(list) ? list->child : NULL) : type;
+  char choices[256];
+  model_family_choices(list ? offsetof(struct model_family, architecture) : offsetof(struct model_family, name),
+                       choices, sizeof choices);
+  if (!cJSON_IsString(named))
+    return sluice_fail(err, SLUICE_INPUT, "%s: architectures: expected a list of one of %s", path, choices);
+  for (const struct model_family *f = model_families; f->name && !(list && named->next); f++)
+    if (strcmp(named->valuestring, list ? f->architecture : f->name) == 0) {
+      *out = f;
+      return SLUICE_OK;
+    }
+  return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: %s: \"%.80s\" is not done here; these are: %s", path,
+                     list ? "architectures" : "model_type", named->valuestring, choices);
 }
 
-/* Keys that would change the computation into one that the engine does not do, and the one value of each that does not.
- */
 static sluice_status refuse_other_models(const char *path, const cJSON *root, struct sluice_error *err) {
-  static const char *const must_be_false[] = {"attention_bias", "mlp_bias", "rope_interleaved", NULL};
-  static const char *const must_be_absent[] = {"sliding_window", "quantization_config", NULL};
-  for (size_t i = 0; must_be_false[i]; i++) {
-    bool set = false;
-    sluice_status st = json_bool(root, path, must_be_false[i], false, &set, err);
-    if (st) return st;
-    if (set) return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: %s: true is not done here", path, must_be_false[i]);
-  }
-  for (size_t i = 0; must_be_absent[i]; i++)
-    if (cJSON_GetObjectItemCaseSensitive(root, must_be_absent[i]))
-      return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: %s is not done here; only models without it are", path,
-                         must_be_absent[i]);
-  const char *act;
-  sluice_status st = json_string(root, path, "hidden_act", false, "silu", &act, err);
-  if (!st && strcmp(act, "silu") != 0)
-    st = sluice_fail(err, SLUICE_UNSUPPORTED, "%s: hidden_act: \"%.80s\" is not done here; \"silu\" is", path, act);
+  bool interleaved = false;
+  if (cJSON_GetObjectItemCaseSensitive(root, "quantization_config"))
+    return sluice_fail(err, SLUICE_UNSUPPORTED,
+                       "%s: quantization_config is not done here; take the model's F16 or BF16 folder, or a GGUF file",
+                       path);
+  sluice_status st = json_bool(root, path, "rope_interleaved", false, &interleaved, err);
+  if (!st && interleaved)
+    st = sluice_fail(err, SLUICE_UNSUPPORTED, "%s: rope_interleaved: true is not done here", path);
   return st;
 }
 
-static sluice_status refuse_partial_rotation(const char *where, const cJSON *object, struct sluice_error *err) {
-  double rotary = 1;
-  sluice_status st = json_double(object, where, "partial_rotary_factor", false, 1, &rotary, err);
-  if (!st && rotary != 1)
-    st = sluice_fail(err, SLUICE_UNSUPPORTED, "%s: partial_rotary_factor: %g is not done here; 1 is", where, rotary);
+static sluice_status read_activation(const char *path, const cJSON *root, const struct model_family *f,
+                                     struct model_config *c, struct sluice_error *err) {
+  static const struct {
+    const char *name;
+    enum activation activation;
+  } known[] = {{"silu", ACTIVATION_SILU},           {"swish", ACTIVATION_SILU},
+               {"gelu", ACTIVATION_GELU},           {"gelu_new", ACTIVATION_GELU_TANH},
+               {"gelu_fast", ACTIVATION_GELU_TANH}, {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH}};
+  const char *name;
+  sluice_status st = json_string(root, path, "hidden_act", false, NULL, &name, err);
+  c->activation = f->activation;
+  if (st || !name) return st;
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    if (strcmp(known[i].name, name) != 0) continue;
+    if (!f->plain_ffn && known[i].activation != ACTIVATION_SILU) break;
+    c->activation = known[i].activation;
+    return SLUICE_OK;
+  }
+  return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: hidden_act: \"%.80s\" is not done here; %s", path, name,
+                     f->plain_ffn ? "silu, gelu, gelu_new, gelu_fast and gelu_pytorch_tanh are" : "\"silu\" is");
+}
+
+static sluice_status read_biases(const char *path, const cJSON *root, const struct model_family *f,
+                                 struct model_config *c, struct sluice_error *err) {
+  bool attention = f->o_bias;
+  sluice_status st = SLUICE_OK;
+  c->qkv_bias = f->qkv_bias, c->o_bias = f->o_bias, c->ffn_bias = f->ffn_bias;
+  if (f->bias_is_a_choice) {
+    st = json_bool(root, path, "attention_bias", f->o_bias, &attention, err);
+    c->qkv_bias = c->o_bias = attention;
+  }
+  if (!st && f->ffn_bias_is_a_choice) st = json_bool(root, path, "mlp_bias", f->ffn_bias, &c->ffn_bias, err);
   return st;
 }
 
@@ -83,7 +111,6 @@ static sluice_status read_scaling(const char *where, const cJSON *object, struct
   const char *type = NULL;
   sluice_status st = json_string(object, where, "type", false, "default", &type, err);
   if (!st) st = json_string(object, where, "rope_type", false, type, &type, err);
-  if (!st) st = refuse_partial_rotation(where, object, err);
   if (st || strcmp(type, "default") == 0) return st;
   if (strcmp(type, "linear") != 0 && strcmp(type, "llama3") != 0)
     return sluice_fail(err, SLUICE_UNSUPPORTED,
@@ -95,11 +122,24 @@ static sluice_status read_scaling(const char *where, const cJSON *object, struct
   return st || s->type == ROPE_LINEAR ? st : read_llama3(where, object, s, err);
 }
 
-/* rope_theta stands at the top, or in rope_parameters (transformers 5). */
-static sluice_status read_rope(const char *path, cJSON *root, struct model_config *c, struct sluice_error *err) {
+/* The share of a head that is rotated, in whole pairs. */
+static sluice_status set_rotary(const char *path, const char *key, double share, struct model_config *c,
+                                struct sluice_error *err) {
+  const int dims = (int)(c->head_dim * share); /* cut, as transformers does */
+  if (!(share > 0 && share <= 1) || dims < 2 || dims % 2 != 0)
+    return sluice_fail(err, SLUICE_USAGE, "%s: %s: %g of a head of %d is not an even number of at least 2", path, key,
+                       share, c->head_dim);
+  c->rotary_dims = dims;
+  return SLUICE_OK;
+}
+
+/* Theta, share and scaling stand at the top, or in rope_parameters (transformers 5). */
+static sluice_status read_rope(const char *path, cJSON *root, const struct model_family *f, struct model_config *c,
+                               struct sluice_error *err) {
   static const char *const keys[] = {"rope_scaling", "rope_parameters"};
-  sluice_status st = json_double(root, path, "rope_theta", false, 10000, &c->rope_theta, err);
-  if (!st) st = refuse_partial_rotation(path, root, err);
+  double share = f->rotary;
+  sluice_status st = json_double(root, path, f->theta_key, false, 10000, &c->rope_theta, err);
+  if (!st) st = json_double(root, path, f->rotary_key, false, share, &share, err);
   for (size_t i = 0; !st && i < sizeof keys / sizeof *keys; i++) {
     cJSON *object = cJSON_GetObjectItemCaseSensitive(root, keys[i]);
     char where[512];
@@ -109,9 +149,50 @@ static sluice_status read_rope(const char *path, cJSON *root, struct model_confi
     drop_nulls(object);
     st = read_scaling(where, object, &c->rope_scaling, err);
     if (!st) st = json_double(object, where, "rope_theta", false, c->rope_theta, &c->rope_theta, err);
+    if (!st) st = json_double(object, where, "partial_rotary_factor", false, share, &share, err);
   }
   if (!st && !(c->rope_theta >= 1 && c->rope_theta <= 1e12))
-    st = sluice_fail(err, SLUICE_USAGE, "%s: rope_theta: expected 1 to 1e12, found %g", path, c->rope_theta);
+    st = sluice_fail(err, SLUICE_USAGE, "%s: %s: expected 1 to 1e12, found %g", path, f->theta_key, c->rope_theta);
+  return st ? st : set_rotary(path, f->rotary_key, share, c, err);
+}
+
+/* layer_types (transformers 5) says it layer by layer: full ones first, windowed ones from some layer on. */
+static sluice_status read_layer_types(const char *path, const cJSON *list, struct model_config *c,
+                                      struct sluice_error *err) {
+  const cJSON *item;
+  int i = 0, from = c->n_layers;
+  cJSON_ArrayForEach(item, list) {
+    const bool windowed = cJSON_IsString(item) && strcmp(item->valuestring, "sliding_attention") == 0;
+    if (!windowed && (!cJSON_IsString(item) || strcmp(item->valuestring, "full_attention") != 0 || from < i))
+      return sluice_fail(err, SLUICE_UNSUPPORTED,
+                         "%s: layer_types[%d]: expected \"full_attention\", then \"sliding_attention\" to the end",
+                         path, i);
+    if (windowed && from > i) from = i;
+    i++;
+  }
+  if (i != c->n_layers)
+    return sluice_fail(err, SLUICE_INPUT, "%s: layer_types: %d entries for %d layers", path, i, c->n_layers);
+  c->window_from = from;
+  return SLUICE_OK;
+}
+
+static sluice_status read_window(const char *path, const cJSON *root, const struct model_family *f,
+                                 const struct absent_keys *absent, struct model_config *c, struct sluice_error *err) {
+  bool used = !f->window_is_a_choice;
+  int64_t window = 0, from = 0;
+  const cJSON *types = cJSON_GetObjectItemCaseSensitive(root, "layer_types");
+  sluice_status st =
+      json_int(root, path, "sliding_window", false, absent->window ? f->window : 0, 0, MAX_CONTEXT, &window, err);
+  if (!st) st = json_bool(root, path, "use_sliding_window", used, &used, err);
+  if (!st && f->window_is_a_choice)
+    st = json_int(root, path, "max_window_layers", false, f->window_from, 0, MAX_CONTEXT, &from, err);
+  if (!st && window && !f->window && !f->window_is_a_choice)
+    st = sluice_fail(err, SLUICE_UNSUPPORTED, "%s: sliding_window is not part of the %s family", path, f->name);
+  if (st || !window || !used) return st;
+  c->window_from = from < c->n_layers ? (int)from : c->n_layers;
+  if (types) st = read_layer_types(path, types, c, err);
+  c->window = c->window_from < c->n_layers ? (int)window : 0;
+  if (!c->window) c->window_from = 0;
   return st;
 }
 
@@ -137,19 +218,22 @@ static sluice_status read_whole(const cJSON *root, const char *path, const char 
   return st;
 }
 
-static sluice_status read_shape(const char *path, const cJSON *root, struct model_config *c, struct sluice_error *err) {
+static sluice_status read_shape(const char *path, const cJSON *root, const struct model_family *f,
+                                const struct absent_keys *absent, struct model_config *c, struct sluice_error *err) {
   sluice_status st = read_whole(root, path, "hidden_size", 0, MAX_WIDTH, &c->d_model, err);
   if (!st) st = read_whole(root, path, "num_hidden_layers", 0, MAX_LAYERS, &c->n_layers, err);
   if (!st) st = read_whole(root, path, "num_attention_heads", 0, MAX_WIDTH, &c->n_heads, err);
-  if (!st) st = read_whole(root, path, "num_key_value_heads", c->n_heads, MAX_WIDTH, &c->n_kv_heads, err);
+  const int kv_heads = absent->kv_heads && f->kv_heads ? f->kv_heads : c->n_heads;
+  if (!st) st = read_whole(root, path, "num_key_value_heads", kv_heads, MAX_WIDTH, &c->n_kv_heads, err);
   if (!st) st = read_whole(root, path, "intermediate_size", 0, MAX_WIDTH, &c->d_ff, err);
   if (!st) st = read_whole(root, path, "vocab_size", 0, MAX_VOCAB, &c->vocab, err);
-  if (!st) st = read_whole(root, path, "max_position_embeddings", 2048, MAX_CONTEXT, &c->max_context, err);
+  if (!st) st = read_whole(root, path, "max_position_embeddings", f->max_context, MAX_CONTEXT, &c->max_context, err);
   if (st) return st;
-  if (!cJSON_GetObjectItemCaseSensitive(root, "head_dim") && c->d_model % c->n_heads != 0)
+  const bool given = cJSON_GetObjectItemCaseSensitive(root, "head_dim") || (absent->head_dim && f->head_dim);
+  if (!given && c->d_model % c->n_heads != 0)
     return sluice_fail(err, SLUICE_USAGE, "%s: hidden_size %d is no multiple of num_attention_heads %d; give head_dim",
                        path, c->d_model, c->n_heads);
-  int implied = c->d_model / c->n_heads;
+  const int implied = absent->head_dim && f->head_dim ? f->head_dim : c->d_model / c->n_heads;
   st = read_whole(root, path, "head_dim", implied ? implied : 1, MAX_WIDTH, &c->head_dim, err);
   if (st) return st;
   if (c->head_dim % 2 != 0 || (int64_t)c->head_dim * c->n_heads > MAX_WIDTH)
@@ -163,15 +247,29 @@ static sluice_status read_shape(const char *path, const cJSON *root, struct mode
 
 static sluice_status read_config(const char *path, cJSON *root, struct model_config *c, struct sluice_error *err) {
   if (!cJSON_IsObject(root)) return sluice_fail(err, SLUICE_INPUT, "%s: not a JSON object", path);
+  const struct absent_keys absent = {.window = !cJSON_HasObjectItem(root, "sliding_window"),
+                                     .kv_heads = !cJSON_HasObjectItem(root, "num_key_value_heads"),
+                                     .head_dim = !cJSON_HasObjectItem(root, "head_dim")};
   drop_nulls(root);
   double eps = 0;
-  sluice_status st = check_architecture(path, root, err);
-  if (!st) st = refuse_other_models(path, root, err);
-  if (!st) st = read_shape(path, root, c, err);
-  if (!st) st = json_double(root, path, "rms_norm_eps", false, 1e-6, &eps, err);
+  const struct model_family *f = NULL;
+  sluice_status st = find_family(path, root, &f, err);
+  if (st) return st;
+  c->family = f->name;
+  c->norm = f->norm, c->plain_ffn = f->plain_ffn, c->qk_norm = f->qk_norm;
+  st = refuse_other_models(path, root, err);
+  if (!st) st = read_activation(path, root, f, c, err);
+  if (!st) st = read_biases(path, root, f, c, err);
+  if (!st) st = read_shape(path, root, f, &absent, c, err);
+  if (!st) st = json_double(root, path, f->eps_key, false, f->eps, &eps, err);
   if (!st && !(eps > 0 && eps < 1))
-    st = sluice_fail(err, SLUICE_USAGE, "%s: rms_norm_eps: expected more than 0 and less than 1, found %g", path, eps);
-  if (!st) st = read_rope(path, root, c, err);
+    st =
+        sluice_fail(err, SLUICE_USAGE, "%s: %s: expected more than 0 and less than 1, found %g", path, f->eps_key, eps);
+  c->parallel_residual = f->parallel_residual;
+  if (!st && f->parallel_residual)
+    st = json_bool(root, path, "use_parallel_residual", true, &c->parallel_residual, err);
+  if (!st) st = read_rope(path, root, f, c, err);
+  if (!st) st = read_window(path, root, f, &absent, c, err);
   if (!st) st = json_bool(root, path, "tie_word_embeddings", false, &c->tied, err);
   if (!st) st = read_token(path, root, "bos_token_id", c->vocab, &c->bos, err);
   if (!st) st = read_token(path, root, "eos_token_id", c->vocab, &c->eos, err);
@@ -189,14 +287,32 @@ sluice_status model_config_read(const char *path, struct model_config *out, stru
   return st;
 }
 
+/* What is not Llama's way is hashed behind the rest, so that a Llama's hash is what it was before there were others. */
+static int describe_block(const struct model_config *c, char *out, size_t cap) {
+  const int rotary = c->rotary_dims ? c->rotary_dims : c->head_dim;
+  const int features[] = {(int)c->norm, (int)c->activation, c->plain_ffn,         c->parallel_residual,
+                          c->qkv_bias,  c->o_bias,          c->ffn_bias,          c->qk_norm,
+                          c->window,    c->window_from,     c->head_dim - rotary, c->rotary_neighbours};
+  bool plain = c->rope_divisors == NULL;
+  for (size_t i = 0; i < sizeof features / sizeof *features; i++) plain = plain && features[i] == 0;
+  if (plain) return 0;
+  int n = 0;
+  for (size_t i = 0; i < sizeof features / sizeof *features; i++)
+    n += snprintf(out + n, cap - (size_t)n, " %d", features[i]);
+  const size_t divisors = c->rope_divisors ? (size_t)rotary / 2 : 0;
+  return n + snprintf(out + n, cap - (size_t)n, " %016llx",
+                      (unsigned long long)hash64(c->rope_divisors, divisors * sizeof *c->rope_divisors));
+}
+
 void model_config_hash(const struct model_config *c, char hex[2 * SHA256_BYTES + 1]) {
   const struct rope_scaling *r = &c->rope_scaling;
   unsigned char digest[SHA256_BYTES];
-  char text[640];
-  int n = snprintf(text, sizeof text, "%d %d %d %d %d %d %d %.9g %.17g %d %d %d %d %.17g %.17g %.17g %.17g",
-                   c->n_layers, c->d_model, c->n_heads, c->n_kv_heads, c->head_dim, c->d_ff, c->vocab,
-                   (double)c->norm_eps, c->rope_theta, c->tied, c->bos, c->eos, (int)r->type, r->factor,
-                   r->low_freq_factor, r->high_freq_factor, r->original_context);
+  char text[1024];
+  int n = snprintf(text, 640, "%d %d %d %d %d %d %d %.9g %.17g %d %d %d %d %.17g %.17g %.17g %.17g", c->n_layers,
+                   c->d_model, c->n_heads, c->n_kv_heads, c->head_dim, c->d_ff, c->vocab, (double)c->norm_eps,
+                   c->rope_theta, c->tied, c->bos, c->eos, (int)r->type, r->factor, r->low_freq_factor,
+                   r->high_freq_factor, r->original_context);
+  n += describe_block(c, text + n, sizeof text - (size_t)n);
   sha256(text, (size_t)n, digest);
   hex_of(digest, SHA256_BYTES, hex);
 }

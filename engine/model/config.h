@@ -4,9 +4,9 @@
 
 #include "engine/engine.h"
 
-/* Reads a Hugging Face config.json of a Llama model. What the engine does not do (biases, another activation,
- * other ways to stretch RoPE than linear and llama3, quantised weights) is refused by the key's name. Keys that do not
- * change the computation are ignored. */
+/* Reads a Hugging Face config.json of a family in family.c, as transformers 4 and 5 write it; a key that is left out
+ * means that family's default. What the engine does not do (another activation, other ways to stretch RoPE than linear
+ * and llama3, quantised weights) is refused by the key's name. Keys that do not change the computation are ignored. */
 sluice_status model_config_read(const char *path, struct model_config *out, struct sluice_error *err);
 /* SHA-256, in hex, of all that changes what the model computes: equal weights under another theta are another model. */
 void model_config_hash(const struct model_config *c, char hex[2 * SHA256_BYTES + 1]);

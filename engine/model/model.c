@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/model/config.h"
+#include "engine/model/family.h"
 #include "engine/model/safetensors.h"
 #include "engine/model/weights.h"
 
@@ -21,6 +22,11 @@ static sluice_status open_config(struct model *m, struct sluice_error *err) {
   if (!path) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", m->dir);
   sluice_status st = model_config_read(path, &m->config, err);
   free(path);
+  if (!st) {
+    const struct model_family *f = model_family_named(m->config.family);
+    m->names = (int)f->names;
+    m->fused_qkv = f->fused_qkv;
+  }
   return st;
 }
 
@@ -49,7 +55,9 @@ void model_close(struct model *m) {
   tokenizer_close(m->tok);
   free(m->files);
   free(m->layers);
-  free(m->norms);
+  for (int i = 0; m->copies && i < m->config.n_layers; i++) free(m->copies[i]);
+  free(m->copies);
+  free(m->vectors);
   free(m->dir);
   pthread_mutex_destroy(&m->hash_lock);
   free(m);

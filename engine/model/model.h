@@ -39,13 +39,19 @@ void weight_row(const struct weight *w, int row, float *out);
 /* The whole matrix as rows*cols floats, 64-byte aligned; free() it. NULL when out of memory. */
 float *weight_to_float(const struct weight *w);
 
+/* What model_config says that a layer does not have is NULL, and a weight without data. Vectors are floats, whatever
+ * the file holds. */
 struct layer_weights {
-  const float *attn_norm, *ffn_norm; /* [d_model] */
-  struct weight wq;                  /* [n_heads*head_dim, d_model] */
-  struct weight wk, wv;              /* [n_kv_heads*head_dim, d_model] */
-  struct weight wo;                  /* [d_model, n_heads*head_dim] */
-  struct weight w_gate, w_up;        /* [d_ff, d_model] */
-  struct weight w_down;              /* [d_model, d_ff] */
+  const float *attn_norm, *ffn_norm;           /* [d_model] */
+  const float *attn_norm_bias, *ffn_norm_bias; /* [d_model]; NORM_LAYER */
+  const float *q_norm, *k_norm;                /* [head_dim]; qk_norm */
+  const float *bq, *bk, *bv, *bo;              /* as many as the weight's rows; qkv_bias, o_bias */
+  const float *b_gate, *b_up, *b_down;         /* ffn_bias */
+  struct weight wq;                            /* [n_heads*head_dim, d_model] */
+  struct weight wk, wv;                        /* [n_kv_heads*head_dim, d_model] */
+  struct weight wo;                            /* [d_model, n_heads*head_dim] */
+  struct weight w_gate, w_up;                  /* [d_ff, d_model]; no gate with plain_ffn */
+  struct weight w_down;                        /* [d_model, d_ff] */
 };
 
 /* One mapped safetensors file (engine/model/safetensors.c). Several, when an index names shards. */
@@ -57,9 +63,13 @@ struct model {
   struct weight embedding;      /* [vocab, d_model] */
   struct weight lm_head;        /* [vocab, d_model]; the embedding itself when config.tied */
   const float *final_norm;      /* [d_model] */
+  const float *final_norm_bias; /* [d_model]; NORM_LAYER */
   struct layer_weights *layers; /* [n_layers] */
   uint64_t parameters;          /* distinct values: a tied head counts once */
-  float *norms;                 /* owns every norm vector above */
+  float *vectors;               /* owns every norm and bias above */
+  void **copies;                /* [n_layers]: own matrices that a file keeps in another order; NULL: all are mapped */
+  int names;                    /* enum naming (family.h): how the files name tensors */
+  bool fused_qkv;               /* the files keep q, k and v of a layer as one matrix */
   struct safetensors **files;   /* own the mappings */
   size_t n_files;
   char *dir;

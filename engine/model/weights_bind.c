@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/model/family.h"
 #include "engine/model/safetensors.h"
 #include "engine/model/weights.h"
 
@@ -52,11 +53,20 @@ static sluice_status bind_weight(struct model *m, const char *name, int rows, in
   return SLUICE_OK;
 }
 
-/* Norm vectors are converted: they are small, and every kernel wants them as floats. */
-static sluice_status bind_norm(struct model *m, const char *name, float *into, const float **out,
-                               struct sluice_error *err) {
+/* Where vectors come to lie: each begins on a cache line. */
+struct vector_space {
+  float *next;
+};
+
+static size_t vector_floats(int n) {
+  return ((size_t)n + 15) / 16 * 16;
+}
+
+/* Norms and biases are converted: they are small, and every kernel wants them as floats. */
+static sluice_status bind_vector(struct model *m, const char *name, int n, struct vector_space *space,
+                                 const float **out, struct sluice_error *err) {
   const struct tensor *t;
-  int n = m->config.d_model;
+  float *into = space->next;
   sluice_status st = find_tensor(m, name, n, 0, &t, err);
   if (st) return st;
   for (int i = 0; i < n; i++) {
@@ -64,75 +74,171 @@ static sluice_status bind_norm(struct model *m, const char *name, float *into, c
     if (!isfinite(into[i]))
       return sluice_fail(err, SLUICE_INPUT, "%s: tensor \"%s\"[%d] is not a finite number", m->dir, name, i);
   }
+  space->next += vector_floats(n);
   *out = into;
   m->parameters += (uint64_t)n;
   return SLUICE_OK;
 }
 
-static sluice_status bind_layer(struct model *m, int index, float *norms, size_t stride, struct sluice_error *err) {
+/* ---- q, k and v in one matrix -------------------------------------------------------------------------------------
+ * GPT-NeoX's rows go head by head: q of head 0, k of head 0, v of head 0, q of head 1, ... They are put in order once,
+ * in memory of our own, so that everything behind this file knows three matrices. */
+
+static sluice_status split_fused(struct model *m, int layer, const struct tensor *t, struct sluice_error *err) {
   const struct model_config *c = &m->config;
-  struct layer_weights *l = &m->layers[index];
-  int q = c->n_heads * c->head_dim, kv = c->n_kv_heads * c->head_dim;
-  const struct {
-    const char *name;
-    int rows, cols;
-    struct weight *weight;
-  } parts[] = {
-      {"self_attn.q_proj", q, c->d_model, &l->wq},        {"self_attn.k_proj", kv, c->d_model, &l->wk},
-      {"self_attn.v_proj", kv, c->d_model, &l->wv},       {"self_attn.o_proj", c->d_model, q, &l->wo},
-      {"mlp.gate_proj", c->d_ff, c->d_model, &l->w_gate}, {"mlp.up_proj", c->d_ff, c->d_model, &l->w_up},
-      {"mlp.down_proj", c->d_model, c->d_ff, &l->w_down},
-  };
-  char name[96];
-  sluice_status st = SLUICE_OK;
-  for (size_t i = 0; !st && i < sizeof parts / sizeof *parts; i++) {
-    snprintf(name, sizeof name, "model.layers.%d.%s.weight", index, parts[i].name);
-    st = bind_weight(m, name, parts[i].rows, parts[i].cols, parts[i].weight, err);
+  struct layer_weights *l = &m->layers[layer];
+  struct weight *const parts[3] = {&l->wq, &l->wk, &l->wv};
+  const size_t block = (size_t)c->head_dim * dtype_row_bytes(t->dtype, c->d_model), part = block * (size_t)c->n_heads;
+  char *copy = sluice_alloc_aligned(3 * part);
+  if (!copy) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory for layer %d", m->dir, layer);
+  m->copies[layer] = copy;
+  for (size_t i = 0; i < 3; i++) {
+    *parts[i] = (struct weight){copy + i * part, t->dtype, c->n_heads * c->head_dim, c->d_model};
+    for (size_t h = 0; h < (size_t)c->n_heads; h++)
+      memcpy(copy + i * part + h * block, t->data + (3 * h + i) * block, block);
   }
-  snprintf(name, sizeof name, "model.layers.%d.input_layernorm.weight", index);
-  if (!st) st = bind_norm(m, name, norms, &l->attn_norm, err);
-  snprintf(name, sizeof name, "model.layers.%d.post_attention_layernorm.weight", index);
-  return st ? st : bind_norm(m, name, norms + stride, &l->ffn_norm, err);
+  return SLUICE_OK;
 }
+
+static sluice_status split_fused_bias(struct model *m, int layer, const char *name, struct vector_space *space,
+                                      struct sluice_error *err) {
+  const struct model_config *c = &m->config;
+  struct layer_weights *l = &m->layers[layer];
+  const float **const parts[3] = {&l->bq, &l->bk, &l->bv};
+  const int n = model_extent(c, EXTENT_QUERIES);
+  const float *fused;
+  sluice_status st = bind_vector(m, name, 3 * n, space, &fused, err); /* its room is given back below */
+  float *copy = st ? NULL : malloc(3 * (size_t)n * sizeof *copy);
+  if (st) return st;
+  if (!copy) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory for layer %d", m->dir, layer);
+  memcpy(copy, fused, 3 * (size_t)n * sizeof *copy);
+  space->next -= vector_floats(3 * n);
+  for (int i = 0; i < 3; i++) {
+    for (int j = 0; j < n; j++) space->next[j] = copy[(j / c->head_dim * 3 + i) * c->head_dim + j % c->head_dim];
+    *parts[i] = space->next;
+    space->next += vector_floats(n);
+  }
+  free(copy);
+  return SLUICE_OK;
+}
+
+static void layer_tensor_name(char *out, size_t cap, const struct model *m, int layer, const char *name) {
+  const int n = snprintf(out, cap, outer_names[m->names].layer_prefix, layer);
+  snprintf(out + n, cap - (size_t)n, "%s", name);
+}
+
+static sluice_status bind_fused(struct model *m, int layer, struct vector_space *space, struct sluice_error *err) {
+  const struct model_config *c = &m->config;
+  char name[96];
+  const struct tensor *t;
+  const int rows = model_extent(c, EXTENT_QUERIES) + 2 * model_extent(c, EXTENT_KEYS);
+  layer_tensor_name(name, sizeof name, m, layer, outer_names[m->names].fused_qkv);
+  sluice_status st = find_tensor(m, name, rows, c->d_model, &t, err);
+  if (!st) st = split_fused(m, layer, t, err);
+  m->parameters += (uint64_t)rows * (uint64_t)c->d_model;
+  layer_tensor_name(name, sizeof name, m, layer, outer_names[m->names].fused_qkv_bias);
+  return st || !c->qkv_bias ? st : split_fused_bias(m, layer, name, space, err);
+}
+
+/* ---- layers -------------------------------------------------------------------------------------------------------
+ */
+
+static sluice_status bind_layer(struct model *m, int layer, struct vector_space *space, struct sluice_error *err) {
+  const struct model_config *c = &m->config;
+  sluice_status st = m->fused_qkv ? bind_fused(m, layer, space, err) : SLUICE_OK;
+  for (size_t i = 0; !st && i < n_layer_parts; i++) {
+    const struct layer_part *p = &layer_parts[i];
+    void *member = (char *)&m->layers[layer] + p->offset;
+    char name[96];
+    if (!p->name[m->names] || !layer_part_wanted(c, p)) continue;
+    layer_tensor_name(name, sizeof name, m, layer, p->name[m->names]);
+    const int rows = model_extent(c, p->rows);
+    if (p->cols == EXTENT_ONE)
+      st = bind_vector(m, name, rows, space, member, err);
+    else
+      st = bind_weight(m, name, rows, model_extent(c, p->cols), member, err);
+  }
+  return st;
+}
+
+/* Floats that all vectors take; a fused bias takes as much as its three parts, each rounded up. */
+static size_t all_vector_floats(const struct model *m) {
+  const struct model_config *c = &m->config;
+  size_t layer = 0;
+  for (size_t i = 0; i < n_layer_parts; i++)
+    if (layer_parts[i].cols == EXTENT_ONE && layer_part_wanted(c, &layer_parts[i]))
+      layer += vector_floats(model_extent(c, layer_parts[i].rows));
+  return layer * (size_t)c->n_layers + 2 * vector_floats(c->d_model);
+}
+
+/* ---- what nothing reads -------------------------------------------------------------------------------------------
+ */
 
 static bool ends_with(const char *name, const char *end) {
   size_t n = strlen(name), k = strlen(end);
   return n >= k && strcmp(name + n - k, end) == 0;
 }
 
-/* Whether a Llama model with this configuration reads a tensor of this name. */
-static bool is_read(const struct model_config *c, const char *name) {
-  static const char *const whole[] = {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"};
-  static const char *const layer[] = {
-      "self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight",
-      "self_attn.o_proj.weight", "mlp.gate_proj.weight",    "mlp.up_proj.weight",
-      "mlp.down_proj.weight",    "input_layernorm.weight",  "post_attention_layernorm.weight"};
-  static const char prefix[] = "model.layers.";
-  for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
-    if (strcmp(name, whole[i]) == 0) return true;
-  if (strncmp(name, prefix, sizeof prefix - 1) != 0) return false;
-  const char *digits = name + sizeof prefix - 1;
-  char *end;
-  long index = strtol(digits, &end, 10);
-  if (end == digits || *end != '.' || index < 0 || index >= c->n_layers) return false;
-  for (size_t i = 0; i < sizeof layer / sizeof *layer; i++)
-    if (strcmp(end + 1, layer[i]) == 0) return true;
+/* Whether a layer of this model reads a tensor with this name behind the layer's prefix. */
+static bool layer_reads(const struct model *m, const char *name) {
+  const struct outer_names *outer = &outer_names[m->names];
+  if (m->fused_qkv && strcmp(name, outer->fused_qkv) == 0) return true;
+  if (m->fused_qkv && m->config.qkv_bias && strcmp(name, outer->fused_qkv_bias) == 0) return true;
+  for (size_t i = 0; i < n_layer_parts; i++) {
+    const char *part = layer_parts[i].name[m->names];
+    if (part && strcmp(name, part) == 0) return layer_part_wanted(&m->config, &layer_parts[i]);
+  }
   return false;
 }
 
-/* A tensor that nothing reads (a bias, a layer past the last) means that this is another model than config.json says.
- * Two kinds are harmless: a tied head stored again, and old files' table of RoPE frequencies. */
+static bool is_read(const struct model *m, const char *name) {
+  const struct outer_names *outer = &outer_names[m->names];
+  const char *const whole[] = {outer->embedding, outer->final_norm, m->config.tied ? NULL : outer->head,
+                               m->config.norm == NORM_LAYER ? outer->final_norm_bias : NULL};
+  for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+    if (whole[i] && strcmp(name, whole[i]) == 0) return true;
+  const size_t prefix = strcspn(outer->layer_prefix, "%");
+  if (strncmp(name, outer->layer_prefix, prefix) != 0) return false;
+  const char *digits = name + prefix;
+  char *end;
+  long index = strtol(digits, &end, 10);
+  if (end == digits || *end != '.' || index < 0 || index >= m->config.n_layers) return false;
+  return layer_reads(m, end + 1);
+}
+
+/* A tied head stored again, tables that old files keep (RoPE frequencies, GPT-NeoX's causal mask), and the divisors of
+ * RoPE that the configuration has read. */
+static bool is_harmless(const struct model *m, const char *name) {
+  static const char *const ends[] = {".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias",
+                                     "rope_freqs.weight"};
+  if (m->config.tied && strcmp(name, outer_names[m->names].head) == 0) return true;
+  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+    if (ends_with(name, ends[i])) return true;
+  return false;
+}
+
+static size_t tensors_wanted(const struct model *m) {
+  const struct model_config *c = &m->config;
+  size_t layer = m->fused_qkv ? (c->qkv_bias ? 2 : 1) : 0;
+  for (size_t i = 0; i < n_layer_parts; i++)
+    layer += layer_parts[i].name[m->names] && layer_part_wanted(c, &layer_parts[i]);
+  return layer * (size_t)c->n_layers + 2 + (c->tied ? 0 : 1) + (c->norm == NORM_LAYER ? 1 : 0);
+}
+
+/* A tensor that nothing reads (a bias, a layer past the last) means that this is another model than its configuration
+ * says. */
 static sluice_status refuse_leftovers(const struct model *m, struct sluice_error *err) {
-  size_t wanted = 2 + 9 * (size_t)m->config.n_layers + (m->config.tied ? 0 : 1), present = 0;
+  const size_t wanted = tensors_wanted(m);
+  size_t present = 0;
   for (size_t f = 0; f < m->n_files; f++)
     for (size_t i = 0; i < safetensors_count(m->files[f]); i++) {
       const char *name = safetensors_at(m->files[f], i)->name;
-      if (ends_with(name, ".rotary_emb.inv_freq") || (m->config.tied && strcmp(name, "lm_head.weight") == 0)) continue;
+      if (is_harmless(m, name)) continue;
       present++;
-      if (!is_read(&m->config, name))
+      if (!is_read(m, name))
         return sluice_fail(err, SLUICE_UNSUPPORTED,
-                           "%s: tensor \"%.120s\" is not part of the Llama model that config.json describes",
-                           safetensors_path(m->files[f]), name);
+                           "%s: tensor \"%.120s\" is not part of the %s model that config.json describes",
+                           safetensors_path(m->files[f]), name, m->config.family);
     }
   if (present != wanted) /* such as a layer's number written in two ways */
     return sluice_fail(err, SLUICE_INPUT, "%s: %zu tensors; config.json asks for %zu", m->dir, present, wanted);
@@ -141,17 +247,21 @@ static sluice_status refuse_leftovers(const struct model *m, struct sluice_error
 
 sluice_status weights_bind(struct model *m, struct sluice_error *err) {
   const struct model_config *c = &m->config;
-  size_t stride = ((size_t)c->d_model + 15) / 16 * 16; /* each vector begins on a cache line */
+  const struct outer_names *names = &outer_names[m->names];
   m->layers = calloc((size_t)c->n_layers, sizeof *m->layers);
-  m->norms = sluice_alloc_aligned((2 * (size_t)c->n_layers + 1) * stride * sizeof *m->norms);
-  if (!m->layers || !m->norms)
+  m->copies = calloc((size_t)c->n_layers, sizeof *m->copies);
+  m->vectors = sluice_alloc_aligned(all_vector_floats(m) * sizeof *m->vectors);
+  if (!m->layers || !m->vectors || !m->copies)
     return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory for %d layers", m->dir, c->n_layers);
-  sluice_status st = bind_weight(m, "model.embed_tokens.weight", c->vocab, c->d_model, &m->embedding, err);
-  for (int i = 0; !st && i < c->n_layers; i++) st = bind_layer(m, i, m->norms + 2 * stride * (size_t)i, stride, err);
-  if (!st) st = bind_norm(m, "model.norm.weight", m->norms + 2 * stride * (size_t)c->n_layers, &m->final_norm, err);
+  struct vector_space space = {m->vectors};
+  sluice_status st = bind_weight(m, names->embedding, c->vocab, c->d_model, &m->embedding, err);
+  for (int i = 0; !st && i < c->n_layers; i++) st = bind_layer(m, i, &space, err);
+  if (!st) st = bind_vector(m, names->final_norm, c->d_model, &space, &m->final_norm, err);
+  if (!st && c->norm == NORM_LAYER)
+    st = bind_vector(m, names->final_norm_bias, c->d_model, &space, &m->final_norm_bias, err);
   if (!st && c->tied) m->lm_head = m->embedding;
   if (!st && !c->tied) {
-    st = bind_weight(m, "lm_head.weight", c->vocab, c->d_model, &m->lm_head, err);
+    st = bind_weight(m, names->head, c->vocab, c->d_model, &m->lm_head, err);
     if (st == SLUICE_INPUT)
       st = sluice_fail_in(err, "tie_word_embeddings is false in config.json, or absent, which means the same");
   }

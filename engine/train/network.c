@@ -42,6 +42,12 @@ sluice_status net_shape_from_config(const struct model_config *c, struct net_sha
     return sluice_fail(err, SLUICE_UNSUPPORTED, "training wants \"tie_word_embeddings\": true in config.json");
   if (c->rope_scaling.type != ROPE_DEFAULT)
     return sluice_fail(err, SLUICE_UNSUPPORTED, "training does no RoPE scaling; config.json asks for it");
+  if (c->norm != NORM_RMS || c->plain_ffn || c->parallel_residual || c->qkv_bias || c->o_bias || c->ffn_bias ||
+      c->qk_norm || c->window || (c->rotary_dims && c->rotary_dims != c->head_dim))
+    return sluice_fail(err, SLUICE_UNSUPPORTED,
+                       "training knows Llama's block alone: no biases, no QK norm, no sliding window; config.json asks "
+                       "for %s",
+                       c->family);
   if (c->n_layers > NET_MAX_LAYERS)
     return sluice_fail(err, SLUICE_LIMIT, "training does at most %d layers; config.json has %d", NET_MAX_LAYERS,
                        c->n_layers);

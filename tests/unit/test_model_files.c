@@ -251,8 +251,11 @@ static void wrong_configurations_are_refused_by_key(void **state) {
       {"\"architectures\":[]", "architectures"},
       {"\"architectures\":[\"GPT2LMHeadModel\"]", "GPT2LMHeadModel"},
       {"\"architectures\":[\"LlamaForCausalLM\"]", "hidden_size"},
-      {WHOLE ",\"attention_bias\":true", "attention_bias"},
-      {WHOLE ",\"mlp_bias\":true", "mlp_bias"},
+      {WHOLE ",\"attention_bias\":true", "self_attn.q_proj.bias"}, /* then the file must have them */
+      {WHOLE ",\"mlp_bias\":true", "mlp.gate_proj.bias"},
+      {WHOLE ",\"model_type\":\"llama\",\"attention_bias\":2", "attention_bias"},
+      {"\"architectures\":[\"LlamaForCausalLM\",\"X\"]", "LlamaForCausalLM"},
+      {"\"model_type\":\"bert\"", "model_type"},
       {WHOLE ",\"mlp_bias\":1", "mlp_bias"},
       {WHOLE ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2}", "rope_scaling.rope_type"},
       {WHOLE ",\"rope_scaling\":{\"type\":\"linear\"}", "factor"},
