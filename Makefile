@@ -3,6 +3,7 @@
 #   make            build build/sluice and libsluice.so.0, libsluice.a (installs nothing)
 #   make demo       install what is missing, build, show the monitor, run the demo suite, write build/demo/report.html
 #   make test       install what is missing, build, run every test; ends with "N passed, N failed"
+#   make test-sdk   the official npm clients, curl and a browser through the proxy (a part of make test)
 #   make sanitize   the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make unit       build the test programs; tests/run.sh WORD... then runs some of them
 #   make bench      engine and monitor speed on this machine, the embedded model, the shipped policy
@@ -40,7 +41,7 @@ CFLAGS_ALL = -std=c11 $(OPT) $(WARN) -fno-math-errno -ffp-contract=off -pthread 
 Q := $(if $(V),,@)
 
 # These goals build through a second make, after packages were installed: only that one asks pkg-config.
-STAGED := deps deps-build data test demo sanitize model
+STAGED := deps deps-build data test test-sdk demo sanitize model
 ifneq ($(filter-out $(STAGED) uninstall clean help format check-style,$(or $(MAKECMDGOALS),all)),)
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
@@ -181,6 +182,12 @@ data:
 test: deps data
 	@$(STAGE) all unit
 	@BUILD='$(BUILD)' tests/run.sh
+
+# The official clients, curl and a browser through the proxy (a part of `make test`). Needs node 20 and npm.
+.PHONY: test-sdk
+test-sdk: deps
+	@$(STAGE) all
+	@BUILD='$(BUILD)' tests/run.sh integration/sdk
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 # Without warnings: the plain build has judged them, and the sanitizers' own code raises false ones.

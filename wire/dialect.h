@@ -9,8 +9,16 @@ struct sketch_text {
   /* A string, quotes included. Inside structured tool arguments also a number (rewritten, it becomes a string) and, as
    * JSON_OBJECT, the bytes between two of them: judged for what they say together, never rewritten. */
   struct json_span value;
-  size_t group; /* not 0: of the group-th text that is whole in this frame (a repeat of what was streamed, say): it is
-                   judged apart from every other text and decided at once; its key's index is the filter's to choose */
+  size_t group;   /* not 0: of the group-th text that is whole in this frame (a repeat of what was streamed, say): it is
+                     judged apart from every other text and decided at once; its key's index is the filter's to choose */
+  size_t spelled; /* not 0: a token of the spelled-th list of log-probabilities; readers of text leave it out */
+  struct json_span bytes, others; /* spelled: where its bytes stand as numbers, and the tokens that it was chosen among;
+                                     both are emptied when it changes. start == end: absent */
+};
+struct sketch_logprobs { /* a list of log-probabilities, whose tokens spell a text out */
+  int64_t choice;
+  struct json_span whole;
+  const char *emptied; /* the JSON that stands for all of it when its tokens cannot be held against their text */
 };
 struct sketch_choice {
   int64_t choice;
@@ -22,8 +30,8 @@ struct sketch_choice {
   int64_t block;      /* as index of its texts' keys */
   int64_t sequence;   /* the frame's sequence_number */
   bool bare;          /* carries no ids: an ending takes them from an earlier frame */
-  bool has_reason, has_logprobs, has_details;
-  struct json_span reason, logprobs, details;
+  bool has_reason, has_details;
+  struct json_span reason, details;
   const char *stopped, *stopped_details; /* whole: the JSON that stands for reason and details after a stop */
 };
 struct sketch { /* arrays are reused from frame to frame */
@@ -31,14 +39,14 @@ struct sketch { /* arrays are reused from frame to frame */
   size_t n_texts, cap_texts;
   struct sketch_choice *choices;
   size_t n_choices, cap_choices;
-  struct json_span *beside; /* arrays that spell texts of the frame out (log-probabilities): emptied when one changes */
-  size_t n_beside, cap_beside;
+  struct sketch_logprobs *logprobs;
+  size_t n_logprobs, cap_logprobs;
   size_t groups;
 };
 void sketch_free(struct sketch *s);
 sluice_status sketch_add_text(struct sketch *s, struct sketch_text t, struct sluice_error *err);
 sluice_status sketch_add_choice(struct sketch *s, struct sketch_choice c, struct sluice_error *err);
-sluice_status sketch_add_beside(struct sketch *s, struct json_span array, struct sluice_error *err);
+sluice_status sketch_add_logprobs(struct sketch *s, struct sketch_logprobs l, struct sluice_error *err);
 /* members.c: what dialects ask of an object. */
 bool member_of(struct slice json, struct json_span o, const char *key, enum json_type type, struct json_span *out);
 bool member_is(struct slice json, struct json_span o, const char *key, const char *word);
@@ -52,6 +60,12 @@ sluice_status add_structure(struct slice json, struct json_span v, struct wire_k
  */
 sluice_status add_values(struct slice json, struct json_span v, struct wire_key k, bool joined, struct sketch *s,
                          struct sluice_error *err);
+/* logprobs.c: the tokens of a list of log-probabilities as one text of their own, k. whole: streamed nowhere else. */
+sluice_status add_logprobs(struct slice json, struct json_span list, struct sketch_logprobs l, struct wire_key k,
+                           bool whole, struct sketch *s, struct sluice_error *err);
+/* A token's bytes, from its list of numbers; false: it is no such list. */
+sluice_status logprob_bytes(struct slice json, struct json_span numbers, struct buffer *out, bool *good,
+                            struct sluice_error *err);
 
 struct ending {      /* what an ending is made from */
   struct slice like; /* an earlier frame of the stream, whose ids it carries */
@@ -73,8 +87,10 @@ struct dialect {
   bool named;          /* SSE events are named by their JSON's type */
   bool grows;          /* frames of unknown type belong to it: in its streams their strings are judged, and they pass */
 };
-extern const struct dialect dialect_anthropic, dialect_openai_chat, dialect_openai_responses, dialect_server_error,
-    dialect_text_lines;
+extern const struct dialect dialect_anthropic, dialect_openai_chat, dialect_openai_completions,
+    dialect_openai_responses, dialect_server_error, dialect_text_lines;
+/* OpenAI's two older interfaces end alike; entry: the choice's own members of an ending. */
+sluice_status openai_ending(const struct ending *e, const char *entry, struct buffer *out, struct sluice_error *err);
 
 /* The dialect that reads this object, with its sketch filled; NULL in *out when there is none. last: of the frame
  * before; NULL: not known. */

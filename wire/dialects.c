@@ -5,7 +5,8 @@
 
 static const struct dialect *const dialects[] = {
     &dialect_openai_chat, /* first: the most frequent, known by one look */
-    &dialect_anthropic,   &dialect_openai_responses, &dialect_server_error, &dialect_text_lines,
+    &dialect_openai_completions, &dialect_anthropic,  &dialect_openai_responses,
+    &dialect_server_error,       &dialect_text_lines,
 };
 
 enum { TEXTS_MAX = 4096, CHOICES_MAX = 1024 }; /* in one frame */
@@ -13,7 +14,7 @@ enum { TEXTS_MAX = 4096, CHOICES_MAX = 1024 }; /* in one frame */
 void sketch_free(struct sketch *s) {
   free(s->texts);
   free(s->choices);
-  free(s->beside);
+  free(s->logprobs);
   *s = (struct sketch){0};
 }
 
@@ -44,16 +45,17 @@ sluice_status sketch_add_choice(struct sketch *s, struct sketch_choice c, struct
   return SLUICE_OK;
 }
 
-sluice_status sketch_add_beside(struct sketch *s, struct json_span array, struct sluice_error *err) {
-  if (s->n_beside == TEXTS_MAX) return sluice_fail(err, SLUICE_LIMIT, "more than %d logprobs in one frame", TEXTS_MAX);
-  if (s->n_beside == s->cap_beside) {
-    size_t cap = s->cap_beside ? 2 * s->cap_beside : 2;
-    struct json_span *grown = realloc(s->beside, cap * sizeof *grown);
+sluice_status sketch_add_logprobs(struct sketch *s, struct sketch_logprobs l, struct sluice_error *err) {
+  if (s->n_logprobs == TEXTS_MAX)
+    return sluice_fail(err, SLUICE_LIMIT, "more than %d logprobs in one frame", TEXTS_MAX);
+  if (s->n_logprobs == s->cap_logprobs) {
+    size_t cap = s->cap_logprobs ? 2 * s->cap_logprobs : 2;
+    struct sketch_logprobs *grown = realloc(s->logprobs, cap * sizeof *grown);
     if (!grown) return sluice_fail(err, SLUICE_NOMEM, "no memory for a frame's logprobs");
-    s->beside = grown;
-    s->cap_beside = cap;
+    s->logprobs = grown;
+    s->cap_logprobs = cap;
   }
-  s->beside[s->n_beside++] = array;
+  s->logprobs[s->n_logprobs++] = l;
   return SLUICE_OK;
 }
 
@@ -74,7 +76,7 @@ sluice_status dialect_read(struct slice json, struct json_span root, const char 
   struct json_span type;
   sluice_status st = SLUICE_OK;
   *out = NULL;
-  s->n_texts = s->n_choices = s->n_beside = s->groups = 0;
+  s->n_texts = s->n_choices = s->n_logprobs = s->groups = 0;
   for (size_t i = 0; !st && !*out && i < sizeof dialects / sizeof *dialects; i++) {
     bool known = false;
     st = dialects[i]->read(json, root, text_key, s, &known, err);
@@ -97,6 +99,7 @@ sluice_status wire_read_texts(struct slice json, const char *text_key, wire_text
   *known = !st && d;
   for (size_t i = 0; !st && i < s.n_texts; i++) {
     struct json_span v = s.texts[i].value;
+    if (s.texts[i].spelled) continue;
     if (s.texts[i].group && !(s.n_choices && s.choices[0].whole)) continue; /* a reader has had it from the pieces */
     buffer_clear(&text);
     st = v.type == JSON_STRING ? json_span_decode(json, v, &text, err)

@@ -145,14 +145,14 @@ static sluice_status frame_fill(struct wire_filter *f, struct frame *frame, stru
     frame->choices = grown;
     frame->cap_choices = s->n_choices;
   }
-  if (frame->cap_beside < s->n_beside) {
-    struct json_span *grown = realloc(frame->beside, s->n_beside * sizeof *grown);
+  if (frame->cap_logprobs < s->n_logprobs) {
+    struct sketch_logprobs *grown = realloc(frame->logprobs, s->n_logprobs * sizeof *grown);
     if (!grown) return sluice_fail(err, SLUICE_NOMEM, "no memory for a frame's logprobs");
-    frame->beside = grown;
-    frame->cap_beside = s->n_beside;
+    frame->logprobs = grown;
+    frame->cap_logprobs = s->n_logprobs;
   }
-  if (s->n_beside) memcpy(frame->beside, s->beside, s->n_beside * sizeof *s->beside);
-  frame->n_beside = s->n_beside;
+  if (s->n_logprobs) memcpy(frame->logprobs, s->logprobs, s->n_logprobs * sizeof *s->logprobs);
+  frame->n_logprobs = s->n_logprobs;
   if (s->n_choices) memcpy(frame->choices, s->choices, s->n_choices * sizeof *s->choices);
   frame->n_choices = s->n_choices;
   frame->global = s->n_choices == 0;
@@ -174,6 +174,16 @@ static sluice_status settle_laggards(struct wire_filter *f, size_t lane, bool *s
   return st;
 }
 
+static sluice_status decode_text(struct slice json, const struct sketch_text *t, struct buffer *out,
+                                 struct sluice_error *err) {
+  bool good = false;
+  sluice_status st = SLUICE_OK;
+  if (t->bytes.end > t->bytes.start) st = logprob_bytes(json, t->bytes, out, &good, err);
+  if (st || good) return st;
+  if (t->value.type == JSON_STRING) return json_span_decode(json, t->value, out, err);
+  return buffer_append(out, json.ptr + t->value.start, t->value.end - t->value.start, err);
+}
+
 /* The index-th text of the sketch goes to the gate. */
 static sluice_status push_text(struct wire_filter *f, struct frame *frame, size_t index, int64_t *stop_choice_id,
                                bool *stop, struct sluice_error *err) {
@@ -184,13 +194,11 @@ static sluice_status push_text(struct wire_filter *f, struct frame *frame, size_
   if (t->group && t->group != f->group) f->group = t->group, f->n_groups++;
   if (t->group) key.index = -1 - f->n_groups; /* -1 is the dialects' own */
   sluice_status st = lane_find(f, &key, &lane, err);
-  if (!st && t->value.type == JSON_STRING)
-    st = json_span_decode(json, t->value, &frame->text, err);
-  else if (!st)
-    st = buffer_append(&frame->text, json.ptr + t->value.start, t->value.end - t->value.start, err);
+  if (!st) st = decode_text(json, t, &frame->text, err);
   if (st) return st;
   struct lane *l = &f->lanes[lane];
-  frame->texts[frame->n_texts++] = (struct frame_text){lane, t->value, l->received, at, frame->text.len - at};
+  frame->texts[frame->n_texts++] =
+      (struct frame_text){lane, t->value, l->received, at, frame->text.len - at, t->spelled, t->bytes, t->others};
   const struct choice_state *c = choice_find(f, t->key.choice);
   struct wire_verdict v = {0};
   if (c && c->stopped) { /* blanked: nothing of it is released */
@@ -317,7 +325,8 @@ static sluice_status on_json(struct wire_filter *f, struct slice raw, struct sli
                        offset);
   if (!d || f->sketch.n_choices == 0) return pass(f, raw, err);
   f->dialect = d;
-  for (size_t i = 0; f->o.each_line && i < f->sketch.n_choices; i++)
+  bool complete = f->o.each_line || f->o.format == WIRE_JSON;
+  for (size_t i = 0; complete && i < f->sketch.n_choices; i++)
     f->sketch.choices[i].whole = f->sketch.choices[i].finish = true;
   if (!f->sketch.choices[0].bare || f->like.len == 0) {
     buffer_clear(&f->like);

@@ -20,7 +20,7 @@ struct frame *frame_take(struct wire_filter *f, struct sluice_error *err) {
     buffer_clear(&frame->raw);
     buffer_clear(&frame->json);
     buffer_clear(&frame->text);
-    frame->n_texts = frame->n_choices = frame->n_beside = 0;
+    frame->n_texts = frame->n_choices = frame->n_logprobs = 0;
     frame->in_raw = frame->global = frame->after_stop = false;
     return frame;
   }
@@ -36,7 +36,7 @@ void frame_free(struct frame *frame) {
   buffer_free(&frame->text);
   free(frame->texts);
   free(frame->choices);
-  free(frame->beside);
+  free(frame->logprobs);
   free(frame);
 }
 

@@ -21,6 +21,8 @@ struct frame_text {
   struct json_span value;
   uint64_t offset; /* in the lane's text */
   size_t at, len;  /* decoded bytes in frame.text */
+  size_t spelled;  /* as in sketch_text, with what is emptied beside it */
+  struct json_span bytes, others;
 };
 struct frame {
   struct buffer raw;  /* what came, line ends and all */
@@ -32,8 +34,8 @@ struct frame {
   size_t n_texts, cap_texts;
   struct sketch_choice *choices;
   size_t n_choices, cap_choices;
-  struct json_span *beside;
-  size_t n_beside, cap_beside;
+  struct sketch_logprobs *logprobs;
+  size_t n_logprobs, cap_logprobs;
   bool global;     /* of no choice: keeps its place among all */
   bool after_stop; /* an ending made here: always leaves */
 };

@@ -110,9 +110,9 @@ sluice_status add_values(struct slice json, struct json_span v, struct wire_key 
   for (size_t at = v.start; !st && at < v.end;) {
     char c = json.ptr[at];
     if (c == '[' && key_is(key, spelled_out)) {
-      size_t end = value_end(json, at, v.end);
-      st = sketch_add_beside(s, (struct json_span){JSON_ARRAY, at, end}, err);
-      at = end;
+      struct json_span list = {JSON_ARRAY, at, value_end(json, at, v.end)};
+      st = add_logprobs(json, list, (struct sketch_logprobs){k.choice, list, "[]"}, k, true, s, err);
+      at = list.end;
     } else if (c == '"') {
       size_t end = string_end(json, at), next = skip_space(json, end, v.end);
       bool is_key = next < v.end && json.ptr[next] == ':';

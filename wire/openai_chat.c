@@ -4,6 +4,8 @@
 
 #include <inttypes.h>
 
+enum { LOGPROBS = 16 }; /* as index of a text: the tokens of its log-probabilities */
+
 /* A list of parts or details: the text of each. */
 static sluice_status add_parts(struct slice json, struct json_span o, const char *key, struct wire_key k,
                                struct sketch *s, struct sluice_error *err) {
@@ -50,6 +52,22 @@ static sluice_status read_message(struct slice json, struct json_span message, i
   return st ? st : add_calls(json, message, choice, s, err);
 }
 
+/* content and refusal are lists of {token, logprob, bytes, top_logprobs}. Their tokens are texts of their own, because
+ * servers send them earlier and later than the text that they spell. */
+static sluice_status read_logprobs(struct slice json, struct json_span entry, int64_t choice, struct sketch *s,
+                                   struct sluice_error *err) {
+  struct sketch_logprobs l = {.choice = choice, .emptied = "null"};
+  struct json_span list;
+  sluice_status st = SLUICE_OK;
+  if (!json_span_member(json, entry, "logprobs", &l.whole) || l.whole.type == JSON_NULL) return SLUICE_OK;
+  if (l.whole.type != JSON_OBJECT) return sketch_add_logprobs(s, l, err);
+  if (member_of(json, l.whole, "content", JSON_ARRAY, &list))
+    st = add_logprobs(json, list, l, (struct wire_key){choice, WIRE_CONTENT, LOGPROBS}, false, s, err);
+  if (!st && member_of(json, l.whole, "refusal", JSON_ARRAY, &list))
+    st = add_logprobs(json, list, l, (struct wire_key){choice, WIRE_REFUSAL, LOGPROBS}, false, s, err);
+  return st;
+}
+
 static sluice_status read_choice(struct slice json, struct json_span entry, size_t at, struct sketch *s,
                                  struct sluice_error *err) {
   struct sketch_choice c = {.choice = whole_number(json, entry, "index", (int64_t)at)};
@@ -58,33 +76,35 @@ static sluice_status read_choice(struct slice json, struct json_span entry, size
   bool delta = member_of(json, entry, "delta", JSON_OBJECT, &message);
   c.whole = !delta && member_of(json, entry, "message", JSON_OBJECT, &message);
   sluice_status st = delta || c.whole ? read_message(json, message, c.choice, s, err) : SLUICE_OK;
-  if (!st && !delta && !c.whole) /* the older Completions form */
+  if (!st && !delta && !c.whole) /* a choice of Completions beside ours */
     st = add_string(json, entry, "text", (struct wire_key){c.choice, WIRE_CONTENT, 0}, s, err);
+  c.wide = s->n_texts == texts || ((delta || c.whole) && member_of(json, message, "role", JSON_STRING, &role));
+  if (!st) st = read_logprobs(json, entry, c.choice, s, err);
   c.has_reason = json_span_member(json, entry, "finish_reason", &c.reason);
   c.finish = c.whole || (c.has_reason && c.reason.type != JSON_NULL);
-  c.has_logprobs = json_span_member(json, entry, "logprobs", &c.logprobs) && c.logprobs.type != JSON_NULL;
   c.stopped = "\"content_filter\"";
-  c.wide = s->n_texts == texts || ((delta || c.whole) && member_of(json, message, "role", JSON_STRING, &role));
   return st ? st : sketch_add_choice(s, c, err);
 }
 
 static sluice_status read_frame(struct slice json, struct json_span root, const char *text_key, struct sketch *s,
                                 bool *known, struct sluice_error *err) {
   (void)text_key;
-  struct json_span list, entry;
+  struct json_span list, entry, v;
   if (!member_of(json, root, "choices", JSON_ARRAY, &list)) return SLUICE_OK;
+  if (json_span_element(json, list, 0, &entry) && !member_of(json, entry, "delta", JSON_OBJECT, &v) &&
+      member_of(json, entry, "text", JSON_STRING, &v))
+    return SLUICE_OK; /* Completions */
   *known = true;
   sluice_status st = SLUICE_OK;
   for (size_t i = 0; !st && json_span_element(json, list, i, &entry); i++) st = read_choice(json, entry, i, s, err);
   return st;
 }
 
-static sluice_status make_ending(const struct ending *e, struct buffer *out, struct sluice_error *err) {
+sluice_status openai_ending(const struct ending *e, const char *entry, struct buffer *out, struct sluice_error *err) {
   static const char *const carried[] = {"id",           "object",  "created", "model", "system_fingerprint",
                                         "service_tier", "provider"};
   struct slice like = e->like;
-  struct json_span root, v, list, entry;
-  bool old_form = false;
+  struct json_span root, v;
   sluice_status st = json_span_root(like, &root, err);
   if (!st) st = buffer_append_str(out, "{", err);
   for (size_t i = 0; !st && i < sizeof carried / sizeof *carried; i++) {
@@ -93,12 +113,14 @@ static sluice_status make_ending(const struct ending *e, struct buffer *out, str
     if (!st) st = buffer_append(out, like.ptr + v.start, v.end - v.start, err);
     if (!st) st = buffer_append_str(out, ",", err);
   }
-  if (member_of(like, root, "choices", JSON_ARRAY, &list) && json_span_element(like, list, 0, &entry))
-    old_form = json_span_member(like, entry, "text", &v);
   if (st) return st;
   return buffer_printf(
       out, err, "\"choices\":[{\"index\":%" PRId64 ",%s,\"logprobs\":null,\"finish_reason\":\"content_filter\"}]}",
-      e->choice, old_form ? "\"text\":\"\"" : "\"delta\":{}");
+      e->choice, entry);
+}
+
+static sluice_status make_ending(const struct ending *e, struct buffer *out, struct sluice_error *err) {
+  return openai_ending(e, "\"delta\":{}", out, err);
 }
 
 const struct dialect dialect_openai_chat = {"openai_chat", read_frame, make_ending, "[DONE]", false, false};

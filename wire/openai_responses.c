@@ -6,8 +6,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Parts of one output item, so that (item, part) is one number: contents, then summaries, then types not known here. */
-enum { PARTS = 1024, SUMMARIES_AT = 512, OTHERS_AT = 768, PART_MAX = 255 };
+/* Parts of one output item, so that (item, part) is one number: contents, the tokens of their log-probabilities,
+ * summaries, types not known here. */
+enum { PARTS = 1024, LOGPROBS_AT = 256, SUMMARIES_AT = 512, OTHERS_AT = 768, PART_MAX = 255 };
 #define ITEM_MAX ((int64_t)1 << 20) /* keeps a block within an int, which an audit's column is */
 
 static bool has_tail(struct slice s, const char *tail) {
@@ -73,6 +74,14 @@ static sluice_status add_response(struct slice json, struct json_span response, 
 
 /* ---- pieces ---- */
 
+static sluice_status add_streamed_logprobs(struct slice json, struct json_span o, struct wire_key k, struct sketch *s,
+                                           struct sluice_error *err) {
+  struct json_span list;
+  if (!member_of(json, o, "logprobs", JSON_ARRAY, &list)) return SLUICE_OK;
+  k.index += LOGPROBS_AT;
+  return add_logprobs(json, list, (struct sketch_logprobs){k.choice, list, "[]"}, k, false, s, err);
+}
+
 static sluice_status add_delta(struct slice json, struct json_span root, struct slice type, int64_t block,
                                struct sketch *s, struct sluice_error *err) {
   int channel = channel_of(type);
@@ -84,8 +93,7 @@ static sluice_status add_delta(struct slice json, struct json_span root, struct 
     st = add_string(json, root, "delta", k, s, err);
   else
     st = add_values(json, v, k, true, s, err);
-  if (!st && member_of(json, root, "logprobs", JSON_ARRAY, &v)) st = sketch_add_beside(s, v, err);
-  return st;
+  return st ? st : add_streamed_logprobs(json, root, k, s, err);
 }
 
 /* What a part or an item begins with: the deltas go on from there. */
@@ -100,8 +108,7 @@ static sluice_status add_beginning(struct slice json, struct json_span part, int
   sluice_status st = add_string(json, part, "text", k, s, err);
   if (!st) st = add_string(json, part, "refusal", (struct wire_key){0, WIRE_REFUSAL, block}, s, err);
   if (!st && json_span_member(json, part, "annotations", &v)) st = add_values(json, v, k, false, s, err);
-  if (!st && member_of(json, part, "logprobs", JSON_ARRAY, &v)) st = sketch_add_beside(s, v, err);
-  return st;
+  return st ? st : add_streamed_logprobs(json, part, k, s, err);
 }
 
 static sluice_status add_new_item(struct slice json, struct json_span item, int64_t first, struct sketch *s,

@@ -80,19 +80,53 @@ static sluice_status edit_text(struct wire_filter *f, const struct frame *frame,
   if (st || !*changed) return st;
   size_t at = f->quoted.len;
   st = quote(&f->quoted, f->json_out.ptr ? f->json_out.ptr : "", f->json_out.len, err);
-  return st ? st : add_edit(e, (struct edit){t->value.start, t->value.end, at, f->quoted.len - at}, err);
+  if (!st) st = add_edit(e, (struct edit){t->value.start, t->value.end, at, f->quoted.len - at}, err);
+  if (!st && t->bytes.end > t->bytes.start) st = edit_with(f, e, t->bytes, "null", err);
+  if (!st && (t->others.type == JSON_ARRAY || t->others.type == JSON_OBJECT) && t->others.end > t->others.start)
+    st = edit_with(f, e, t->others, t->others.type == JSON_ARRAY ? "[]" : "{}", err);
+  return st;
 }
 
-static sluice_status edit_choices(struct wire_filter *f, const struct frame *frame, const bool *touched,
-                                  struct edits *e, struct sluice_error *err) {
+/* Whether the tokens of a list spell out one text of the frame, so that what was decided of one holds for the other. */
+static bool spells_its_text(const struct wire_filter *f, const struct frame *frame, size_t list) {
+  const struct frame_text *first = NULL;
+  size_t len = 0;
+  for (size_t i = 0; i < frame->n_texts; i++) {
+    if (frame->texts[i].spelled != list) continue;
+    if (!first) first = &frame->texts[i];
+    len += frame->texts[i].len;
+  }
+  for (size_t i = 0; first && i < frame->n_texts; i++) {
+    const struct frame_text *t = &frame->texts[i];
+    if (t->spelled || t->len != len || t->offset != first->offset) continue;
+    if (f->lanes[t->lane].key.choice != f->lanes[first->lane].key.choice) continue;
+    if (len == 0 || memcmp(frame->text.ptr + t->at, frame->text.ptr + first->at, len) == 0) return true;
+  }
+  return false;
+}
+
+static sluice_status edit_logprobs(struct wire_filter *f, const struct frame *frame, const bool *touched,
+                                   struct edits *e, struct sluice_error *err) {
+  sluice_status st = SLUICE_OK;
+  for (size_t i = 0; !st && i < frame->n_logprobs; i++) {
+    const struct sketch_logprobs *l = &frame->logprobs[i];
+    const struct choice_state *state = choice_find(f, l->choice);
+    bool changed = false;
+    for (size_t c = 0; c < frame->n_choices; c++) changed |= touched[c] && frame->choices[c].choice == l->choice;
+    if ((state && state->stopped) || (changed && !spells_its_text(f, frame, i + 1)))
+      st = edit_with(f, e, l->whole, l->emptied, err);
+  }
+  return st;
+}
+
+static sluice_status edit_choices(struct wire_filter *f, const struct frame *frame, struct edits *e,
+                                  struct sluice_error *err) {
   sluice_status st = SLUICE_OK;
   for (size_t i = 0; !st && i < frame->n_choices; i++) {
     const struct sketch_choice *c = &frame->choices[i];
     const struct choice_state *state = choice_find(f, c->choice);
     bool stopped = state && state->stopped;
-    /* log-probabilities spell the tokens out: they go where their text went */
-    if (c->has_logprobs && (touched[i] || stopped)) st = edit_with(f, e, c->logprobs, "null", err);
-    if (!st && stopped && c->has_reason) st = edit_with(f, e, c->reason, c->whole ? c->stopped : "null", err);
+    if (stopped && c->has_reason) st = edit_with(f, e, c->reason, c->whole ? c->stopped : "null", err);
     if (!st && stopped && c->has_details && c->whole) st = edit_with(f, e, c->details, c->stopped_details, err);
   }
   return st;
@@ -197,7 +231,7 @@ sluice_status frame_render(struct wire_filter *f, struct frame *frame, struct sl
   struct edits e = {0};
   size_t left = 0, length = 0;
   bool touched[1024] = {false}, all_stopped = frame->n_choices > 0, finish = false;
-  bool changed_any = false, atomic = false;
+  bool atomic = false;
   if (frame->after_stop) return render_ending(f, frame, bytes, err);
   sluice_status st = SLUICE_OK;
   buffer_clear(&f->quoted);
@@ -205,9 +239,9 @@ sluice_status frame_render(struct wire_filter *f, struct frame *frame, struct sl
     bool changed = false;
     size_t n = 0;
     st = edit_text(f, frame, &frame->texts[i], &e, &changed, &n, err);
+    if (frame->texts[i].spelled) continue;
     left += n;
     length += frame->texts[i].len;
-    changed_any |= changed;
     for (size_t c = 0; changed && c < frame->n_choices; c++)
       if (frame->choices[c].choice == f->lanes[frame->texts[i].lane].key.choice) touched[c] = true;
   }
@@ -218,8 +252,8 @@ sluice_status frame_render(struct wire_filter *f, struct frame *frame, struct sl
     atomic |= frame->choices[c].atomic;
   }
   *drop = all_stopped && ((left == 0 && (length > 0 || finish)) || (atomic && (finish || left < length)));
-  for (size_t i = 0; !st && changed_any && i < frame->n_beside; i++) st = edit_with(f, &e, frame->beside[i], "[]", err);
-  if (!st) st = edit_choices(f, frame, touched, &e, err);
+  if (!st) st = edit_logprobs(f, frame, touched, &e, err);
+  if (!st) st = edit_choices(f, frame, &e, err);
   if (!st && e.n) st = apply(f, frame, &e, err);
   *bytes = e.n ? (struct slice){f->out.ptr, f->out.len} : (struct slice){frame->raw.ptr, frame->raw.len};
   free(e.list);
