@@ -33,6 +33,14 @@ struct backend_result {
  * in the last layer only of those whose logits are asked for. */
 typedef void (*layer_watch_fn)(void *ctx, int layer, int first, int n, const float *x, size_t width);
 
+/* One of several stores that take a chunk together. */
+struct backend_job {
+  struct kv_store *store;
+  const struct forward_plan *plan;
+  const int32_t *ids; /* [plan->n] */
+  struct backend_result want;
+};
+
 struct backend_ops {
   const char *name;
   sluice_status (*open)(const struct model *m, const struct backend_options *o, struct backend **out,
@@ -48,6 +56,9 @@ struct backend_ops {
   /* Runs ids[plan->n], writes their keys and values into the store, and what *want asks for. */
   sluice_status (*run)(struct backend *b, struct kv_store *s, const struct forward_plan *plan, const int32_t *ids,
                        const struct backend_result *want, struct sluice_error *err);
+  /* The same for several stores, which have had their `reserve`: the weights are read once for all, and each gets the
+   * bits that it would get alone. At most KV_CHUNK tokens in all. NULL: they are run one after another. */
+  sluice_status (*run_batch)(struct backend *b, const struct backend_job *jobs, size_t n, struct sluice_error *err);
   /* The logits that belong to a hidden state. */
   sluice_status (*logits)(struct backend *b, const float *hidden, float *logits, struct sluice_error *err);
   /* Has fn see every layer of the runs that follow; NULL: this back end cannot. For comparisons with other programs. */

@@ -99,6 +99,15 @@ sluice_status session_append(struct session *s, const int32_t *ids, size_t n, fl
 /* The logits after the newest token, logits[vocab], computed when asked: append without logits what nobody scores, and ask here
  * where a score is wanted. Under `recompute` each such question is a pass over the whole window. USAGE before any token. */
 sluice_status session_logits(struct session *s, float *logits, struct sluice_error *err);
+/* A session of the same model that shares its threads, working memory and, on a device, its weights. Only one thread may
+ * use sessions that share. */
+sluice_status session_open_beside(const struct session *s, const char *policy, uint64_t seed, struct session **out,
+                                  struct sluice_error *err);
+/* ids[i] for sessions[i], all of which share (session_open_beside, session_fork): one step, one reading of the weights.
+ * logits[i]: NULL, or room for vocab floats. What each gets is bit for bit what session_append would give. After a failure
+ * other than SLUICE_INPUT the sessions are of no use. */
+sluice_status session_step_many(struct session *const *sessions, const int32_t *ids, float *const *logits, size_t n,
+                                struct sluice_error *err);
 sluice_status session_end_turn(struct session *s, struct sluice_error *err); /* policies with decay act here */
 sluice_status session_fork(const struct session *s, struct session **out, struct sluice_error *err);
 /* Bounded snapshot of the whole state, for scoring choices from one past, and for resume. Caller frees *bytes. */

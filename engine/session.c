@@ -43,9 +43,9 @@ static sluice_status allow_chunk(struct session *s, size_t tokens, struct sluice
 }
 
 /* An empty session; takes `backend` over, also when it fails. */
-static sluice_status build(struct backend *backend, const struct policy_family *family,
-                           const struct policy_settings *settings, uint64_t seed, struct session **out,
-                           struct sluice_error *err) {
+sluice_status session_build(struct backend *backend, const struct policy_family *family,
+                            const struct policy_settings *settings, uint64_t seed, struct session **out,
+                            struct sluice_error *err) {
   struct session *s = calloc(1, sizeof *s);
   if (!s) {
     backend_close(backend);
@@ -81,11 +81,11 @@ sluice_status session_open(const struct model *m, const struct session_options *
   const struct backend_options where = {
       .device = o->device, .kernel = o->kernel, .weights = o->weights, .threads = o->threads};
   if (!st) st = backend_open(m, &where, &backend, err);
-  return st ? st : build(backend, family, &settings, o->seed, out, err);
+  return st ? st : session_build(backend, family, &settings, o->seed, out, err);
 }
 
 sluice_status session_twin(const struct session *s, struct session **out, struct sluice_error *err) {
-  return build(backend_share(s->backend), s->policy->family, &s->policy->settings, s->seed, out, err);
+  return session_build(backend_share(s->backend), s->policy->family, &s->policy->settings, s->seed, out, err);
 }
 
 void session_close(struct session *s) {
@@ -180,28 +180,36 @@ static void count_bytes(struct session *s) {
 }
 
 /* n_rows logits of the last tokens. kept: room for the plan's epochs. */
-static sluice_status run_chunk(struct session *s, const int32_t *ids, int n, float *logits, int n_rows, uint32_t *kept,
-                               struct sluice_error *err) {
+void session_chunk_begin(struct session *s, const int32_t *ids, int n, float *logits, int n_rows, uint32_t *kept,
+                         struct backend_job *job) {
+  *job = (struct backend_job){&s->store, &s->plan, ids, {n_rows, logits, s->hidden}};
+  if (s->policy->family->wants_surprisal) job->want.n_rows = n, job->want.logits = s->rows;
+  kv_begin_chunk(&s->store);
+  plan_chunk(s, &s->plan, n, kept);
+}
+
+void session_chunk_end(struct session *s, const int32_t *ids, int n, float *logits, int n_rows) {
   const struct policy_family *family = s->policy->family;
   const size_t vocab = (size_t)s->backend->model->config.vocab;
-  struct forward_plan *plan = &s->plan;
   float surprisal[KV_CHUNK];
-  struct backend_result want = {n_rows, logits, s->hidden};
-  if (family->wants_surprisal) want.n_rows = n, want.logits = s->rows;
-  kv_begin_chunk(&s->store);
-  plan_chunk(s, plan, n, kept);
-  sluice_status st = s->backend->ops->run(s->backend, &s->store, plan, ids, &want, err);
-  if (st) return st;
   if (family->wants_surprisal) {
     measure_surprisal(s, ids, n, s->rows, surprisal);
     if (n_rows) memcpy(logits, s->rows + (size_t)(n - n_rows) * vocab, (size_t)n_rows * vocab * sizeof *logits);
   }
-  if (family->observe) family->observe(s->policy, &s->store, plan->slot, surprisal, (size_t)n);
+  if (family->observe) family->observe(s->policy, &s->store, s->plan.slot, surprisal, (size_t)n);
   kv_settle(&s->store);
   s->hidden_fresh = true;
   s->seen += (uint64_t)n;
   count_bytes(s);
-  return SLUICE_OK;
+}
+
+static sluice_status run_chunk(struct session *s, const int32_t *ids, int n, float *logits, int n_rows, uint32_t *kept,
+                               struct sluice_error *err) {
+  struct backend_job job;
+  session_chunk_begin(s, ids, n, logits, n_rows, kept, &job);
+  sluice_status st = s->backend->ops->run(s->backend, job.store, job.plan, ids, &job.want, err);
+  if (!st) session_chunk_end(s, ids, n, logits, n_rows);
+  return st;
 }
 
 /* The most tokens of one chunk, of n that come. A back end may take more than KV_CHUNK at once where nothing will be
@@ -230,6 +238,11 @@ static sluice_status reserve(struct session *s, size_t n, size_t *step, uint32_t
   if (*step > EPOCH_SLOTS_MAX / row) *step = EPOCH_SLOTS_MAX / row ? EPOCH_SLOTS_MAX / row : 1;
   *kept = malloc(row * *step * sizeof **kept);
   return *kept ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "out of memory");
+}
+
+sluice_status session_chunk_reserve(struct session *s, uint32_t **kept, struct sluice_error *err) {
+  size_t step;
+  return reserve(s, 1, &step, kept, err);
 }
 
 /* The logits of the last n_rows tokens, chunk after chunk. On failure nothing has changed, except where a device fails

@@ -25,11 +25,21 @@ struct session {
   float *rows;     /* [KV_CHUNK][vocab] scratch of the same policies */
 };
 
+/* An empty session; takes `backend` over, also when it fails. */
+sluice_status session_build(struct backend *backend, const struct policy_family *family,
+                            const struct policy_settings *settings, uint64_t seed, struct session **out,
+                            struct sluice_error *err);
 /* An empty session with the same model, policy, seed and kernel; the two share threads and working memory. */
 sluice_status session_twin(const struct session *s, struct session **out, struct sluice_error *err);
 /* Gives the next token a true position that is n higher than it would be, as if n tokens had come and gone. For tests
  * of far positions and for the benchmark; only meaningful when no kept token is attended across the gap. */
 void session_skip(struct session *s, uint64_t n);
+/* A chunk in three steps, for sessions that take one together (session_batch.c): room for one token, the policy's part,
+ * and what follows the arithmetic. *kept (caller frees) must live until the chunk has ended. */
+sluice_status session_chunk_reserve(struct session *s, uint32_t **kept, struct sluice_error *err);
+void session_chunk_begin(struct session *s, const int32_t *ids, int n, float *logits, int n_rows, uint32_t *kept,
+                         struct backend_job *job);
+void session_chunk_end(struct session *s, const int32_t *ids, int n, float *logits, int n_rows);
 /* What a fork held at most was held for this session's dialogue: its peak counts here too. A policy that computes only
  * where a score is asked for may never hold anything but in the fork that was asked. */
 void session_count_aside(struct session *s, const struct session *fork);
