@@ -6,10 +6,11 @@
  *   attempt(s)   is PCRE2's match anchored at byte s on the window [s - look_behind, s + max_match)
  *                (whole characters, at least one). Where the text goes on
  *                past the window, `$` does not match at its end.
- *   a match      is the attempt with the smallest s not before the end of the rule's previous match. It counts only
- * when it is not empty, holds one of the rule's keywords (if the rule has any; ASCII case ignored) and passes the
- * rule's check; otherwise the next s is tried. protected    is the `protect` group (when it took no part or is empty,
- * the empty span at the match's end: a stop ends there, a mask masks nothing), else the whole match. A rule with
+ *   a match      is the attempt with the smallest s not before the end of the rule's previous match, nor before the end
+ * of its first context word (if the rule has any). It counts only when it is not empty, holds one of the rule's
+ * keywords (if the rule has any; ASCII case ignored unless keyword_case says otherwise), and passes the rule's check,
+ * entropy and allow lists; otherwise the next s is tried. protected    is the first `protect` group that took part (when
+ * none did or it is empty, the match is an exception that protects nothing), else the whole match. A rule with
  * keywords protects nothing before the first keyword of its match; with hold=word nothing before the word (bytes
  * without ASCII white space, at most MONITOR_WORD_MAX) that the keyword stands in. output       masks replace the union
  * of protected spans (overlapping or touching ones unite; the one that starts first, then the earlier rule, gives the

@@ -12,8 +12,9 @@ enum { PATTERN_MAX = 1 << 16, LOOK_BEHIND_MAX = 4096 };
 struct pattern_facts {
   const char *refused; /* a construct whose meaning depends on where a search began */
   unsigned look_behinds;
-  bool plain;        /* no look-around, atomic group, possessive quantifier, condition, recursion: see probe_compile */
-  size_t protect_at; /* offset of the protect group's parenthesis; SIZE_MAX: not found */
+  bool plain; /* no look-around, atomic group, possessive quantifier, condition, recursion: see probe_compile */
+  size_t protect_at[RULE_GROUPS_MAX]; /* offsets of the protect groups' parentheses */
+  size_t n_protect;
 };
 
 static size_t skip_class(const char *s, size_t n, size_t i) {
@@ -58,7 +59,8 @@ static bool starts(const char *s, size_t n, size_t i, const char *with) {
 }
 
 /* At an opening parenthesis. Returns where to go on. */
-static size_t skip_open(const char *s, size_t n, size_t i, struct pattern_facts *f, uint32_t *group, uint32_t protect) {
+static size_t skip_open(const char *s, size_t n, size_t i, struct pattern_facts *f, uint32_t *group,
+                        const uint32_t *protect) {
   bool named = starts(s, n, i, "(?P<") || starts(s, n, i, "(?'") ||
                (starts(s, n, i, "(?<") && i + 3 < n && s[i + 3] != '=' && s[i + 3] != '!');
   if (i + 1 < n && s[i + 1] == '*') {
@@ -71,7 +73,9 @@ static size_t skip_open(const char *s, size_t n, size_t i, struct pattern_facts 
     return i + 2;
   }
   if (named || i + 1 >= n || s[i + 1] != '?') {
-    if (++*group == protect) f->protect_at = i;
+    ++*group;
+    for (const uint32_t *p = protect; *p; p++)
+      if (*p == *group) f->protect_at[f->n_protect++] = i;
     return i + 1;
   }
   if (starts(s, n, i, "(?#")) {
@@ -85,8 +89,8 @@ static size_t skip_open(const char *s, size_t n, size_t i, struct pattern_facts 
   return i + 2;
 }
 
-static struct pattern_facts pattern_walk(const char *s, size_t n, uint32_t protect) {
-  struct pattern_facts f = {.plain = true, .protect_at = SIZE_MAX};
+static struct pattern_facts pattern_walk(const char *s, size_t n, const uint32_t *protect) {
+  struct pattern_facts f = {.plain = true};
   uint32_t group = 0;
   for (size_t i = 0; i < n;) {
     if (s[i] == '\\')
@@ -119,7 +123,8 @@ static sluice_status compile_one(const struct pattern_source *src, const char *t
   int code = 0;
   PCRE2_SIZE at = 0;
   *out = pcre2_compile((PCRE2_SPTR)text, len,
-                       src->flags | flags | PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_ALT_CIRCUMFLEX,
+                       src->flags | flags | PCRE2_UTF | (src->ascii ? 0 : PCRE2_UCP) | PCRE2_NEVER_BACKSLASH_C |
+                           PCRE2_ALT_CIRCUMFLEX,
                        &code, &at, NULL);
   return *out ? SLUICE_OK : compile_error(src, code, at, err);
 }
@@ -128,23 +133,24 @@ static bool compile_jit(pcre2_code *code, uint32_t modes) {
   return code && pcre2_jit_compile(code, modes) == 0;
 }
 
-/* Group number of `protect`, a number or a name. */
-static sluice_status find_group(const struct pattern_source *src, struct rule *r, struct sluice_error *err) {
-  pcre2_pattern_info(r->code, PCRE2_INFO_CAPTURECOUNT, &r->groups);
-  if (!src->protect) return SLUICE_OK;
+sluice_status pattern_protect(const struct pattern_source *src, struct rule *r, const char *group,
+                              struct sluice_error *err) {
   char *end = NULL;
-  unsigned long number = strtoul(src->protect, &end, 10);
-  if (end && *end == '\0' && end != src->protect) {
-    if (number > r->groups)
-      return sluice_fail(err, SLUICE_USAGE, "%s: protect: the pattern has %u groups, not %lu", src->where, r->groups,
-                         number);
-    r->protect = (uint32_t)number;
-    return SLUICE_OK;
+  size_t n = 0;
+  unsigned long number = strtoul(group, &end, 10);
+  if (*end || end == group) {
+    int found = pcre2_substring_number_from_name(r->code, (PCRE2_SPTR)group);
+    if (found <= 0)
+      return sluice_fail(err, SLUICE_USAGE, "%s: protect: no single group is named \"%s\"", src->where, group);
+    number = (unsigned long)found;
+  } else if (number > r->groups) {
+    return sluice_fail(err, SLUICE_USAGE, "%s: protect: the pattern has %u groups, not %lu", src->where, r->groups,
+                       number);
   }
-  int found = pcre2_substring_number_from_name(r->code, (PCRE2_SPTR)src->protect);
-  if (found <= 0)
-    return sluice_fail(err, SLUICE_USAGE, "%s: protect: no single group is named \"%s\"", src->where, src->protect);
-  r->protect = (uint32_t)found;
+  while (r->protect[n]) n++;
+  if (n == RULE_GROUPS_MAX)
+    return sluice_fail(err, SLUICE_USAGE, "%s: protect: more than %d groups", src->where, RULE_GROUPS_MAX);
+  r->protect[n] = (uint32_t)number;
   return SLUICE_OK;
 }
 
@@ -153,15 +159,24 @@ static sluice_status find_group(const struct pattern_source *src, struct rule *r
  * course depends on text that has not come goes on at or past the end of what has; so, without the constructs that
  * pattern_walk calls not plain, the smallest place that callout 1 sees is the earliest byte that the group could hold.
  */
-static void probe_compile(const struct pattern_source *src, struct rule *r, size_t at) {
-  char *text = malloc(src->len + 32);
-  if (!text) return; /* without a probe more is held, nothing leaks */
-  int len =
-      snprintf(text, src->len + 32, "(?:%.*s(?C1)%.*s)(?C2)", (int)at, src->text, (int)(src->len - at), src->text + at);
+void pattern_probe(const struct pattern_source *src, struct rule *r) {
+  struct pattern_facts facts = pattern_walk(src->text, src->len, r->protect);
+  struct buffer text;
   struct sluice_error ignored = {0};
   uint32_t flags = PCRE2_NO_START_OPTIMIZE | PCRE2_NO_AUTO_POSSESS | PCRE2_NO_DOTSTAR_ANCHOR;
-  if (len > 0 && !(src->flags & PCRE2_EXTENDED)) compile_one(src, text, (size_t)len, flags, &r->probe, &ignored);
-  free(text);
+  size_t at = 0;
+  if (!r->protect[0] || !facts.plain || !facts.n_protect || (src->flags & PCRE2_EXTENDED)) return;
+  buffer_init(&text, 0);
+  sluice_status st = buffer_append_str(&text, "(?:", &ignored);
+  for (size_t i = 0; !st && i < facts.n_protect; i++) {
+    st = buffer_append(&text, src->text + at, facts.protect_at[i] - at, &ignored);
+    if (!st) st = buffer_append_str(&text, "(?C1)", &ignored);
+    at = facts.protect_at[i];
+  }
+  if (!st) st = buffer_append(&text, src->text + at, src->len - at, &ignored);
+  if (!st) st = buffer_append_str(&text, ")(?C2)", &ignored);
+  if (!st) compile_one(src, text.ptr, text.len, flags, &r->probe, &ignored); /* without one more is held, no less */
+  buffer_free(&text);
   r->probe_jit = r->probe && compile_jit(r->probe, PCRE2_JIT_PARTIAL_SOFT);
 }
 
@@ -172,9 +187,10 @@ sluice_status pattern_compile(const struct pattern_source *src, struct rule *r, 
   /* Where matching is not partial, PCRE2 10.42 looks for a pattern's last literal behind its first one, even when a
    * look-ahead saw both in one place: (?=a)b?a would not match "a". */
   if (!st) st = compile_one(src, src->text, src->len, PCRE2_ANCHORED | PCRE2_NO_START_OPTIMIZE, &r->anchored, err);
-  if (!st) st = find_group(src, r, err);
   if (st) return st;
-  struct pattern_facts facts = pattern_walk(src->text, src->len, r->protect);
+  pcre2_pattern_info(r->code, PCRE2_INFO_CAPTURECOUNT, &r->groups);
+  static const uint32_t none[1];
+  struct pattern_facts facts = pattern_walk(src->text, src->len, none);
   if (facts.refused) return sluice_fail(err, SLUICE_USAGE, "%s: pattern: %s", src->where, facts.refused);
   uint32_t look = 0;
   pcre2_pattern_info(r->code, PCRE2_INFO_MAXLOOKBEHIND, &look);
@@ -187,7 +203,6 @@ sluice_status pattern_compile(const struct pattern_source *src, struct rule *r, 
   if (r->look_behind < need) r->look_behind = need;
   r->jit = compile_jit(r->code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD) &&
            compile_jit(r->anchored, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
-  if (r->protect && facts.plain && facts.protect_at != SIZE_MAX) probe_compile(src, r, facts.protect_at);
   return SLUICE_OK;
 }
 

@@ -1,4 +1,5 @@
 /* The policy file: JSON with comments, strict keys. docs/monitor.md is its manual. */
+#include "monitor/pattern_tree.h"
 #include "monitor/policy.h"
 #include "monitor/wordlist.h"
 
@@ -48,16 +49,39 @@ static sluice_status add_note(struct monitor_policy *p, const char *where, const
   return SLUICE_OK;
 }
 
+/* The text stays, for `policy check`; what its beginning says is used by the gate. */
+sluice_status policy_keep_pattern(struct monitor_policy *p, struct rule *r, const struct pattern_source *src,
+                                  struct sluice_error *err) {
+  struct pattern_shape shape;
+  struct arena scratch = {0};
+  r->pattern = arena_strndup(&p->strings, src->text, src->len);
+  if (!r->pattern) return sluice_fail(err, SLUICE_NOMEM, "%s: no memory for the policy", p->name);
+  r->pattern_len = src->len;
+  r->flags = src->flags;
+  r->ascii = src->ascii;
+  if (r->word_start) return SLUICE_OK;
+  sluice_status st = pattern_shape_read(&scratch, (struct slice){src->text, src->len}, src->flags, src->ascii,
+                                        r->protect, &shape, err);
+  if (!st) r->word_start |= shape.known && shape.word_start;
+  arena_free(&scratch);
+  return st;
+}
+
 sluice_status policy_add_keyword(struct monitor_policy *p, uint32_t rule, const char *text, size_t len,
-                                 struct sluice_error *err) {
+                                 enum keyword_kind kind, struct sluice_error *err) {
   struct keyword *grown = realloc(p->keywords, (p->n_keywords + 1) * sizeof *grown);
   if (!grown) return sluice_fail(err, SLUICE_NOMEM, "%s: no memory for the policy", p->name);
   p->keywords = grown;
-  char *copy = arena_strndup(&p->strings, text, len);
-  if (!copy) return sluice_fail(err, SLUICE_NOMEM, "%s: no memory for the policy", p->name);
+  char *copy = arena_strndup(&p->strings, text, len), *exact = arena_strndup(&p->strings, text, len);
+  if (!copy || !exact) return sluice_fail(err, SLUICE_NOMEM, "%s: no memory for the policy", p->name);
   for (size_t i = 0; i < len; i++) copy[i] = (char)keyword_fold((unsigned char)copy[i]);
-  p->keywords[p->n_keywords++] = (struct keyword){copy, len, rule};
+  p->keywords[p->n_keywords++] =
+      (struct keyword){copy, exact, len, rule, kind == KEYWORD_CASED, kind == KEYWORD_CONTEXT};
   struct rule *r = &p->rules[rule];
+  if (kind == KEYWORD_CONTEXT) {
+    r->contexted = true;
+    return SLUICE_OK;
+  }
   r->keyworded = true;
   if (len > r->keyword_longest) r->keyword_longest = len;
   return SLUICE_OK;
@@ -65,7 +89,8 @@ sluice_status policy_add_keyword(struct monitor_policy *p, uint32_t rule, const 
 
 /* ---- one rule ---- */
 
-static sluice_status read_flags(const char *where, const char *letters, uint32_t *flags, struct sluice_error *err) {
+static sluice_status read_flags(const char *where, const char *letters, uint32_t *flags, bool *ascii,
+                                struct sluice_error *err) {
   for (const char *c = letters; *c; c++) {
     switch (*c) {
     case 'i':
@@ -80,27 +105,43 @@ static sluice_status read_flags(const char *where, const char *letters, uint32_t
     case 'x':
       *flags |= PCRE2_EXTENDED;
       break;
+    case 'a':
+      *ascii = true;
+      break;
+    case 'D':
+      *flags |= PCRE2_DOLLAR_ENDONLY;
+      break;
     default:
-      return sluice_fail(err, SLUICE_USAGE, "%s.flags: '%c' is none of i, m, s, x", where, *c);
+      return sluice_fail(err, SLUICE_USAGE, "%s.flags: '%c' is none of i, m, s, x, a, D", where, *c);
     }
   }
   return SLUICE_OK;
 }
 
 static sluice_status read_keywords(struct monitor_policy *p, uint32_t rule, const char *where, const cJSON *o,
-                                   struct sluice_error *err) {
-  const cJSON *list = cJSON_GetObjectItemCaseSensitive(o, "keywords"), *item = NULL;
+                                   const char *key, enum keyword_kind kind, struct sluice_error *err) {
+  const cJSON *list = cJSON_GetObjectItemCaseSensitive(o, key), *item = NULL;
   if (!list) return SLUICE_OK;
   if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) == 0)
-    return sluice_fail(err, SLUICE_USAGE, "%s.keywords: wants a list of strings", where);
+    return sluice_fail(err, SLUICE_USAGE, "%s.%s: wants a list of strings", where, key);
   sluice_status st = SLUICE_OK;
   cJSON_ArrayForEach(item, list) {
     if (!cJSON_IsString(item) || !item->valuestring[0] || strlen(item->valuestring) > 255)
-      return sluice_fail(err, SLUICE_USAGE, "%s.keywords: each is a string of 1 to 255 bytes", where);
-    st = policy_add_keyword(p, rule, item->valuestring, strlen(item->valuestring), err);
+      return sluice_fail(err, SLUICE_USAGE, "%s.%s: each is a string of 1 to 255 bytes", where, key);
+    st = policy_add_keyword(p, rule, item->valuestring, strlen(item->valuestring), kind, err);
     if (st) return st;
   }
   return SLUICE_OK;
+}
+
+static sluice_status read_all_keywords(struct monitor_policy *p, uint32_t rule, const char *where, const cJSON *o,
+                                       struct sluice_error *err) {
+  static const char *const cases[] = {"ignore", "exact", NULL};
+  const char *letter_case = NULL;
+  int at = 0;
+  sluice_status st = json_string(o, where, "keyword_case", false, "ignore", &letter_case, err);
+  if (!st) st = pick(where, "keyword_case", letter_case, cases, &at, err);
+  return st ? st : read_keywords(p, rule, where, o, "keywords", at ? KEYWORD_CASED : KEYWORD_ANY_CASE, err);
 }
 
 static sluice_status read_action(struct rule *r, const char *where, const cJSON *o, const struct defaults *d,
@@ -109,6 +150,7 @@ static sluice_status read_action(struct rule *r, const char *where, const cJSON 
                                                                                          NULL};
   static const char *const fails[] = {"closed", "open", NULL};
   const char *action = NULL, *hold = NULL, *fail = NULL, *check = NULL;
+  const cJSON *entropy = cJSON_GetObjectItemCaseSensitive(o, "entropy");
   int at = 0;
   sluice_status st = json_string(o, where, "action", true, NULL, &action, err);
   if (!st) st = pick(where, "action", action, actions, &at, err);
@@ -119,6 +161,9 @@ static sluice_status read_action(struct rule *r, const char *where, const cJSON 
   if (!st) st = json_string(o, where, "fail", false, d->fail_open ? "open" : "closed", &fail, err);
   if (!st) st = pick(where, "fail", fail, fails, &at, err);
   r->fail_open = at == 1;
+  if (!st && entropy && !(cJSON_IsNumber(entropy) && entropy->valuedouble >= 0 && entropy->valuedouble <= 8))
+    st = sluice_fail(err, SLUICE_USAGE, "%s.entropy: wants bits a byte, 0 to 8", where);
+  if (!st && entropy) r->entropy = entropy->valuedouble;
   if (!st) st = json_string(o, where, "check", false, NULL, &check, err);
   if (st || !check) return st;
   st = pick(where, "check", check, check_names(), &at, err);
@@ -142,27 +187,39 @@ static sluice_status read_bounds(struct monitor_policy *p, struct rule *r, const
   return st;
 }
 
+/* A group's name or number, or a list of them. */
+static sluice_status read_protect(const struct pattern_source *src, struct rule *r, const cJSON *protect,
+                                  struct sluice_error *err) {
+  const cJSON *one = cJSON_IsArray(protect) ? protect->child : protect;
+  sluice_status st = SLUICE_OK;
+  for (; !st && one; one = cJSON_IsArray(protect) ? one->next : NULL) {
+    char number[24];
+    if (!cJSON_IsNumber(one) && !cJSON_IsString(one))
+      return sluice_fail(err, SLUICE_USAGE, "%s.protect: wants a group's name or number, or a list of them",
+                         src->where);
+    snprintf(number, sizeof number, "%d", one->valueint);
+    if (cJSON_IsNumber(one) && (one->valueint < 0 || (cJSON_IsArray(protect) && one->valueint == 0)))
+      return sluice_fail(err, SLUICE_USAGE, "%s.protect: there is no group %d", src->where, one->valueint);
+    st = pattern_protect(src, r, cJSON_IsNumber(one) ? number : one->valuestring, err);
+  }
+  if (!st) pattern_probe(src, r);
+  return st;
+}
+
 static sluice_status read_pattern(struct monitor_policy *p, uint32_t index, const char *where, const cJSON *o,
                                   const char *pattern, struct sluice_error *err) {
   struct pattern_source src = {.where = where, .text = pattern, .len = strlen(pattern)};
+  struct rule *r = &p->rules[index];
   const char *flags = NULL;
-  char number[16];
   bool caseless = false;
   sluice_status st = json_string(o, where, "flags", false, "", &flags, err);
-  if (!st) st = read_flags(where, flags, &src.flags, err);
+  if (!st) st = read_flags(where, flags, &src.flags, &src.ascii, err);
   if (!st) st = json_bool(o, where, "caseless", false, &caseless, err);
   if (caseless) src.flags |= PCRE2_CASELESS;
-  const cJSON *protect = cJSON_GetObjectItemCaseSensitive(o, "protect");
-  if (cJSON_IsNumber(protect)) {
-    snprintf(number, sizeof number, "%d", protect->valueint);
-    src.protect = number;
-  } else if (cJSON_IsString(protect)) {
-    src.protect = protect->valuestring;
-  } else if (protect && !st) {
-    st = sluice_fail(err, SLUICE_USAGE, "%s.protect: wants a group's name or number", where);
-  }
-  if (!st) st = pattern_compile(&src, &p->rules[index], err);
-  return st ? st : read_keywords(p, index, where, o, err);
+  if (!st) st = pattern_compile(&src, r, err);
+  if (!st) st = read_protect(&src, r, cJSON_GetObjectItemCaseSensitive(o, "protect"), err);
+  if (!st) st = policy_keep_pattern(p, r, &src, err);
+  return st ? st : read_all_keywords(p, index, where, o, err);
 }
 
 /* One of pattern, words, words_file. */
@@ -176,7 +233,7 @@ static sluice_status read_matcher(struct monitor_policy *p, uint32_t index, cons
   if (!!pattern + !!file + !!words != 1)
     return sluice_fail(err, SLUICE_USAGE, "%s: wants exactly one of \"pattern\", \"words\" and \"words_file\"", where);
   if (pattern) return read_pattern(p, index, where, o, pattern, err);
-  static const char *const only_patterns[] = {"protect", "flags", "caseless", "keywords", NULL};
+  static const char *const only_patterns[] = {"protect", "flags", "caseless", "keywords", "keyword_case", NULL};
   for (size_t i = 0; only_patterns[i]; i++)
     if (cJSON_GetObjectItemCaseSensitive(o, only_patterns[i]))
       return sluice_fail(err, SLUICE_USAGE, "%s.%s: belongs to a pattern, not to a word list", where, only_patterns[i]);
@@ -186,10 +243,10 @@ static sluice_status read_matcher(struct monitor_policy *p, uint32_t index, cons
 
 static sluice_status read_rule(struct monitor_policy *p, uint32_t index, const cJSON *o, const struct defaults *d,
                                struct sluice_error *err) {
-  static const char *const keys[] = {"id",          "pattern",  "words",     "words_file",  "category",
-                                     "description", "action",   "protect",   "mask",        "mask_each",
-                                     "flags",       "caseless", "max_match", "look_behind", "keywords",
-                                     "hold",        "check",    "fail",      NULL};
+  static const char *const keys[] = {"id",           "pattern",     "words",    "words_file", "category", "description",
+                                     "action",       "protect",     "mask",     "mask_each",  "flags",    "caseless",
+                                     "max_match",    "look_behind", "keywords", "hold",       "check",    "fail",
+                                     "keyword_case", "context",     "entropy",  "allow",      NULL};
   struct rule *r = &p->rules[index];
   const char *id = NULL, *category = NULL, *description = NULL;
   char where[320];
@@ -210,6 +267,8 @@ static sluice_status read_rule(struct monitor_policy *p, uint32_t index, const c
   if (!st) st = read_action(r, where, o, d, err);
   if (!st) st = read_bounds(p, r, where, o, d, err);
   if (!st) st = read_matcher(p, index, where, o, d, err);
+  if (!st) st = read_keywords(p, index, where, o, "context", KEYWORD_CONTEXT, err);
+  if (!st) st = allow_read(p, where, cJSON_GetObjectItemCaseSensitive(o, "allow"), &r->allow, err);
   if (!st && r->hold != HOLD_MATCH && !r->keyworded)
     st = sluice_fail(err, SLUICE_USAGE, "%s.hold: it is measured from a keyword; give the rule \"keywords\"", where);
   return st;
@@ -246,10 +305,12 @@ static sluice_status index_first_bytes(struct monitor_policy *p, struct sluice_e
       p->any_hold_word |= r->hold == HOLD_WORD && r->action != MONITOR_FLAG;
       continue;
     }
-    p->any_first_byte = true;
     pattern_first_bytes(r, set);
     for (size_t c = 0; c < 256; c++)
-      if (set[c]) p->first_byte[c * p->n_open_words + i / 64] |= (uint64_t)1 << (i % 64);
+      if (set[c]) {
+        p->first_byte[c * p->n_open_words + i / 64] |= (uint64_t)1 << (i % 64);
+        p->first_any[c] = true;
+      }
   }
   return SLUICE_OK;
 }
@@ -269,7 +330,8 @@ static sluice_status read_limits(const char *name, const cJSON *root, struct def
 
 static sluice_status read_root(struct monitor_policy *p, const cJSON *root, struct defaults *d,
                                struct sluice_error *err) {
-  static const char *const keys[] = {"name", "description", "limits", "mask", "mask_each", "fail", "rules", NULL};
+  static const char *const keys[] = {"name", "description", "limits", "mask", "mask_each",
+                                     "fail", "allow",       "rules",  NULL};
   static const char *const fails[] = {"closed", "open", NULL};
   const char *ignored = NULL, *fail = NULL;
   int at = 0;
@@ -283,6 +345,7 @@ static sluice_status read_root(struct monitor_policy *p, const cJSON *root, stru
   if (!st) st = pick(p->name, "fail", fail, fails, &at, err);
   d->fail_open = at == 1;
   if (!st) st = read_limits(p->name, root, d, err);
+  if (!st) st = allow_read(p, p->name, cJSON_GetObjectItemCaseSensitive(root, "allow"), &p->allow, err);
   const cJSON *rules = cJSON_GetObjectItemCaseSensitive(root, "rules"), *item = NULL;
   int n = cJSON_IsArray(rules) ? cJSON_GetArraySize(rules) : 0;
   if (!st && (n < 1 || n > MONITOR_RULES_MAX))
@@ -336,13 +399,17 @@ sluice_status monitor_policy_load(const char *path, struct monitor_policy **out,
 
 void monitor_policy_free(struct monitor_policy *p) {
   if (!p) return;
-  for (size_t i = 0; i < p->n_rules; i++) pattern_free(&p->rules[i]);
+  for (size_t i = 0; i < p->n_rules; i++) {
+    pattern_free(&p->rules[i]);
+    allow_free(&p->rules[i].allow);
+  }
+  allow_free(&p->allow);
   for (size_t i = 0; i < p->n_notes; i++) free(p->notes[i]);
   free(p->notes);
   free(p->rules);
   free(p->keywords);
   free(p->first_byte);
-  keywords_free(&p->words);
+  automaton_free(&p->words);
   arena_free(&p->strings);
   free(p);
 }

@@ -7,43 +7,73 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+enum { RULE_GROUPS_MAX = 16 };
 enum hold_mode { HOLD_MATCH, HOLD_WORD, HOLD_AFTER };
 
 struct keyword {
   char *text; /* ASCII folded to lower case */
+  char *exact;
   size_t len;
   uint32_t rule;
+  bool cased;   /* only as `exact` */
+  bool context; /* wakes the rule, stands in no match */
 };
 
-/* Aho-Corasick over the keywords of all rules, as a full transition table on folded bytes (monitor/keywords.c). */
+/* Aho-Corasick over folded bytes (monitor/keywords.c). A policy's has the half-seen keywords too. */
+#define KEYWORD_ENDS 0x80000000u
+enum { HALVES_MAX = 6 };
 struct keyword_automaton {
-  uint32_t (*next)[256];
+  uint8_t column[256];
+  uint32_t *next; /* [n_states][n_columns], | KEYWORD_ENDS where that state has outputs */
   uint32_t *fail;
   uint16_t *depth;
   uint32_t *first_output, *n_outputs; /* into outputs: keywords that end here, the suffixes' too */
   uint32_t *outputs;                  /* keyword index */
-  uint8_t *pending;                   /* PENDING_*: some rule must hold from the start of this prefix */
-  size_t n_states, n_outputs_total;
+  uint32_t *first_half, *halves;      /* keywords that a rule holds from when half seen; UINT32_MAX: in any case */
+  size_t n_states;
+  unsigned n_columns;
 };
-enum { PENDING_ANY = 1, PENDING_WORD_START = 2 };
+
+/* What a match must not be (monitor/conditions.c). */
+enum allow_target { ALLOW_PROTECTED, ALLOW_MATCH, ALLOW_LINE };
+struct allow {
+  enum allow_target target;
+  bool all; /* a pattern and a word, not one of them */
+  pcre2_code **patterns;
+  size_t n_patterns;
+  struct keyword *words;
+  size_t n_words;
+  struct keyword_automaton automaton;
+};
+struct allow_list {
+  struct allow *items;
+  size_t n;
+};
 
 struct rule {
   char *id, *category, *description;
+  char *pattern; /* as compiled, a word list's too */
+  size_t pattern_len;
+  uint32_t flags; /* PCRE2's */
+  bool ascii;
   enum monitor_action action;
   pcre2_code *code,
       *anchored;     /* code runs partially only; anchored decides one attempt, at a window's or the text's end */
   pcre2_code *probe; /* where the protected group could begin; NULL: holds from the match's start */
   bool jit, probe_jit;
-  uint32_t protect; /* group number; 0: the whole match */
+  uint32_t protect[RULE_GROUPS_MAX + 1]; /* group numbers, 0-terminated, the first that took part; none: whole match */
   uint32_t groups;
   size_t max_match, look_behind; /* bytes */
   bool fail_open;
   enum hold_mode hold;
-  bool keyworded, word_start; /* word_start: no match begins right after an ASCII word byte */
+  bool keyworded, contexted;
+  bool word_start; /* no match begins right after an ASCII word byte */
   size_t keyword_longest;
   char *mask;
   bool mask_each; /* the mask text once a character */
   bool (*check)(const char *text, size_t len);
+  double entropy; /* bits a byte that the protected text must pass; 0: any */
+  struct allow_list allow;
 };
 
 struct monitor_policy {
@@ -57,31 +87,64 @@ struct monitor_policy {
   struct keyword_automaton words;
   size_t n_open_words;  /* 64-bit words a bit set of rules takes */
   uint64_t *first_byte; /* [256][n_open_words]: rules without keywords that may begin with this byte */
-  bool any_first_byte, any_hold_word;
+  bool first_any[256];  /* some rule without keywords may begin with this byte */
+  bool any_hold_word;
+  struct allow_list allow;                   /* of every rule */
   size_t max_match, look_behind, max_groups; /* greatest of all rules */
   uint32_t match_limit;
   char **notes;
   size_t n_notes;
 };
 
+/* policy.c */
+enum keyword_kind { KEYWORD_ANY_CASE, KEYWORD_CASED, KEYWORD_CONTEXT };
+struct pattern_source;
+sluice_status policy_add_keyword(struct monitor_policy *p, uint32_t rule, const char *text, size_t len,
+                                 enum keyword_kind kind, struct sluice_error *err);
+sluice_status policy_keep_pattern(struct monitor_policy *p, struct rule *r, const struct pattern_source *src,
+                                  struct sluice_error *err);
+
 /* pattern.c */
 struct pattern_source {
   const char *where; /* "policy.json: rule secrets.key" */
   const char *text;
   size_t len;
-  uint32_t flags;      /* PCRE2_CASELESS and friends */
-  const char *protect; /* group name or number as text; NULL: none */
+  uint32_t flags; /* PCRE2_CASELESS and friends */
+  bool ascii;     /* \\w, \\d, \\s, \\b are ASCII's, as in RE2 and Go */
 };
+/* r->protect holds the groups' numbers by then, or names follow in pattern_protect. */
 sluice_status pattern_compile(const struct pattern_source *src, struct rule *r, struct sluice_error *err);
+/* Adds a group, a number or a name, to r->protect; then pattern_probe once. */
+sluice_status pattern_protect(const struct pattern_source *src, struct rule *r, const char *group,
+                              struct sluice_error *err);
+void pattern_probe(const struct pattern_source *src, struct rule *r);
 void pattern_free(struct rule *r);
 /* Sets bit b of set[] for each byte that can begin a match of r. */
 void pattern_first_bytes(const struct rule *r, unsigned char set[256]);
 bool pattern_holds_words(const struct rule *r); /* ordinary words leave a match open */
 
 /* keywords.c */
-sluice_status keywords_build(struct monitor_policy *p, struct sluice_error *err);
-void keywords_free(struct keyword_automaton *a);
+sluice_status automaton_build(struct keyword_automaton *a, const struct keyword *words, size_t n,
+                              struct sluice_error *err);
+void automaton_free(struct keyword_automaton *a);
+static inline uint32_t automaton_step(const struct keyword_automaton *a, uint32_t q, unsigned char c) {
+  return a->next[(size_t)q * a->n_columns + a->column[c]] & ~KEYWORD_ENDS;
+}
+sluice_status keywords_build(struct monitor_policy *p, struct sluice_error *err); /* p->words */
 unsigned char keyword_fold(unsigned char c);
+bool keyword_is(const struct keyword *k, const char *text); /* text is it but for the case */
+
+/* conditions.c */
+struct cJSON;
+sluice_status allow_read(struct monitor_policy *p, const char *where, const struct cJSON *list, struct allow_list *out,
+                         struct sluice_error *err);
+void allow_free(struct allow_list *list);
+struct candidate {
+  struct slice protected_text, match, line; /* line: from its start, at most MONITOR_WORD_MAX before the match */
+};
+bool allow_lets_by(const struct allow_list *list, const struct candidate *c, pcre2_match_data *match,
+                   pcre2_match_context *context);
+double text_entropy(struct slice text); /* Shannon's, bits a byte */
 
 /* checks.c */
 typedef bool (*check_fn)(const char *text, size_t len);

@@ -10,8 +10,4 @@ sluice_status wordlist_from_array(struct monitor_policy *p, uint32_t rule, const
 /* One word or phrase a line; empty lines and lines that begin with # are skipped. */
 sluice_status wordlist_from_file(struct monitor_policy *p, uint32_t rule, const char *where, const char *dir,
                                  const char *file, struct sluice_error *err);
-/* policy.c */
-sluice_status policy_add_keyword(struct monitor_policy *p, uint32_t rule, const char *text, size_t len,
-                                 struct sluice_error *err);
-
 #endif

@@ -18,13 +18,17 @@ static inline struct monitor_policy *try_policy_of(const struct ref_rule *rules,
   buffer_init(&json, 0);
   buffer_append_str(&json, "{\"rules\":[", err);
   for (size_t i = 0; i < n; i++) {
-    buffer_printf(
-        &json, err,
-        "%s{\"id\":\"r%zu\",\"category\":\"c\",\"action\":\"%s\",\"protect\":%d,\"max_match\":%zu,\"pattern\":",
-        i ? "," : "", i, rules[i].action, rules[i].protect, rules[i].max_match ? rules[i].max_match : 512);
+    buffer_printf(&json, err, "%s{\"id\":\"r%zu\",\"category\":\"c\",\"action\":\"%s\",\"max_match\":%zu,\"protect\":",
+                  i ? "," : "", i, rules[i].action, rules[i].max_match ? rules[i].max_match : 512);
+    buffer_printf(&json, err, rules[i].protects[0] ? "[%d" : "%d", rules[i].protect);
+    for (int k = 0; rules[i].protects[k]; k++)
+      buffer_printf(&json, err, ",%d%s", rules[i].protects[k], rules[i].protects[k + 1] ? "" : "]");
+    buffer_append_str(&json, ",\"pattern\":", err);
     json_quote(&json, rules[i].pattern, strlen(rules[i].pattern), err);
     if (rules[i].flags) buffer_printf(&json, err, ",\"flags\":\"%s\"", rules[i].flags);
     if (rules[i].hold) buffer_printf(&json, err, ",\"hold\":\"%s\"", rules[i].hold == 1 ? "word" : "after");
+    if (rules[i].cased) buffer_append_str(&json, ",\"keyword_case\":\"exact\"", err);
+    if (rules[i].context) buffer_printf(&json, err, ",\"context\":[\"%s\"]", rules[i].context);
     for (int k = 0; rules[i].keywords[k]; k++) {
       buffer_append_str(&json, k ? "," : ",\"keywords\":[", err);
       json_quote(&json, rules[i].keywords[k], strlen(rules[i].keywords[k]), err);

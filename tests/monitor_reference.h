@@ -17,8 +17,13 @@ struct ref_rule {
   const char *keywords[4]; /* NULL-terminated */
   int hold;                /* 0: from the keyword, 1: hold=word, 2: hold=after */
   size_t max_match;        /* 0: 512 */
-  const char *flags;       /* of i, m, s, x; NULL: none */
+  const char *flags;       /* of i, m, s, x, a, D; NULL: none */
+  bool cased;              /* keywords in this case only */
+  const char *context;     /* a word that must end before the match begins; NULL: none */
+  int protects[3];         /* more groups after `protect`, 0-terminated: the first one that took part */
 };
+/* Rules are written as short rows; what a row leaves out is 0. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 enum { REF_WORD = 128, REF_BEHIND = 200 };
 
 static int ref_character(const unsigned char *s, size_t n) { /* bytes of a valid character at s, 0: invalid or cut */
@@ -44,8 +49,10 @@ static size_t ref_keyword_at(const struct ref_rule *r, const char *s, size_t end
   for (int k = 0; r->keywords[k]; k++) {
     size_t len = strlen(r->keywords[k]), i = 0;
     if (at + len > end) continue;
-    while (i < len && (s[at + i] | (s[at + i] >= 'A' && s[at + i] <= 'Z' ? 32 : 0)) ==
-                          (r->keywords[k][i] | (r->keywords[k][i] >= 'A' && r->keywords[k][i] <= 'Z' ? 32 : 0)))
+    while (i < len && r->cased && s[at + i] == r->keywords[k][i]) i++;
+    while (i < len && !r->cased &&
+           (s[at + i] | (s[at + i] >= 'A' && s[at + i] <= 'Z' ? 32 : 0)) ==
+               (r->keywords[k][i] | (r->keywords[k][i] >= 'A' && r->keywords[k][i] <= 'Z' ? 32 : 0)))
       i++;
     if (i == len && (!best || len < best)) best = len;
   }
@@ -56,6 +63,8 @@ static inline pcre2_code *ref_compile(const struct ref_rule *r) {
   uint32_t flags = PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED | PCRE2_ALT_CIRCUMFLEX | PCRE2_NO_START_OPTIMIZE;
   int code = 0;
   PCRE2_SIZE where = 0;
+  if (r->flags && strchr(r->flags, 'a')) flags &= ~PCRE2_UCP;
+  if (r->flags && strchr(r->flags, 'D')) flags |= PCRE2_DOLLAR_ENDONLY;
   if (r->flags && strchr(r->flags, 'i')) flags |= PCRE2_CASELESS;
   if (r->flags && strchr(r->flags, 'm')) flags |= PCRE2_MULTILINE;
   if (r->flags && strchr(r->flags, 's')) flags |= PCRE2_DOTALL;
@@ -76,9 +85,12 @@ static inline bool ref_attempt(const struct ref_rule *r, const pcre2_code *re, c
   pcre2_match_data *md = pcre2_match_data_create_from_pattern(re, NULL);
   const PCRE2_SIZE *v = pcre2_get_ovector_pointer(md);
   bool hit = pcre2_match(re, (PCRE2_SPTR)s + from, end - from, at - from, options, md, NULL) > 0;
+  int number = r->protect;
+  for (int i = 0; hit && r->protects[i]; i++)
+    if (v[2 * number] == PCRE2_UNSET || v[2 * number] >= v[2 * number + 1]) number = r->protects[i];
   for (int i = 0; hit && i < 2; i++) {
     match[i] = from + v[i];
-    group[i] = v[2 * r->protect + i] == PCRE2_UNSET ? PCRE2_UNSET : from + v[2 * r->protect + i];
+    group[i] = v[2 * number + i] == PCRE2_UNSET ? PCRE2_UNSET : from + v[2 * number + i];
   }
   pcre2_match_data_free(md);
   return hit;
@@ -103,7 +115,14 @@ static inline bool ref_clip(const struct ref_rule *r, const char *s, size_t n, c
 static inline void ref_run_rule(const struct ref_rule *r, const char *s, size_t n, unsigned char *masked,
                                 size_t *stop) {
   pcre2_code *re = ref_compile(r);
-  for (size_t at = 0; at < n;) {
+  size_t first = 0;
+  if (r->context) {
+    const struct ref_rule word = {.keywords = {r->context}};
+    while (first < n && !ref_keyword_at(&word, s, n, first)) first++;
+    first += strlen(r->context);
+    while (!ref_boundary(s, n, first)) first++;
+  }
+  for (size_t at = first; at < n;) {
     size_t match[2], group[2], clip = 0;
     if (!ref_attempt(r, re, s, n, at, match, group) || !ref_clip(r, s, n, match, &clip)) {
       for (at++; !ref_boundary(s, n, at);) at++;

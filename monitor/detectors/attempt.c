@@ -38,10 +38,14 @@ static void read_match(const struct lane *s, const struct rule *r, const struct 
   a->end = w->base + o[1];
   a->group_start = a->start;
   a->group_end = a->end;
-  a->exempt = r->protect && (o[2 * r->protect] == PCRE2_UNSET || o[2 * r->protect + 1] <= o[2 * r->protect]);
-  if (!r->protect || a->exempt) return;
-  a->group_start = w->base + o[2 * r->protect];
-  a->group_end = w->base + o[2 * r->protect + 1];
+  a->exempt = r->protect[0] != 0;
+  for (const uint32_t *g = r->protect; *g && a->exempt; g++) {
+    if (o[2 * *g] == PCRE2_UNSET || o[2 * *g + 1] <= o[2 * *g]) continue;
+    a->group_start = w->base + o[2 * *g];
+    a->group_end = w->base + o[2 * *g + 1];
+    a->exempt = false;
+  }
+  if (!r->protect[0] || a->exempt) return;
   /* a group inside a look-behind: those bytes were never held for this match */
   if (a->group_start < a->start) a->group_start = a->start;
   if (a->group_end < a->group_start) a->group_start = a->group_end = a->end;

@@ -7,10 +7,12 @@
 #include <string.h>
 
 #define NO_KEYWORD UINT64_MAX
+#define NO_CONTEXT UINT64_MAX
 
 struct rule_state {
   uint64_t from;                  /* starts before it are decided */
   uint64_t keyword, keyword_last; /* first one not yet dealt with; last one seen */
+  uint64_t context;               /* where its first context word ended; matches begin from there on */
   bool capped_told, fault_told;   /* one event a stream says it; counts go on */
 };
 
@@ -26,7 +28,10 @@ static sluice_status rules_open(const struct monitor_policy *p, void **state, st
   if (!st) return sluice_fail(err, SLUICE_NOMEM, "no memory for the state of %zu rules", p->n_rules);
   st->awake = (uint64_t *)(void *)((char *)st + head);
   st->open = st->awake + words;
-  for (size_t i = 0; i < p->n_rules; i++) st->rules[i].keyword = NO_KEYWORD;
+  for (size_t i = 0; i < p->n_rules; i++) {
+    st->rules[i].keyword = NO_KEYWORD;
+    st->rules[i].context = p->rules[i].contexted ? NO_CONTEXT : 0;
+  }
   *state = st;
   return SLUICE_OK;
 }
@@ -45,10 +50,11 @@ static uint64_t first_keyword(const struct lane *s, uint32_t index, uint64_t lo,
   uint64_t best = NO_KEYWORD, longest = p->rules[index].keyword_longest;
   uint32_t q = 0;
   for (uint64_t at = lo; at < hi && (best == NO_KEYWORD || at < best + longest); at++) {
-    q = a->next[q][keyword_fold((unsigned char)*view_at(&s->view, at))];
+    q = automaton_step(a, q, (unsigned char)*view_at(&s->view, at));
     for (uint32_t o = 0; o < a->n_outputs[q]; o++) {
       const struct keyword *k = &p->keywords[a->outputs[a->first_output[q] + o]];
-      if (k->rule == index && at + 1 - k->len < best) best = at + 1 - k->len;
+      uint64_t start = at + 1 - k->len;
+      if (k->rule == index && !k->context && start < best && keyword_is(k, view_at(&s->view, start))) best = start;
     }
   }
   return best;
@@ -73,10 +79,11 @@ static uint64_t clip_at(const struct lane *s, uint32_t index, uint64_t keyword) 
   if (p->rules[index].hold != HOLD_AFTER) return keyword;
   uint64_t at = keyword, end = view_ready_end(&s->view);
   for (uint32_t q = 0; at < end; at++) { /* the shortest keyword that begins here ends first */
-    q = a->next[q][keyword_fold((unsigned char)*view_at(&s->view, at))];
+    q = automaton_step(a, q, (unsigned char)*view_at(&s->view, at));
     for (uint32_t o = 0; o < a->n_outputs[q]; o++) {
       const struct keyword *k = &p->keywords[a->outputs[a->first_output[q] + o]];
-      if (k->rule == index && at + 1 - k->len == keyword) return at + 1;
+      bool here = k->rule == index && !k->context && at + 1 - k->len == keyword;
+      if (here && keyword_is(k, view_at(&s->view, keyword))) return at + 1;
     }
   }
   return at;
@@ -91,7 +98,31 @@ static uint64_t min_u64(uint64_t a, uint64_t b) {
   return a < b ? a : b;
 }
 
-/* Whether a hit counts; its protected span then. keyword: first one inside the match. */
+static struct slice view_slice(const struct lane *s, uint64_t from, uint64_t to) {
+  return (struct slice){view_at(&s->view, from), (size_t)(to - from)};
+}
+
+static uint64_t line_start(const struct lane *s, uint64_t at) {
+  uint64_t start = at, floor = at > MONITOR_WORD_MAX ? at - MONITOR_WORD_MAX : 0;
+  if (floor < s->view.base) floor = s->view.base;
+  while (start > floor && *view_at(&s->view, start - 1) != '\n') start--;
+  return view_round_up(&s->view, start);
+}
+
+/* What the pattern cannot say: check, entropy, allow lists. */
+static bool conditions_hold(const struct lane *s, const struct rule *r, const struct attempt *a) {
+  const struct monitor *m = s->monitor;
+  struct candidate c = {.protected_text = view_slice(s, a->group_start, a->group_end),
+                        .match = view_slice(s, a->start, a->end)};
+  if (r->check && !r->check(c.protected_text.ptr, c.protected_text.len)) return false;
+  if (r->entropy > 0 && text_entropy(c.protected_text) <= r->entropy) return false;
+  if (!r->allow.n && !m->policy->allow.n) return true;
+  c.line = view_slice(s, line_start(s, a->start), a->end);
+  return !allow_lets_by(&r->allow, &c, m->match, m->match_context) &&
+         !allow_lets_by(&m->policy->allow, &c, m->match, m->match_context);
+}
+
+/* Whether a hit counts; its protected span then. */
 static bool accept(const struct lane *s, uint32_t index, const struct attempt *a, struct found *f) {
   const struct rule *r = &s->monitor->policy->rules[index];
   uint64_t from = a->start;
@@ -101,8 +132,7 @@ static bool accept(const struct lane *s, uint32_t index, const struct attempt *a
     from = clip_at(s, index, keyword);
   }
   uint64_t start = max_u64(a->group_start, from), end = a->group_end;
-  if (r->check && !a->exempt && !r->check(view_at(&s->view, a->group_start), (size_t)(a->group_end - a->group_start)))
-    return false;
+  if (!a->exempt && !conditions_hold(s, r, a)) return false;
   if (start >= end) start = end = a->end;
   *f = (struct found){start, end, a->start, a->end, index, MONITOR_MATCH, r->action, s->name};
   return true;
@@ -217,28 +247,55 @@ static sluice_status run_keyworded(struct lane *s, uint32_t index, struct rule_s
 
 /* ---- all rules ---- */
 
+static void see_keyword(const struct lane *s, struct rules_state *st, const struct keyword *k, uint64_t end) {
+  struct rule_state *rs = &st->rules[k->rule];
+  uint64_t start = end - k->len;
+  if (k->context) {
+    if (rs->context == NO_CONTEXT) rs->context = end;
+    return;
+  }
+  if (rs->context == NO_CONTEXT || start < s->view.base || !keyword_is(k, view_at(&s->view, start))) return;
+  if (start < rs->keyword) rs->keyword = start;
+  if (start > rs->keyword_last) rs->keyword_last = start;
+  st->awake[k->rule / 64] |= (uint64_t)1 << (k->rule % 64);
+}
+
 /* The gate over the new bytes. */
 static void wake(struct lane *s, struct rules_state *st) {
   const struct monitor_policy *p = s->monitor->policy;
   const struct keyword_automaton *a = &p->words;
-  uint64_t end = view_ready_end(&s->view);
+  const size_t n = (size_t)(view_ready_end(&s->view) - s->scanned), columns = a->n_columns;
+  if (n == 0) return;
+  const unsigned char *text = (const unsigned char *)view_at(&s->view, s->scanned);
   uint32_t q = st->at;
-  for (uint64_t at = s->scanned; at < end; at++) {
-    unsigned char c = (unsigned char)*view_at(&s->view, at);
-    q = a->next[q][keyword_fold(c)];
-    for (uint32_t o = 0; o < a->n_outputs[q]; o++) {
-      const struct keyword *k = &p->keywords[a->outputs[a->first_output[q] + o]];
-      struct rule_state *rs = &st->rules[k->rule];
-      uint64_t start = at + 1 - k->len;
-      if (start < rs->keyword) rs->keyword = start;
-      if (start > rs->keyword_last) rs->keyword_last = start;
-      st->awake[k->rule / 64] |= (uint64_t)1 << (k->rule % 64);
+  for (size_t i = 0; i < n; i++) {
+    q = a->next[q * columns + a->column[text[i]]];
+    if (q & KEYWORD_ENDS) {
+      q &= ~KEYWORD_ENDS;
+      for (uint32_t o = 0; o < a->n_outputs[q]; o++)
+        see_keyword(s, st, &p->keywords[a->outputs[a->first_output[q] + o]], s->scanned + i + 1);
     }
-    if (!p->any_first_byte) continue;
-    const uint64_t *first = p->first_byte + (size_t)c * p->n_open_words;
+    if (!p->first_any[text[i]]) continue;
+    const uint64_t *first = p->first_byte + (size_t)text[i] * p->n_open_words;
     for (size_t w = 0; w < p->n_open_words; w++) st->awake[w] |= first[w];
   }
   st->at = q;
+}
+
+static bool half_seen(const struct lane *s, uint32_t q, uint64_t start) {
+  const struct monitor_policy *p = s->monitor->policy;
+  const struct keyword_automaton *a = &p->words;
+  if (start < s->view.base) return true;
+  char before = start > s->view.base ? *view_at(&s->view, start - 1) : ' ';
+  bool inside = (before >= '0' && before <= '9') || (before >= 'a' && before <= 'z') ||
+                (before >= 'A' && before <= 'Z') || before == '_';
+  for (uint32_t h = a->first_half[q]; h < a->first_half[q + 1]; h++) {
+    if (a->halves[h] == UINT32_MAX) return true;
+    const struct keyword *k = &p->keywords[a->halves[h]];
+    if (inside && p->rules[k->rule].word_start) continue;
+    if (!k->cased || memcmp(view_at(&s->view, start), k->exact, a->depth[q]) == 0) return true;
+  }
+  return false;
 }
 
 /* Half-seen keywords: the deepest prefix that some rule must hold from, and the word that it or the text's end stands
@@ -247,16 +304,11 @@ static uint64_t hold_prefixes(const struct lane *s, const struct rules_state *st
   const struct monitor_policy *p = s->monitor->policy;
   const struct keyword_automaton *a = &p->words;
   uint64_t end = view_ready_end(&s->view), hold = end;
-  for (uint32_t q = st->at; q; q = a->fail[q]) {
-    uint64_t start = end - a->depth[q];
-    char before = start > s->view.base ? *view_at(&s->view, start - 1) : ' ';
-    bool inside = (before >= '0' && before <= '9') || (before >= 'a' && before <= 'z') ||
-                  (before >= 'A' && before <= 'Z') || before == '_';
-    if ((a->pending[q] & PENDING_ANY) || ((a->pending[q] & PENDING_WORD_START) && !inside)) {
-      hold = start;
+  for (uint32_t q = st->at; q; q = a->fail[q])
+    if (half_seen(s, q, end - a->depth[q])) {
+      hold = end - a->depth[q];
       break;
     }
-  }
   return p->any_hold_word ? word_start(s, min_u64(hold, end - a->depth[st->at])) : hold;
 }
 
@@ -273,6 +325,8 @@ static sluice_status rules_scan(struct lane *s, void *state, bool final, uint64_
       struct rule_state *rs = &st->rules[index];
       bool open = false;
       sluice_status status;
+      if (rs->context == NO_CONTEXT) continue;
+      if (rs->from < rs->context) rs->from = rs->context;
       if (p->rules[index].keyworded) {
         status = run_keyworded(s, index, rs, final, &open, hold, err);
       } else {

@@ -168,6 +168,39 @@ static void test_checks(void **state) {
         "[match mask r 0-27 GB82 WEST 1234 5698 7654 32]");
 }
 
+static void test_entropy_and_allow_lists(void **state) {
+  (void)state;
+  static const char entropy[] =
+      RULE("\"action\":\"mask\",\"entropy\":2.5,\"pattern\":\"key=(\\\\w{8})\",\"protect\":1");
+  check(entropy, "key=aaaabbbb key=a1b2c3d4", "key=aaaabbbb key=[masked]", "[match mask r 17-25 a1b2c3d4]");
+  static const char lists[] =
+      "{\"allow\":[{\"patterns\":[\"^true$\"]}],\"rules\":[{\"id\":\"r\",\"category\":\"c\",\"action\":\"mask\","
+      "\"pattern\":\"k=(\\\\S+);\",\"protect\":1,\"keywords\":[\"k=\"],\"hold\":\"after\",\"allow\":["
+      "{\"words\":[\"Example\"]},{\"target\":\"match\",\"patterns\":[\"^k=x.;$\"]},"
+      "{\"target\":\"line\",\"patterns\":[\"^# \"]},{\"all\":true,\"words\":[\"both\"],\"patterns\":[\"\\\\d$\"]}]}]}";
+  check(lists, "k=true; k=trues; k=an_EXAMPLE_1; k=xy; k=xyz;\n# k=abc;\n k=both; k=both1;",
+        "k=true; k=[masked]; k=an_EXAMPLE_1; k=xy; k=[masked];\n# k=abc;\n k=[masked]; k=both1;",
+        "[match mask r 10-15 trues][match mask r 41-44 xyz][match mask r 58-62 both]");
+  refused(RULE("\"action\":\"mask\",\"pattern\":\"a\",\"entropy\":9"), "entropy");
+  refused(RULE("\"action\":\"mask\",\"pattern\":\"a\",\"allow\":[{\"patterns\":[\"(\"]}]"), "allow[0]: pattern");
+  refused(RULE("\"action\":\"mask\",\"pattern\":\"a\",\"allow\":[{\"word\":[\"x\"]}]"), "words");
+  refused(RULE("\"action\":\"mask\",\"pattern\":\"a\",\"allow\":[{\"words\":[\"x\"],\"target\":\"file\"}]"), "file");
+  refused(RULE("\"action\":\"mask\",\"pattern\":\"a\",\"allow\":[{}]"), "patterns");
+}
+
+/* A rule with context sleeps until its word has come, keywords in one case only pass the other by. */
+static void test_context_and_case(void **state) {
+  (void)state;
+  check(RULE("\"action\":\"stop\",\"pattern\":\"\\\\d{4}\",\"context\":[\"pin\",\"code\"]"), "1111 spin1 22 Code: 3333",
+        "1111 spin1 22 Code: ", "[match stop r 20-24 3333]");
+  check(RULE("\"action\":\"mask\",\"pattern\":\"(?i)akia\\\\w\",\"keywords\":[\"AKIA\"],\"keyword_case\":\"exact\""),
+        "akia1 AKIA1", "akia1 [masked]", "[match mask r 6-11 AKIA1]");
+  check(RULE("\"action\":\"mask\",\"words\":[\"bob\"],\"context\":[\"alice\"]"), "bob alice bob", "bob alice [masked]",
+        "[match mask r 10-13 bob]");
+  check(RULE("\"action\":\"mask\",\"pattern\":\"a(1+)?(2+)?\",\"protect\":[2,1]"), "a11 a22 a122 a",
+        "a[masked] a[masked] a1[masked] a", "[match mask r 1-3 11][match mask r 5-7 22][match mask r 10-12 22]");
+}
+
 static void test_caps(void **state) {
   (void)state;
   static const char json[] = RULE("\"action\":\"mask\",\"max_match\":8,\"pattern\":\"<.*?>\"");
@@ -340,6 +373,8 @@ int main(void) {
       cmocka_unit_test(test_masks_unite_and_repeat),
       cmocka_unit_test(test_checks),
       cmocka_unit_test(test_flags_at_the_end),
+      cmocka_unit_test(test_entropy_and_allow_lists),
+      cmocka_unit_test(test_context_and_case),
       cmocka_unit_test(test_caps),
       cmocka_unit_test(test_match_limit_is_never_clean),
       cmocka_unit_test(test_settle_and_go_on),

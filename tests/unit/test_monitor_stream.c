@@ -77,12 +77,19 @@ static const struct ref_rule palette[] = {
     {"a*b(c+)", M, 1, {"b", "ab"}, 2, 0, NULL},
     {"[ab ]*c[ab]*", M, 0, {"cb", "c", "ac"}, 2, 6, NULL},
     {"(b+)@a?", S, 1, {"@"}, 2, 0, NULL},
+    {"\\bka?b", M, 0, {"Ka", "k"}, 0, 0, "i", true},
+    {"\\bKab?", M, 0, {"Ka"}, 0, 0, NULL, true},
+    {"k(a+)?(b+)?c?", M, 1, {"k"}, 2, 5, "i", true, NULL, {2}},
+    {"(?:b(a)|(c)a|(k))", M, 1, {0}, 0, 0, "ia", false, NULL, {3, 2}},
+    {"\\b[ab]+\\b", M, 0, {0}, 0, 0, "aD", false, "bc"},
+    {"b@?c*$", M, 0, {"b"}, 0, 6, "D", false, "C"},
+    {"\\w+\\s", M, 0, {0}, 0, 3, "a", false, "a "},
 };
 enum { PALETTE = sizeof palette / sizeof *palette };
 
 static const char *const alphabet[] = {
     "a", "b", "c", "a", "b", "c", " ", "@", "\n", "\xc3\xa9", "\xe2\x84\xaa", "\xff", "\xe2\x82", "\xf0\x9f\x98\x80",
-    "k"};
+    "k", "K"};
 
 static size_t random_text(struct rng *rng, char *text, size_t letters, unsigned kinds) {
   size_t n = 0;
@@ -105,7 +112,7 @@ static void test_short_texts_all_cuts(void **state) {
     for (size_t i = 0; i < n_rules; i++)
       rules[i] =
           palette[(unsigned)round < 2 * PALETTE && i == 0 ? (unsigned)round % PALETTE : rng_below(&rng, PALETTE)];
-    size_t n = random_text(&rng, text, 3 + rng_below(&rng, 7), 6 + rng_below(&rng, 10));
+    size_t n = random_text(&rng, text, 3 + rng_below(&rng, 7), 6 + rng_below(&rng, 11));
     check_all_cuts(rules, n_rules, text, n, 60);
   }
 }
@@ -122,7 +129,7 @@ static void test_long_texts_random_cuts(void **state) {
       rules[i] = palette[rng_below(&rng, PALETTE)];
       if (rng_below(&rng, 4) && strcmp(rules[i].action, S) == 0) rules[i].action = M;
     }
-    size_t n = random_text(&rng, text, 40 + rng_below(&rng, 300), 6 + rng_below(&rng, 10));
+    size_t n = random_text(&rng, text, 40 + rng_below(&rng, 300), 6 + rng_below(&rng, 11));
     check_all_cuts(rules, n_rules, text, n, 40);
   }
 }
@@ -135,7 +142,7 @@ static void test_definition_is_a_whole_text_scan(void **state) {
   rng_seed(&rng, 13);
   for (int round = 0; round < 400; round++) {
     struct ref_rule rule = palette[rng_below(&rng, PALETTE)];
-    if (rule.keywords[0] || rule.protect || strcmp(rule.action, M)) continue;
+    if (rule.keywords[0] || rule.protect || rule.flags || rule.context || strcmp(rule.action, M)) continue;
     rule.max_match = 4000;
     bool stopped = false;
     size_t n = random_text(&rng, text, 30, 9), at = 0, len = 0, last_end = SIZE_MAX;

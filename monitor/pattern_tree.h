@@ -1,0 +1,71 @@
+/* Private to monitor/: a pattern as a tree, read for what can be known of it before text comes (pattern_tree.c), and
+ * what that is (pattern_shape.c). PCRE2 stays the only one that matches: a construct that the reader does not know
+ * makes it say less, never something wrong. */
+#ifndef SLUICE_MONITOR_PATTERN_TREE_H
+#define SLUICE_MONITOR_PATTERN_TREE_H
+
+#include "monitor/policy.h"
+
+enum node_kind {
+  NODE_SET,     /* one character */
+  NODE_CAT,     /* children in a row; none: the empty string */
+  NODE_ALT,     /* one of the children */
+  NODE_REPEAT,  /* one child, min to max times */
+  NODE_GROUP,   /* a capturing group */
+  NODE_ASSERT,  /* of no length */
+  NODE_UNKNOWN, /* back-reference, recursion, \X: min to max bytes of anything */
+};
+enum assert_kind { ASSERT_WORD_BOUNDARY, ASSERT_START, ASSERT_END, ASSERT_OTHER };
+#define NODE_UNBOUNDED SIZE_MAX
+
+struct node {
+  enum node_kind kind;
+  struct node *child, *next;
+  uint64_t ascii[2]; /* NODE_SET: which of U+0000..U+007F */
+  bool beyond;       /* NODE_SET: characters past ASCII too */
+  uint8_t bytes_max; /* NODE_SET: of its longest character in UTF-8 */
+  size_t min, max;   /* NODE_REPEAT: times; NODE_UNKNOWN: bytes */
+  uint32_t group;    /* NODE_GROUP */
+  enum assert_kind assertion;
+};
+static inline bool node_has(const struct node *set, unsigned c) {
+  return c < 128 && ((set->ascii[c / 64] >> (c % 64)) & 1);
+}
+
+/* NULL in *out, and what is in the way in *unknown, for a pattern outside what the reader knows. flags: as PCRE2's
+ * compile options; ascii: without PCRE2_UCP. */
+sluice_status pattern_tree_read(struct arena *a, struct slice pattern, uint32_t flags, bool ascii, struct node **out,
+                                const char **unknown, struct sluice_error *err);
+
+/* ---- shape ---- */
+struct literal {
+  char *text;
+  size_t len;
+  bool cased; /* in this case only */
+};
+/* Every match holds one of these. */
+struct literal_set {
+  struct literal *items;
+  size_t n;
+  size_t ahead;  /* bytes of the protected span that can stand before it */
+  bool inside;   /* a part of it is protected */
+  double rarity; /* bits of surprise in English text, of the least surprising one */
+};
+struct pattern_shape {
+  bool known;
+  const char *unknown;         /* why not */
+  size_t min, max;             /* bytes of a match */
+  struct literal_set literals; /* n 0: none is mandatory */
+  bool word_start;             /* no match begins right after an ASCII word byte */
+  bool nested_repeats;         /* a repetition without bound inside another: can backtrack without end */
+  bool group_mandatory;        /* the first protect group takes part in every match, and not empty */
+  bool group_repeated;         /* it stands inside a repetition, so that only the last turn is caught */
+  uint32_t groups;
+};
+/* protect: group numbers, 0-terminated; {0}: the whole match is protected. */
+sluice_status pattern_shape_read(struct arena *a, struct slice pattern, uint32_t flags, bool ascii,
+                                 const uint32_t *protect, struct pattern_shape *out, struct sluice_error *err);
+/* Share of the bytes of English text that are c; at a word's first byte, with word_start. */
+double english_share(unsigned char c, bool word_start);
+
+#endif
