@@ -56,8 +56,12 @@ static sluice_status reserve(struct backend *b, uint32_t slots, enum key_form fo
 static sluice_status run(struct backend *b, struct kv_store *s, const struct forward_plan *plan, const int32_t *ids,
                          const struct backend_result *want, struct sluice_error *err) {
   (void)err;
-  forward_run(forward_of(b), s, plan, ids, want->n_rows, want->logits, want->hidden);
+  forward_run(forward_of(b), &(struct backend_job){s, plan, ids, *want});
   return SLUICE_OK;
+}
+
+static sluice_status run_batch(struct backend *b, const struct backend_job *jobs, size_t n, struct sluice_error *err) {
+  return forward_run_batch(forward_of(b), jobs, n, err);
 }
 
 static sluice_status logits(struct backend *b, const float *hidden, float *to, struct sluice_error *err) {
@@ -80,6 +84,7 @@ const struct backend_ops backend_cpu = {
     .place = place,
     .reserve = reserve,
     .run = run,
+    .run_batch = run_batch,
     .logits = logits,
     .watch = watch,
 };

@@ -164,15 +164,37 @@ static void run_ffn(struct forward *f, const struct layer_weights *w, int from, 
   run_products(&down);
 }
 
+/* The workspace as the tokens see it whose rows begin at `row`. */
+static struct forward rows_from(const struct forward *f, int row) {
+  struct forward at = *f;
+  const size_t r = (size_t)row, half = (size_t)f->half;
+  at.q += r * f->q_width, at.mixed += r * f->q_width, at.q_rotated += r * f->q_width;
+  at.k += r * f->kv_width, at.v += r * f->kv_width;
+  at.q_cosine += r * half, at.q_sine += r * half, at.k_cosine += r * half, at.k_sine += r * half;
+  return at;
+}
+
+static void forget_epochs(struct forward *f) {
+  for (int l = 0; l < f->lanes; l++) f->lane[l].epoch = f->lane[l].dead_epoch = -1;
+}
+
+/* Each store's tokens, which lie behind one another in the rows, attend to that store alone. */
+static void attend_stores(struct forward *f, const struct backend_job *jobs, size_t n_jobs, int layer, int from) {
+  for (size_t i = 0, row = 0; i < n_jobs; row += (size_t)jobs[i++].plan->n) {
+    struct forward at = rows_from(f, (int)row);
+    if (n_jobs > 1) forget_epochs(f); /* of the store before */
+    store_keys_values(&at, jobs[i].store, jobs[i].plan, layer);
+    forward_attend(&at, jobs[i].store, jobs[i].plan, layer, from);
+  }
+}
+
 /* Tokens before `from` only leave their keys and values here: in the last layer nobody asks for more of them. */
-static void run_layer(struct forward *f, struct kv_store *s, const struct forward_plan *plan, int layer, int from) {
+static void run_layer(struct forward *f, const struct backend_job *jobs, size_t n_jobs, int layer, int from, int n) {
   const struct layer_weights *w = &f->model->layers[layer];
   const bool parallel = f->model->config.parallel_residual;
-  const int n = plan->n;
   normalise(f, w->attn_norm, w->attn_norm_bias, 0, n);
   project_heads(f, w, from, n);
-  store_keys_values(f, s, plan, layer);
-  forward_attend(f, s, plan, layer, from);
+  attend_stores(f, jobs, n_jobs, layer, from);
   if (parallel) normalise(f, w->ffn_norm, w->ffn_norm_bias, from, n); /* before x takes attention's output */
   struct product_job o = {.f = f, .from = from, .n = n, .n_products = 1, .add = true};
   o.p[0] = (struct product){&w->wo, w->bo, f->mixed, f->x, f->q_width, f->d_width};
@@ -196,7 +218,6 @@ static void prepare_angles(struct forward *f, const struct forward_plan *plan) {
                   f->q_sine + at);
     }
   }
-  for (int l = 0; l < f->lanes; l++) f->lane[l].epoch = f->lane[l].dead_epoch = -1;
 }
 
 void forward_logits(struct forward *f, const float *hidden, int n_rows, float *logits) {
@@ -205,18 +226,50 @@ void forward_logits(struct forward *f, const float *hidden, int n_rows, float *l
   run_products(&head);
 }
 
-void forward_run(struct forward *f, struct kv_store *s, const struct forward_plan *plan, const int32_t *ids, int n_rows,
-                 float *logits, float *hidden) {
+/* The rows of all jobs through the network; the last layer leaves out rows before `from`. */
+static void run_rows(struct forward *f, const struct backend_job *jobs, size_t n_jobs, int from) {
   const struct model *m = f->model;
-  const int n = plan->n, from = n_rows ? n - n_rows : n - 1;
-  prepare_angles(f, plan);
-  for (int t = 0; t < n; t++) weight_row(&m->embedding, ids[t], f->x + (size_t)t * f->d_width);
+  int n = 0;
+  forget_epochs(f);
+  for (size_t i = 0; i < n_jobs; n += jobs[i++].plan->n) {
+    struct forward at = rows_from(f, n);
+    prepare_angles(&at, jobs[i].plan);
+    for (int t = 0; t < jobs[i].plan->n; t++)
+      weight_row(&m->embedding, jobs[i].ids[t], f->x + (size_t)(n + t) * f->d_width);
+  }
   if (f->watch) f->watch(f->watch_ctx, -1, 0, n, f->x, f->d_width);
   for (int layer = 0; layer < m->config.n_layers; layer++)
-    run_layer(f, s, plan, layer, layer + 1 < m->config.n_layers ? 0 : from);
+    run_layer(f, jobs, n_jobs, layer, layer + 1 < m->config.n_layers ? 0 : from, n);
   normalise(f, m->final_norm, m->final_norm_bias, from, n);
-  memcpy(hidden, f->normed + (size_t)(n - 1) * f->d_width, f->d_width * sizeof *hidden);
-  if (n_rows) forward_logits(f, f->normed + (size_t)from * f->d_width, n_rows, logits);
+}
+
+void forward_run(struct forward *f, const struct backend_job *job) {
+  const struct backend_result *want = &job->want;
+  const int n = job->plan->n, from = want->n_rows ? n - want->n_rows : n - 1;
+  run_rows(f, job, 1, from);
+  memcpy(want->hidden, f->normed + (size_t)(n - 1) * f->d_width, f->d_width * sizeof *want->hidden);
+  if (want->n_rows) forward_logits(f, f->normed + (size_t)from * f->d_width, want->n_rows, want->logits);
+}
+
+sluice_status forward_run_batch(struct forward *f, const struct backend_job *jobs, size_t n_jobs,
+                                struct sluice_error *err) {
+  const size_t vocab = (size_t)f->model->config.vocab;
+  size_t n = 0, row = 0;
+  bool asked = false;
+  for (size_t i = 0; i < n_jobs; n += (size_t)jobs[i++].plan->n) asked = asked || jobs[i].want.n_rows;
+  float *logits = asked ? sluice_alloc_aligned(n * vocab * sizeof *logits) : NULL;
+  if (asked && !logits) return sluice_fail(err, SLUICE_NOMEM, "no memory for %zu rows of logits", n);
+  run_rows(f, jobs, n_jobs, 0);
+  if (asked) forward_logits(f, f->normed, (int)n, logits);
+  for (size_t i = 0; i < n_jobs; i++) {
+    const struct backend_result *want = &jobs[i].want;
+    const size_t rows = (size_t)want->n_rows;
+    row += (size_t)jobs[i].plan->n;
+    memcpy(want->hidden, f->normed + (row - 1) * f->d_width, f->d_width * sizeof *want->hidden);
+    if (rows) memcpy(want->logits, logits + (row - rows) * vocab, rows * vocab * sizeof *logits);
+  }
+  free(logits);
+  return SLUICE_OK;
 }
 
 /* ---- working memory -----------------------------------------------------------------------------------------------

@@ -16,10 +16,10 @@ const struct model *forward_model(const struct forward *f);
 sluice_status forward_reserve(struct forward *f, uint32_t slots, enum key_form form, struct sluice_error *err);
 /* Floats of a hidden state: d_model, padded with zeros. */
 size_t forward_width(const struct forward *f);
-/* Runs ids[plan->n], writes their keys and values into the store, the logits of the last n_rows tokens,
- * logits[n_rows][vocab], and the normalised last hidden state of the newest token, hidden[forward_width]. */
-void forward_run(struct forward *f, struct kv_store *s, const struct forward_plan *plan, const int32_t *ids, int n_rows,
-                 float *logits, float *hidden);
+/* backend_ops.run and run_batch. Only a batch asks for memory: room for its logits. */
+void forward_run(struct forward *f, const struct backend_job *job);
+sluice_status forward_run_batch(struct forward *f, const struct backend_job *jobs, size_t n_jobs,
+                                struct sluice_error *err);
 /* backend_ops.watch; NULL: nobody. */
 void forward_watch(struct forward *f, layer_watch_fn fn, void *ctx);
 /* The logits that belong to such a hidden state. */
