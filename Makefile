@@ -7,6 +7,7 @@
 #   make sanitize   the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make unit       build the test programs; tests/run.sh WORD... then runs some of them
 #   make bench      engine and monitor speed on this machine, the embedded model, the shipped policy
+#   make bench-proxy   the proxy beside HAProxy and nginx (those that are installed): events a second, latency, processor time
 #   make deps       install the distribution's packages (Debian, Ubuntu); elsewhere print their list
 #   make model      train the embedded model again (see fixtures/model/README.md)
 #   make check-style   the rules of CONTRIBUTING.md that a script can check
@@ -163,6 +164,10 @@ bench: $(BUILD)/sluice $(BUILD)/tests/bench/bench_engine $(BUILD)/tests/bench/be
 	$(BUILD)/tests/bench/bench_engine fixtures/model 900 1
 	$(BUILD)/tests/bench/bench_engine fixtures/model 1000000 1 best streaming:budget=256
 	$(BUILD)/tests/bench/bench_monitor
+
+.PHONY: bench-proxy
+bench-proxy: $(BUILD)/sluice $(BUILD)/tests/bench/bench_proxy
+	$(BUILD)/tests/bench/bench_proxy $(BENCH_PROXY) $(BUILD)/sluice
 
 # ---- goals that install packages first ----
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)

@@ -243,6 +243,8 @@ bool json_span_element(struct slice text, struct json_span array, size_t index, 
 /* The element behind *element, or the first one when that is {0}: a walk over a long array takes one pass. */
 bool json_span_next(struct slice text, struct json_span array, struct json_span *element);
 size_t json_span_count(struct slice text, struct json_span array);
+/* One past a well-formed string whose first quote stands at `at`, in any text; 0 when there is none. */
+size_t json_span_string_end(struct slice text, size_t at);
 /* Follows "choices.0.delta.content"; a number walks into an array. */
 bool json_span_path(struct slice text, struct json_span from, const char *path, struct json_span *out);
 /* Decodes a string span to raw bytes (U+0000 kept; a lone surrogate becomes the three bytes of its WTF-8 form). */

@@ -43,9 +43,35 @@ static bool scan_escape(struct scan *c) {
   return true;
 }
 
+/* Eight bytes at a time: a byte with its high bit set in the result where v has `"`, `\\` or a byte below 0x20, and
+ * perhaps behind such a byte (a borrow); none where v has none. Bytes from 0x80 on are never marked. */
+static uint64_t marked(uint64_t v) {
+  const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
+  uint64_t quote = v ^ (ones * '"'), escape = v ^ (ones * '\\');
+  return (((quote - ones) & ~quote) | ((escape - ones) & ~escape) | ((v - ones * 0x20) & ~v)) & highs;
+}
+
+/* Past bytes that stand for themselves in a string; stops at or up to seven bytes before the next that does not. */
+static size_t skip_plain(const char *s, size_t at, size_t end) {
+  uint64_t v;
+  while (end - at >= sizeof v) {
+    memcpy(&v, s + at, sizeof v);
+    v = marked(v);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    if (v) return at + (size_t)__builtin_ctzll(v) / 8;
+#else
+    if (v) return at;
+#endif
+    at += sizeof v;
+  }
+  return at;
+}
+
 static bool scan_string(struct scan *c) {
   c->at++;
   while (c->at < c->len) {
+    c->at = skip_plain(c->s, c->at, c->len);
+    if (c->at == c->len) break;
     unsigned char b = (unsigned char)c->s[c->at];
     if (b == '"') {
       c->at++;
@@ -210,11 +236,18 @@ sluice_status json_span_root(struct slice text, struct json_span *out, struct sl
   return sluice_fail(err, SLUICE_INPUT, "JSON, byte %zu of %zu: %s", offset, text.len, why);
 }
 
+size_t json_span_string_end(struct slice text, size_t at) {
+  struct scan c = {text.ptr, text.len, at, NULL};
+  return at < text.len && text.ptr[at] == '"' && scan_string(&c) ? c.at : 0;
+}
+
 /* ---- walking a text that was accepted ---- */
 
 /* One past the closing quote; end when there is none. */
 static size_t string_end(const char *s, size_t at, size_t end) {
   for (at++; at < end; at++) {
+    at = skip_plain(s, at, end);
+    if (at == end) break;
     if (s[at] == '\\')
       at++;
     else if (s[at] == '"')
@@ -318,8 +351,10 @@ static size_t decode_escape(const char *s, size_t *at, size_t end, char out[4]) 
 }
 
 /* Compares a key's decoded form without allocating. */
-static bool key_is(const char *s, struct json_span key, const char *wanted) {
-  size_t at = key.start + 1, end = key.end - 1, n = strlen(wanted), matched = 0;
+static bool key_is(const char *s, struct json_span key, const char *wanted, size_t n) {
+  size_t at = key.start + 1, end = key.end - 1, matched = 0;
+  if (end - at == n && memcmp(s + at, wanted, n) == 0 && !memchr(wanted, '\\', n)) return true;
+  if (end - at < n || !memchr(s + at, '\\', end - at)) return false; /* an escape is longer than what it stands for */
   while (at < end) {
     char decoded[4] = {s[at++]};
     size_t len = 1;
@@ -333,9 +368,10 @@ static bool key_is(const char *s, struct json_span key, const char *wanted) {
 bool json_span_member(struct slice text, struct json_span object, const char *key, struct json_span *out) {
   struct walk w;
   bool found = false;
+  size_t n = strlen(key);
   if (!walk_begin(&w, text, object, JSON_OBJECT)) return false;
   while (walk_next(&w)) {
-    if (!key_is(w.s, w.key, key)) continue;
+    if (!key_is(w.s, w.key, key, n)) continue;
     *out = w.value;
     found = true;
   }

@@ -308,14 +308,23 @@ static bool complete_in_itself(const struct sketch *s) {
   return whole;
 }
 
+/* Finds the frame's texts. *d: the dialect that reads it; NULL: none. */
+static sluice_status read_json(struct wire_filter *f, struct slice json, const struct dialect **d,
+                               struct sluice_error *err) {
+  struct json_span root;
+  *d = f->dialect;
+  if (shape_match(&f->shape, json, f->dialect, &f->sketch, err)) return SLUICE_OK;
+  sluice_status st = json_span_root(json, &root, err);
+  if (!st) st = dialect_read(json, root, f->o.text_key, f->dialect, &f->sketch, d, err);
+  if (!st && *d) shape_learn(&f->shape, json, root, *d, &f->sketch);
+  return st;
+}
+
 /* One JSON frame. json lies in raw when in_raw. */
 static sluice_status on_json(struct wire_filter *f, struct slice raw, struct slice json, bool in_raw, uint64_t offset,
                              struct sluice_error *err) {
-  struct json_span root;
   const struct dialect *d = NULL;
-  sluice_status st = json_span_root(json, &root, err);
-  if (st) return sluice_fail_in(err, "frame at byte %" PRIu64, offset);
-  st = dialect_read(json, root, f->o.text_key, f->dialect, &f->sketch, &d, err);
+  sluice_status st = read_json(f, json, &d, err);
   if (st) return sluice_fail_in(err, "frame at byte %" PRIu64, offset);
   if (!d && !f->o.pass_unknown)
     return sluice_fail(err, SLUICE_UNSUPPORTED,
@@ -426,6 +435,7 @@ void wire_filter_close(struct wire_filter *f) {
   free(f->choices);
   free(f->open);
   sketch_free(&f->sketch);
+  shape_free(&f->shape);
   sse_close(&f->sse);
   free(f);
 }

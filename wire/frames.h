@@ -3,6 +3,7 @@
 #define SLUICE_WIRE_FRAMES_H
 
 #include "wire/dialect.h"
+#include "wire/shape.h"
 
 #define BLANKED (UINT64_MAX / 2) /* the offset of text that came after its choice's stop */
 
@@ -49,6 +50,7 @@ struct wire_filter {
   struct buffer line; /* JSON lines and bodies: bytes of the unfinished line */
   uint64_t line_offset;
   struct sketch sketch;
+  struct shape shape;
   struct lane *lanes;
   size_t n_lanes;
   struct choice_state *choices;

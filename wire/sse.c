@@ -14,10 +14,17 @@ void sse_close(struct sse_parser *p) {
   buffer_free(&p->joined);
 }
 
+/* Where the first LF or CR stands; bytes.len: nowhere. */
+static size_t line_end(struct slice bytes) {
+  const char *lf = memchr(bytes.ptr, '\n', bytes.len);
+  size_t n = lf ? (size_t)(lf - bytes.ptr) : bytes.len;
+  const char *cr = memchr(bytes.ptr, '\r', n);
+  return cr ? (size_t)(cr - bytes.ptr) : n;
+}
+
 /* The next line of raw from *at, without its end; *at moves past the end. */
 static struct slice next_line(struct slice raw, size_t *at) {
-  size_t from = *at, end = from;
-  while (end < raw.len && raw.ptr[end] != '\n' && raw.ptr[end] != '\r') end++;
+  size_t from = *at, end = from + line_end((struct slice){raw.ptr + from, raw.len - from});
   *at = end;
   if (*at < raw.len && raw.ptr[*at] == '\r') (*at)++;
   if (*at < raw.len && raw.ptr[*at] == '\n' && (*at == end || raw.ptr[*at - 1] == '\r')) (*at)++;
@@ -75,9 +82,8 @@ static sluice_status dispatch(struct sse_parser *p, bool ended, struct sluice_er
 /* Takes the bytes up to and with the next LF or CR, or all of them. An LF behind a CR is always taken by itself, so
  * that it makes no difference whether it came in the same piece. */
 static size_t take_line(struct sse_parser *p, struct slice bytes, bool *blank) {
-  size_t n = 0;
+  size_t n = line_end(bytes);
   *blank = false;
-  while (n < bytes.len && bytes.ptr[n] != '\n' && bytes.ptr[n] != '\r') n++;
   if (n == bytes.len) return n;
   *blank = n == 0 && p->line == p->raw.len;
   p->after_cr = bytes.ptr[n] == '\r';
