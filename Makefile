@@ -6,6 +6,7 @@
 #   make test-sdk   the official npm clients, curl and a browser through the proxy (a part of make test)
 #   make sanitize   the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make unit       build the test programs; tests/run.sh WORD... then runs some of them
+#   make fuzz       every fuzz target for FUZZ_SECONDS=10 each (clang); FUZZ=WORD: those whose name holds it
 #   make bench      engine and monitor speed on this machine, the embedded model, the shipped policy
 #   make bench-proxy   the proxy beside HAProxy and nginx (those that are installed): events a second, latency, processor time
 #   make deps       install the distribution's packages (Debian, Ubuntu); elsewhere print their list
@@ -42,7 +43,7 @@ CFLAGS_ALL = -std=c11 $(OPT) $(WARN) -fno-math-errno -ffp-contract=off -pthread 
 Q := $(if $(V),,@)
 
 # These goals build through a second make, after packages were installed: only that one asks pkg-config.
-STAGED := deps deps-build data test test-sdk demo sanitize model
+STAGED := deps deps-build data test test-sdk demo sanitize model fuzz
 ifneq ($(filter-out $(STAGED) uninstall clean help format check-style,$(or $(MAKECMDGOALS),all)),)
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
@@ -155,8 +156,17 @@ $(BUILD)/tests/%: tests/%.c $(BUILD)/rooms.a
 	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) -Wno-conversion -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/rooms.a \
 	  $(LIBS) -lcmocka
 
-.PHONY: unit
-unit: $(UNIT_TESTS) $(TEST_TOOLS)
+# Fuzz targets, each a program that runs its corpus and variations of it; with FUZZ_MAIN=-fsanitize=fuzzer, libFuzzer's.
+FUZZ_MAIN ?= tests/fuzz/driver.c
+FUZZ_TARGETS := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+$(BUILD)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(BUILD)/rooms.a
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  FUZZ    $@")
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -Wno-conversion -MMD -MP -MF $@.d $(LDFLAGS) -o $@ $< $(FUZZ_MAIN) $(BUILD)/rooms.a $(LIBS)
+
+.PHONY: unit fuzz-targets
+unit: $(UNIT_TESTS) $(TEST_TOOLS) fuzz-targets
+fuzz-targets: $(FUZZ_TARGETS)
 
 # Figures, never tests: they depend on the machine and on what else it does.
 .PHONY: bench
@@ -175,7 +185,7 @@ STAGE = $(MAKE) $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 # Published data sets that some tests read. Where this folder is not there, those tests say so and are skipped.
 DATA_UNPACK ?= ../shared/data/unpack
 
-.PHONY: deps deps-build test demo sanitize model data
+.PHONY: deps deps-build test demo sanitize fuzz model data
 deps:
 	@CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' .ci/deps.sh --test
 deps-build:
@@ -199,6 +209,15 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-om
 sanitize: deps data
 	@$(STAGE) BUILD=build/sanitize CUDA=0 OPT='-O1 -g' CFLAGS='$(CFLAGS) $(SANITIZE) -w' all unit
 	@BUILD=build/sanitize TEST_TIMEOUT=$${TEST_TIMEOUT:-900} tests/run.sh --unit
+
+# libFuzzer needs clang. What it finds new is kept in build/fuzz/found, what breaks a promise in build/fuzz/broken.
+FUZZ_SECONDS ?= 10
+FUZZ_CC ?= clang
+fuzz:
+	@CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' .ci/deps.sh --fuzz
+	@$(STAGE) BUILD=build/fuzz CC=$(FUZZ_CC) CUDA=0 OPT='-O1 -g' FUZZ_MAIN='-fsanitize=fuzzer' \
+	  CFLAGS='$(CFLAGS) $(SANITIZE) -fsanitize=fuzzer-no-link -w' fuzz-targets
+	@BUILD=build/fuzz tests/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ)
 
 demo: deps-build
 	@$(STAGE) all

@@ -2,6 +2,7 @@
 # Installs what is missing on Debian and Ubuntu; elsewhere prints what to install. Says nothing when all is there.
 #   .ci/deps.sh         what the program needs
 #   .ci/deps.sh --test  and what its tests need
+#   .ci/deps.sh --fuzz  what the program and `make fuzz` need
 set -u
 needed= optional=
 
@@ -33,6 +34,17 @@ if [ "${1:-}" = --test ]; then
     *) echo "deps: no Chromium: the browser test is skipped; set CHROME=/path/to/chrome to run it" ;;
     esac
   fi
+fi
+if [ "${1:-}" = --fuzz ]; then
+  fuzzer=$(mktemp)
+  if ! has_tool clang; then
+    need clang
+    need libclang-rt-dev
+  elif ! echo 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) { return 0; }' |
+    clang -fsanitize=fuzzer,address -x c -o "$fuzzer" - >/dev/null 2>&1; then
+    need libclang-rt-dev
+  fi
+  rm -f "$fuzzer"
 fi
 [ -n "$needed$optional" ] || exit 0
 

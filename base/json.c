@@ -274,7 +274,7 @@ sluice_status json_quote(struct buffer *out, const char *s, size_t len, struct s
     }
     at += width;
   }
-  if (!st) st = buffer_append(out, s + flushed, len - flushed, err);
+  if (!st && flushed < len) st = buffer_append(out, s + flushed, len - flushed, err);
   if (!st) st = buffer_append(out, "\"", 1, err);
   return st;
 }

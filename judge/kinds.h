@@ -69,6 +69,7 @@ sluice_status prompt_fill(const char *template, const struct judge_item *item, s
                           struct sluice_error *err);
 
 /* verdict.c: index into the menu of the last verdict in text; -1 with *why set. */
+bool verdict_is_mark(char c); /* may stand around "VERDICT" and before its colon */
 int verdict_read(struct slice text, const struct menu_word *menu, size_t n, const char **why);
 
 #endif

@@ -35,7 +35,7 @@ sluice_status prompt_neutralise(struct buffer *out, struct slice text, const cha
     /* "VERDICT **:" and the like: the reader of verdicts skips marks before the colon, so they are closed here too. */
     if (left >= 7 && strncasecmp(at, "verdict", 7) == 0) {
       size_t skip = 7;
-      while (skip < left && strchr("*_`\"' \t", at[skip]) != NULL && at[skip] != '\0') skip++;
+      while (skip < left && verdict_is_mark(at[skip])) skip++;
       if (skip < left && at[skip] == ':') at[skip] = ';';
     }
     if (nonce_len > 0 && nonce_len <= left && memcmp(at, nonce, nonce_len) == 0) memset(at, 'x', nonce_len);

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-static bool is_mark(char c) {
+bool verdict_is_mark(char c) {
   return c != '\0' && strchr("*_`\"'[]() \t", c) != NULL;
 }
 
@@ -23,7 +23,7 @@ static size_t last_label(struct slice text) {
       continue;
     }
     size_t at = i + 7;
-    while (at < text.len && is_mark(text.ptr[at])) at++;
+    while (at < text.len && verdict_is_mark(text.ptr[at])) at++;
     if (at < text.len && text.ptr[at] == ':') found = at + 1;
   }
   return found;
@@ -33,12 +33,13 @@ int verdict_read(struct slice text, const struct menu_word *menu, size_t n, cons
   size_t at = last_label(text);
   *why = "the judge wrote no line \"VERDICT: word\"";
   if (at == 0) return -1;
-  while (at < text.len && is_mark(text.ptr[at])) at++;
+  while (at < text.len && verdict_is_mark(text.ptr[at])) at++;
   size_t start = at;
   while (at < text.len && is_word(text.ptr[at])) at++;
   size_t end = at;
   while (end > start && text.ptr[end - 1] == '_') end--; /* Markdown's underscore, not part of a word */
-  while (at < text.len && text.ptr[at] != '\n' && (is_mark(text.ptr[at]) || strchr(".!;,\r", text.ptr[at]) != NULL)) {
+  while (at < text.len && text.ptr[at] != '\n' &&
+         (verdict_is_mark(text.ptr[at]) || strchr(".!;,\r", text.ptr[at]) != NULL)) {
     if (text.ptr[at] == '\0') break;
     at++;
   }

@@ -31,8 +31,12 @@ static inline void random_value(struct rng *r, enum dtype dtype, double *value, 
     const uint16_t half = (uint16_t)(bits >> 16);
     memcpy(stored, &half, 2);
   } else {
+#ifdef __FLT16_MAX__
     const _Float16 half = (_Float16)f;
     memcpy(stored, &half, 2);
+#else /* clang 14 */
+    dtype_from_float(stored, dtype, 0, f);
+#endif
   }
 }
 

@@ -3,6 +3,15 @@
 #include "engine/engine.h"
 
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* clang 14 has no __builtin_cpu_supports("f16c"). */
+static bool has_f16c(void) {
+  unsigned a, b, c, d;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
 
 struct candidate {
   const char *name;
@@ -20,7 +29,7 @@ static void list_candidates(struct candidate out[3]) {
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                 __builtin_cpu_supports("fma");
   out[1].table = &kernels_avx2;
-  out[1].runs = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  out[1].runs = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
 #endif
 }
 

@@ -1,29 +1,14 @@
 /* libFuzzer target. Input that begins with '{' is a tokenizer.json: what opens must encode any bytes or say why not.
  * Other input is text for a vocabulary of all 256 bytes and a few merges: its ids must give the same bytes back, and
- * text must never become a special token unless asked.
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -I. -D_GNU_SOURCE tests/fuzz/fuzz_tokenizer.c
- * engine/tokenizer/[a-z]*.c \ base/[a-z]*.c $(pkg-config --cflags --libs libcjson libpcre2-8 libcrypto) -pthread -lm -o
- * build/fuzz_tokenizer build/fuzz_tokenizer -max_total_time=30 -max_len=4096 build/fuzz-work
- * tests/fuzz/corpus/tokenizer (an empty build/fuzz-work first: what is found new goes there). */
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
+ * text must never become a special token unless asked. */
 
 #include "engine/tokenizer/tokenizer.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 static struct tokenizer *open_bytes(const void *json, size_t len) {
   struct sluice_error err;
   struct tokenizer *t = NULL;
-  char path[64];
-  int fd = memfd_create("tokenizer", 0);
-  if (fd < 0 || fd_write_all(fd, json, len, &err)) abort();
-  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-  if (tokenizer_open(path, &t, &err)) t = NULL;
-  close(fd);
-  return t;
+  return tokenizer_open(file_of(json, len), &t, &err) == SLUICE_OK ? t : NULL;
 }
 
 static void encode(const struct tokenizer *t, struct slice text, unsigned flags) {

@@ -81,4 +81,14 @@ fresh "libpcre2-8" fedora
 deps
 check "elsewhere the list is printed" said "libpcre2-dev"
 check "and the step fails" test $status -ne 0 -a ! -s "$tree/log"
+fresh "clang" debian
+deps --fuzz
+check "make fuzz asks for clang and its run-time library" did "install -y --no-install-recommends clang libclang-rt-dev"
+stand_in clang 'exit 1'
+deps --fuzz
+check "a clang that cannot link a fuzzer lacks its library" did "install -y --no-install-recommends libclang-rt-dev"
+stand_in clang 'exit 0'
+: >"$tree/log"
+deps --fuzz
+check "a clang that can is enough" test $status -eq 0 -a ! -s "$tree/log"
 exit $bad
