@@ -168,6 +168,8 @@ struct engine_local_options {
   int threads;
   const char *kernel;
   const char *template_name; /* chat template; NULL: recognised from the model's folder (docs/engine.md) */
+  bool together; /* its talks share threads and working memory, so that their replies can advance together; then only one
+                    thread may use the engine */
 };
 struct engine_remote_options {
   const char *url;      /* ".../v1" */
@@ -203,6 +205,30 @@ sluice_status talk_choose(struct talk *t, struct slice prefix, const struct slic
 sluice_status talk_generate(struct talk *t, struct slice prefix, const struct generate_options *o, piece_fn tap, void *ctx,
                             const struct slice *commit_text, char **text, size_t *len, enum outcome *outcome,
                             struct talk_timing *timing, struct sluice_error *err);
+/* ---- replies under way (engine/reply.c): continuous batching over a local engine opened with `together` ---- */
+struct turn_text {
+  enum role role;
+  struct slice text;
+};
+struct reply_request {
+  const struct turn_text *turns; /* finished turns that stand before the answer */
+  size_t n_turns;
+  struct slice prefix; /* how the answer begins; not told again. raw: the whole text before it */
+  bool raw;            /* no template: text goes on. Special tokens are read where their text stands */
+};
+struct reply;
+/* Encodes; nothing runs yet. The talk is of no other use until reply_end. */
+sluice_status reply_begin(struct talk *t, const struct reply_request *r, const struct generate_options *o,
+                           piece_fn tap, void *ctx, struct reply **out, struct sluice_error *err);
+/* One step: a part of one reply's context enters, and every reply whose context is in gets one token. Each gets what it
+ * would get alone, bit for bit. What one reply fails of is told by its reply_end; a failure here ends them all. */
+sluice_status replies_advance(struct reply *const *replies, size_t n, struct sluice_error *err);
+bool reply_done(const struct reply *a);
+const struct talk_timing *reply_timing(const struct reply *a);
+/* Of a done reply: closes its turn in the dialogue (raw: leaves the talk of no further use). */
+sluice_status reply_end(struct reply *a, enum outcome *outcome, struct sluice_error *err);
+void reply_close(struct reply *a); /* before its talk */
+
 /* Feeds raw text (no template) and returns the summed surprisal in nats and the tokens scored; per_token, when not NULL, is
  * called with each token's position and surprisal. Local only. */
 sluice_status talk_perplexity(struct talk *t, struct slice text, void (*per_token)(void *ctx, uint64_t position, double nats),

@@ -14,13 +14,16 @@ struct talk {
 
 /* ---- engines -------------------------------------------------------------------------------------------------- */
 /* The kernel that a NULL option stands for is learnt from a session, which alone resolves it. */
-static sluice_status resolve_kernel(struct engine *e, const char *kernel, struct sluice_error *err) {
+static sluice_status resolve_kernel(struct engine *e, const char *kernel, bool together, struct sluice_error *err) {
   struct session *s = NULL;
   struct session_options o = {.threads = e->threads, .kernel = kernel};
   sluice_status st = session_open(e->model, &o, &s, err);
   if (st != SLUICE_OK) return st;
   e->kernel = sluice_strdup(session_kernel(s));
-  session_close(s);
+  if (together)
+    e->together = s;
+  else
+    session_close(s);
   return e->kernel != NULL ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "no memory for an engine");
 }
 
@@ -54,7 +57,7 @@ static sluice_status open_local(const struct engine_local_options *o, struct eng
   } else {
     st = template_by_name(o->template_name, t, &e->chat, err);
   }
-  return st == SLUICE_OK ? resolve_kernel(e, o->kernel, err) : st;
+  return st == SLUICE_OK ? resolve_kernel(e, o->kernel, o->together, err) : st;
 }
 
 static sluice_status keep_identity(struct engine *e, struct sluice_error *err) {
@@ -94,6 +97,7 @@ sluice_status engine_open_remote(const struct engine_remote_options *o, struct e
 
 void engine_close(struct engine *e) {
   if (e == NULL) return;
+  session_close(e->together);
   if (e->model != NULL) model_close(e->model);
   if (e->remote != NULL) remote_engine_close(e->remote);
   free(e->kernel);
@@ -184,6 +188,16 @@ sluice_status talk_generate(struct talk *t, struct slice prefix, const struct ge
   if (st != SLUICE_OK) *outcome = OUTCOME_ERROR;
   buffer_free(&b);
   return st;
+}
+
+sluice_status reply_begin(struct talk *t, const struct reply_request *r, const struct generate_options *o, piece_fn tap,
+                          void *ctx, struct reply **out, struct sluice_error *err) {
+  if (t->remote != NULL) return sluice_fail(err, SLUICE_UNSUPPORTED, "a remote engine's answers come by talk_generate");
+  size_t bytes = r->prefix.len;
+  for (size_t i = 0; i < r->n_turns; i++) bytes += r->turns[i].text.len;
+  if (bytes > TALK_TEXT_LIMIT)
+    return sluice_fail(err, SLUICE_LIMIT, "a context of %zu bytes is over the limit of %zu", bytes, TALK_TEXT_LIMIT);
+  return local_reply_begin(t->local, r, o, tap, ctx, out, err);
 }
 
 sluice_status talk_perplexity(struct talk *t, struct slice text,

@@ -63,6 +63,7 @@ struct engine {
   struct model *model; /* local */
   int threads;
   char *kernel;                     /* resolved name */
+  struct session *together;         /* what talks that advance together share; NULL: each has its own */
   const struct chat_template *chat; /* NULL: not recognised */
   struct remote_engine *remote;     /* remote */
   char *identity;                   /* canonical JSON */
@@ -80,6 +81,8 @@ sluice_status local_choose(struct local_talk *t, struct slice prefix, const stru
 sluice_status local_generate(struct local_talk *t, struct slice prefix, const struct generate_options *o, piece_fn tap,
                              void *ctx, const struct slice *commit_text, struct buffer *text, enum outcome *outcome,
                              struct talk_timing *timing, struct sluice_error *err);
+sluice_status local_reply_begin(struct local_talk *t, const struct reply_request *r, const struct generate_options *o,
+                                 piece_fn tap, void *ctx, struct reply **out, struct sluice_error *err);
 sluice_status local_perplexity(struct local_talk *t, struct slice text,
                                void (*per_token)(void *ctx, uint64_t position, double nats), void *ctx, double *nats,
                                size_t *tokens, struct sluice_error *err);

@@ -4,8 +4,7 @@
  * Every token enters the session once; what is only scored runs in a fork that is dropped, so that a cache policy never
  * sees it. A round ends (session_end_turn) after each bot turn: one user turn and one bot turn are a round in SirLLM's
  * sense. */
-#include "engine/session.h"
-#include "engine/talk.h"
+#include "engine/talk_local.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -13,14 +12,6 @@
 
 #define SCORE_LOGITS_BYTES ((size_t)8 << 20) /* ceiling of one chunk's logits in talk_perplexity */
 #define SCORE_ROWS 128                       /* tokens a chunk at most: part of what makes results bit-identical */
-
-struct local_talk {
-  const struct engine *engine;
-  struct session *session;
-  int vocab;
-  float *logits; /* [vocab] scratch: after the last token, where a score is wanted */
-  bool broken;   /* a call failed half-way: the session holds part of a turn */
-};
 
 void ids_free(struct ids *l) {
   free(l->at);
@@ -47,8 +38,13 @@ sluice_status local_open(const struct engine *e, const char *policy, uint64_t se
   t->vocab = model_configuration(e->model)->vocab;
   t->logits = sluice_alloc_aligned((size_t)t->vocab * sizeof *t->logits);
   struct session_options o = {.policy = policy, .threads = e->threads, .kernel = e->kernel, .seed = seed};
-  sluice_status st = t->logits == NULL ? sluice_fail(err, SLUICE_NOMEM, "no memory for %d logits", t->vocab)
-                                       : session_open(e->model, &o, &t->session, err);
+  sluice_status st = SLUICE_OK;
+  if (t->logits == NULL)
+    st = sluice_fail(err, SLUICE_NOMEM, "no memory for %d logits", t->vocab);
+  else if (e->together != NULL)
+    st = session_open_beside(e->together, policy, seed, &t->session, err);
+  else
+    st = session_open(e->model, &o, &t->session, err);
   if (st != SLUICE_OK) {
     local_close(t);
     return st;
@@ -69,53 +65,51 @@ const struct session *local_session(const struct local_talk *t) {
 }
 
 /* ---- encoding ------------------------------------------------------------------------------------------------- */
-static sluice_status encode(const struct local_talk *t, const char *text, size_t len, unsigned flags, struct ids *out,
-                            struct sluice_error *err) {
+sluice_status local_encode(const struct local_talk *t, const char *text, size_t len, unsigned flags, struct ids *out,
+                           struct sluice_error *err) {
   if (len == 0) return SLUICE_OK;
   return tokenizer_encode(model_tokenizer(t->engine->model), (struct slice){text, len}, flags, &out->at, &out->n, err);
 }
 
-static sluice_status encode_control(const struct local_talk *t, const char *text, struct ids *out,
-                                    struct sluice_error *err) {
-  return encode(t, text, strlen(text), TOKENIZE_SPECIALS, out, err);
+sluice_status local_encode_control(const struct local_talk *t, const char *text, struct ids *out,
+                                   struct sluice_error *err) {
+  return local_encode(t, text, strlen(text), TOKENIZE_SPECIALS, out, err);
 }
 
-/* Encodes up to three strings as one plain text, so that tokens form across their borders. */
-static sluice_status encode_joined(const struct local_talk *t, const char *label, struct slice a, struct slice b,
-                                   struct ids *out, struct sluice_error *err) {
+sluice_status local_encode_joined(const struct local_talk *t, const char *label, struct slice a, struct slice b,
+                                  struct ids *out, struct sluice_error *err) {
   struct buffer joined;
   buffer_init(&joined, TALK_TEXT_LIMIT);
   sluice_status st = buffer_append_str(&joined, label, err);
   if (st == SLUICE_OK) st = buffer_append(&joined, a.ptr, a.len, err);
   if (st == SLUICE_OK) st = buffer_append(&joined, b.ptr, b.len, err);
-  if (st == SLUICE_OK) st = encode(t, joined.ptr, joined.len, TOKENIZE_PLAIN, out, err);
+  if (st == SLUICE_OK) st = local_encode(t, joined.ptr, joined.len, TOKENIZE_PLAIN, out, err);
   buffer_free(&joined);
   return st;
 }
 
-/* What opens a dialogue: the template's control text, or the model's own BOS where its tokenizer gives one. */
-static sluice_status encode_begin(const struct local_talk *t, struct ids *out, struct sluice_error *err) {
+sluice_status local_encode_begin(const struct local_talk *t, struct ids *out, struct sluice_error *err) {
   if (session_position(t->session) > 0) return SLUICE_OK;
   const struct chat_template *chat = t->engine->chat;
-  if (chat != NULL && chat->begin != NULL) return encode_control(t, chat->begin, out, err);
+  if (chat != NULL && chat->begin != NULL) return local_encode_control(t, chat->begin, out, err);
   int32_t bos = model_configuration(t->engine->model)->bos;
   if (!tokenizer_wants_bos(model_tokenizer(t->engine->model))) return SLUICE_OK;
   return bos >= 0 ? ids_push(out, bos, err) : SLUICE_OK;
 }
 
 /* Logits are asked for only where something is scored: under `recompute` each question is a pass over the window. */
-static sluice_status append(struct session *s, const struct ids *ids, struct sluice_error *err) {
+sluice_status local_append(struct session *s, const struct ids *ids, struct sluice_error *err) {
   return ids->n > 0 ? session_append(s, ids->at, ids->n, NULL, 0, err) : SLUICE_OK;
 }
 
-static sluice_status logits_now(struct session *s, float *logits, struct sluice_error *err) {
+sluice_status local_logits_now(struct session *s, float *logits, struct sluice_error *err) {
   if (session_position(s) == 0) {
     return sluice_fail(err, SLUICE_USAGE, "nothing stands before the answer: feed a turn first or give a prefix");
   }
   return session_logits(s, logits, err);
 }
 
-static sluice_status check_usable(const struct local_talk *t, bool needs_template, struct sluice_error *err) {
+sluice_status local_check(const struct local_talk *t, bool needs_template, struct sluice_error *err) {
   if (t->broken) {
     return sluice_fail(err, SLUICE_INTERNAL,
                        "an earlier call failed inside a turn: restore a snapshot or open a new talk");
@@ -132,26 +126,31 @@ static sluice_status check_usable(const struct local_talk *t, bool needs_templat
 }
 
 /* ---- fed turns ------------------------------------------------------------------------------------------------ */
-static sluice_status close_turn(struct local_talk *t, struct sluice_error *err) {
+sluice_status local_close_turn(struct local_talk *t, struct sluice_error *err) {
   struct ids ids = {0};
-  sluice_status st = encode_control(t, t->engine->chat->close, &ids, err);
-  if (st == SLUICE_OK) st = append(t->session, &ids, err);
+  sluice_status st = local_encode_control(t, t->engine->chat->close, &ids, err);
+  if (st == SLUICE_OK) st = local_append(t->session, &ids, err);
   if (st == SLUICE_OK) st = session_end_turn(t->session, err);
   ids_free(&ids);
   return st;
 }
 
-sluice_status local_feed(struct local_talk *t, enum role role, struct slice text, struct sluice_error *err) {
-  sluice_status st = check_usable(t, true, err);
-  if (st != SLUICE_OK) return st;
+sluice_status local_encode_turn(const struct local_talk *t, enum role role, struct slice text, struct ids *out,
+                                struct sluice_error *err) {
   const struct chat_template *chat = t->engine->chat;
+  sluice_status st = local_encode_control(t, chat->open[role].control, out, err);
+  if (st == SLUICE_OK) st = local_encode_joined(t, chat->open[role].label, text, (struct slice){0}, out, err);
+  return st == SLUICE_OK ? local_encode_control(t, chat->close, out, err) : st;
+}
+
+sluice_status local_feed(struct local_talk *t, enum role role, struct slice text, struct sluice_error *err) {
+  sluice_status st = local_check(t, true, err);
+  if (st != SLUICE_OK) return st;
   struct ids ids = {0};
-  st = encode_begin(t, &ids, err);
-  if (st == SLUICE_OK) st = encode_control(t, chat->open[role].control, &ids, err);
-  if (st == SLUICE_OK) st = encode_joined(t, chat->open[role].label, text, (struct slice){0}, &ids, err);
-  if (st == SLUICE_OK) st = encode_control(t, chat->close, &ids, err);
+  st = local_encode_begin(t, &ids, err);
+  if (st == SLUICE_OK) st = local_encode_turn(t, role, text, &ids, err);
   if (st == SLUICE_OK) {
-    st = append(t->session, &ids, err);
+    st = local_append(t->session, &ids, err);
     if (st == SLUICE_OK && role == ROLE_BOT) st = session_end_turn(t->session, err);
     t->broken = st != SLUICE_OK;
   }
@@ -188,16 +187,16 @@ static sluice_status choice_tokens_make(const struct local_talk *t, struct slice
                                         size_t n, struct choice_tokens *c, struct sluice_error *err) {
   const struct turn_opening *open = &t->engine->chat->open[ROLE_BOT];
   *c = (struct choice_tokens){.n = n};
-  sluice_status st = encode_begin(t, &c->prefix, err);
-  if (st == SLUICE_OK) st = encode_control(t, open->control, &c->prefix, err);
+  sluice_status st = local_encode_begin(t, &c->prefix, err);
+  if (st == SLUICE_OK) st = local_encode_control(t, open->control, &c->prefix, err);
   c->opening = c->prefix.n;
-  if (st == SLUICE_OK) st = encode_joined(t, open->label, prefix, (struct slice){0}, &c->prefix, err);
+  if (st == SLUICE_OK) st = local_encode_joined(t, open->label, prefix, (struct slice){0}, &c->prefix, err);
   if (st != SLUICE_OK) return st;
   c->each = calloc(n, sizeof *c->each);
   if (c->each == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for %zu choices", n);
   c->shared = c->prefix.n - c->opening;
   for (size_t i = 0; i < n; i++) {
-    st = encode_joined(t, open->label, prefix, choices[i], &c->each[i], err);
+    st = local_encode_joined(t, open->label, prefix, choices[i], &c->each[i], err);
     if (st != SLUICE_OK) return st;
     size_t same = 0;
     while (same < c->shared && same < c->each[i].n && c->each[i].at[same] == c->prefix.at[c->opening + same]) same++;
@@ -245,8 +244,8 @@ static sluice_status score_and_commit(struct local_talk *t, const struct choice_
                                       size_t (*commit)(void *ctx, const struct choice_scores *, size_t n), void *ctx,
                                       float *rows, size_t n_rows, struct sluice_error *err) {
   struct ids part = {c->prefix.at, c->opening + c->shared};
-  sluice_status st = append(t->session, &part, err);
-  if (st == SLUICE_OK) st = logits_now(t->session, t->logits, err);
+  sluice_status st = local_append(t->session, &part, err);
+  if (st == SLUICE_OK) st = local_logits_now(t->session, t->logits, err);
   for (size_t i = 0; i < c->n && st == SLUICE_OK; i++) {
     size_t n = c->each[i].n - c->shared;
     scores->tokens[i] = (int)n;
@@ -259,15 +258,15 @@ static sluice_status score_and_commit(struct local_talk *t, const struct choice_
     return sluice_fail(err, SLUICE_INTERNAL, "choice %zu was committed, but there are only %zu", chosen, c->n);
   }
   part = (struct ids){c->each[chosen].at + c->shared, c->each[chosen].n - c->shared};
-  st = append(t->session, &part, err);
-  return st == SLUICE_OK ? close_turn(t, err) : st;
+  st = local_append(t->session, &part, err);
+  return st == SLUICE_OK ? local_close_turn(t, err) : st;
 }
 
 sluice_status local_choose(struct local_talk *t, struct slice prefix, const struct slice *choices, size_t n,
                            struct choice_scores *scores,
                            size_t (*commit)(void *ctx, const struct choice_scores *, size_t n), void *ctx,
                            struct sluice_error *err) {
-  sluice_status st = check_usable(t, true, err);
+  sluice_status st = local_check(t, true, err);
   if (st != SLUICE_OK) return st;
   if (n == 0) return sluice_fail(err, SLUICE_USAGE, "no choices to choose from");
   struct choice_tokens tokens;
@@ -281,141 +280,6 @@ sluice_status local_choose(struct local_talk *t, struct slice prefix, const stru
   }
   choice_tokens_free(&tokens);
   free(rows);
-  return st;
-}
-
-/* ---- generating ----------------------------------------------------------------------------------------------- */
-struct generation {
-  struct local_talk *talk;
-  struct session *session; /* where it runs: the talk's own, or a fork */
-  float *logits;           /* [vocab] after the newest token of that session */
-  struct sampler sampler;
-  int max_tokens;
-  piece_fn tap;
-  void *ctx;
-  struct buffer *text;
-  struct talk_timing *timing;
-  struct slice tail; /* bytes of the last token before a stop text; not yet in the session */
-};
-
-static bool ends_turn(const struct local_talk *t, int32_t id) {
-  return id == model_configuration(t->engine->model)->eos ||
-         tokenizer_is_special(model_tokenizer(t->engine->model), id);
-}
-
-/* Cuts bytes at the template's stop text. The stop text is one byte in every template of the table, so that it cannot
- * be split over tokens. */
-static bool cut_at_stop(const struct local_talk *t, struct slice *bytes) {
-  const char *stop = t->engine->chat->stop_text;
-  const char *found = stop != NULL && bytes->len > 0 ? memchr(bytes->ptr, stop[0], bytes->len) : NULL;
-  if (found == NULL) return false;
-  bytes->len = (size_t)(found - bytes->ptr);
-  return true;
-}
-
-/* Delivers one token. *done is set with *outcome when it was the last; *fed tells whether the token belongs in the
- * context. */
-static sluice_status deliver(struct generation *g, int32_t id, bool *done, bool *fed, enum outcome *outcome,
-                             struct sluice_error *err) {
-  const struct local_talk *t = g->talk;
-  double lp = (double)g->logits[id] - logits_log_sum(g->logits, t->vocab);
-  if (isnan(lp)) return sluice_fail(err, SLUICE_INTERNAL, "the model's logits are not finite");
-  *done = true;
-  *fed = false;
-  *outcome = OUTCOME_DONE;
-  if (ends_turn(t, id)) return SLUICE_OK;
-  if (g->timing->output_tokens++ == 0) g->timing->first_token_ns = clock_mono_ns();
-  struct slice bytes = tokenizer_bytes(model_tokenizer(t->engine->model), id);
-  bool stop = cut_at_stop(t, &bytes);
-  if (stop) g->tail = bytes;
-  sluice_status st = buffer_append(g->text, bytes.ptr, bytes.len, err);
-  if (st != SLUICE_OK) return st;
-  struct piece piece = {
-      .channel = CHANNEL_CONTENT, .bytes = bytes, .token = id, .logprob = (float)lp, .surprisal = (float)-lp};
-  bool on = g->tap == NULL || (stop && bytes.len == 0) || g->tap(g->ctx, &piece);
-  if (!on) *outcome = OUTCOME_STOPPED;
-  *done = stop || !on;
-  *fed = !stop;
-  return SLUICE_OK;
-}
-
-/* Runs after the opening and the prefix. The last token's logits are not asked for: nobody reads them. */
-static sluice_status generate_tokens(struct generation *g, enum outcome *outcome, struct sluice_error *err) {
-  bool done = false;
-  sluice_status st = logits_now(g->session, g->logits, err);
-  for (int i = 0; i < g->max_tokens && !done && st == SLUICE_OK; i++) {
-    bool fed = false, more = i + 1 < g->max_tokens;
-    int32_t id = sampler_pick(&g->sampler, g->logits, g->talk->vocab);
-    st = deliver(g, id, &done, &fed, outcome, err);
-    more = more && !done;
-    if (st == SLUICE_OK && fed) st = session_append(g->session, &id, 1, more ? g->logits : NULL, more ? 1 : 0, err);
-  }
-  if (st == SLUICE_OK && !done) *outcome = OUTCOME_TRUNCATED;
-  return st;
-}
-
-/* Runs the generation in a fork, then feeds the caller's text instead of what came out. */
-static sluice_status generate_aside(struct generation *g, const struct ids *before, size_t opening, struct slice prefix,
-                                    struct slice commit_text, enum outcome *outcome, struct sluice_error *err) {
-  struct local_talk *t = g->talk;
-  struct ids committed = {0}, first = {before->at, opening}, rest = {before->at + opening, before->n - opening};
-  sluice_status st = append(t->session, &first, err);
-  if (st == SLUICE_OK) st = session_fork(t->session, &g->session, err);
-  if (st == SLUICE_OK) st = append(g->session, &rest, err);
-  if (st == SLUICE_OK) st = generate_tokens(g, outcome, err);
-  if (g->session != NULL) session_count_aside(t->session, g->session);
-  session_close(g->session);
-  if (st == SLUICE_OK) {
-    st = encode_joined(t, t->engine->chat->open[ROLE_BOT].label, prefix, commit_text, &committed, err);
-  }
-  if (st == SLUICE_OK) st = append(t->session, &committed, err);
-  ids_free(&committed);
-  return st;
-}
-
-static sluice_status generate_here(struct generation *g, const struct ids *before, enum outcome *outcome,
-                                   struct sluice_error *err) {
-  struct local_talk *t = g->talk;
-  struct ids tail = {0};
-  g->session = t->session;
-  sluice_status st = append(t->session, before, err);
-  if (st == SLUICE_OK) st = generate_tokens(g, outcome, err);
-  if (st == SLUICE_OK) st = encode(t, g->tail.ptr, g->tail.len, TOKENIZE_PLAIN, &tail, err);
-  if (st == SLUICE_OK) st = append(t->session, &tail, err);
-  ids_free(&tail);
-  return st;
-}
-
-sluice_status local_generate(struct local_talk *t, struct slice prefix, const struct generate_options *o, piece_fn tap,
-                             void *ctx, const struct slice *commit_text, struct buffer *text, enum outcome *outcome,
-                             struct talk_timing *timing, struct sluice_error *err) {
-  struct generation g = {.talk = t,
-                         .max_tokens = o->max_tokens > 0 ? o->max_tokens : 256,
-                         .tap = tap,
-                         .ctx = ctx,
-                         .logits = t->logits,
-                         .text = text,
-                         .timing = timing};
-  *timing = (struct talk_timing){.started_ns = clock_mono_ns(), .attempts = 1};
-  sluice_status st = check_usable(t, true, err);
-  if (st == SLUICE_OK) st = sampler_open(&g.sampler, o, t->vocab, err);
-  if (st != SLUICE_OK) return st;
-  struct ids before = {0};
-  const struct turn_opening *open = &t->engine->chat->open[ROLE_BOT];
-  st = encode_begin(t, &before, err);
-  if (st == SLUICE_OK) st = encode_control(t, open->control, &before, err);
-  size_t opening = before.n;
-  if (st == SLUICE_OK) st = encode_joined(t, open->label, prefix, (struct slice){0}, &before, err);
-  if (st == SLUICE_OK) {
-    timing->prompt_tokens = (int)(session_position(t->session) + before.n);
-    st = commit_text != NULL ? generate_aside(&g, &before, opening, prefix, *commit_text, outcome, err)
-                             : generate_here(&g, &before, outcome, err);
-    timing->ended_ns = clock_mono_ns();
-    if (st == SLUICE_OK) st = close_turn(t, err);
-    t->broken = st != SLUICE_OK;
-  }
-  ids_free(&before);
-  sampler_close(&g.sampler);
   return st;
 }
 
@@ -449,16 +313,16 @@ sluice_status local_perplexity(struct local_talk *t, struct slice text,
                                size_t *tokens, struct sluice_error *err) {
   *nats = 0;
   *tokens = 0;
-  sluice_status st = check_usable(t, false, err);
+  sluice_status st = local_check(t, false, err);
   if (st != SLUICE_OK) return st;
   struct ids begin = {0}, ids = {0};
   size_t n_rows = score_rows(t->vocab);
   float *rows = sluice_alloc_aligned(n_rows * (size_t)t->vocab * sizeof *rows);
   st = rows == NULL ? sluice_fail(err, SLUICE_NOMEM, "no memory for %zu rows of logits", n_rows)
-                    : encode_begin(t, &begin, err);
-  if (st == SLUICE_OK) st = encode(t, text.ptr, text.len, TOKENIZE_PLAIN, &ids, err);
+                    : local_encode_begin(t, &begin, err);
+  if (st == SLUICE_OK) st = local_encode(t, text.ptr, text.len, TOKENIZE_PLAIN, &ids, err);
   if (st == SLUICE_OK) {
-    st = append(t->session, &begin, err);
+    st = local_append(t->session, &begin, err);
     if (st == SLUICE_OK) st = score_text(t, &ids, rows, n_rows, per_token, ctx, nats, tokens, err);
     t->broken = st != SLUICE_OK;
   }
@@ -474,7 +338,7 @@ sluice_status local_perplexity(struct local_talk *t, struct slice text,
 #define SNAPSHOT_HEAD (8 + SHA256_BYTES)
 
 sluice_status local_snapshot(const struct local_talk *t, unsigned char **bytes, size_t *len, struct sluice_error *err) {
-  sluice_status st = check_usable(t, false, err);
+  sluice_status st = local_check(t, false, err);
   if (st != SLUICE_OK) return st;
   unsigned char *inner = NULL;
   size_t inner_len = 0;

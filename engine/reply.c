@@ -1,0 +1,287 @@
+/* Replies under way. Each is a talk's turn in two phases: what stands before it enters the session in chunks, then
+ * token follows token. Replies of one engine advance together: their tokens of a step share one reading of the weights.
+ *
+ * The last token's logits are not asked for: nobody reads them. */
+#include "engine/talk_local.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONTEXT_STEP = 256 }; /* tokens of a context that enter in one step: others wait for them */
+
+struct reply {
+  struct local_talk *talk;
+  struct session *session; /* where it runs: the talk's own, or a fork */
+  bool raw;                /* text that goes on: no template */
+  struct sampler sampler;
+  int max_tokens;
+  piece_fn tap;
+  void *ctx;
+  struct buffer *text; /* NULL: the caller keeps what it hears */
+  struct talk_timing timing;
+  struct ids before; /* its context, of which `fed` have entered */
+  size_t fed;
+  size_t *rounds; /* after so many of `before` a round of the dialogue ends */
+  size_t n_rounds, ended_rounds;
+  bool fresh;   /* talk->logits follow the newest token */
+  bool waiting; /* `next` has been heard and is not in the session yet */
+  int32_t next;
+  struct slice tail; /* bytes of the last token before a stop text; not yet in the session */
+  bool done;
+  enum outcome outcome;
+  sluice_status status; /* its own failure; the others go on */
+  struct sluice_error error;
+};
+
+/* ---- one token ------------------------------------------------------------------------------------------------ */
+static bool ends_turn(const struct local_talk *t, int32_t id) {
+  return id == model_configuration(t->engine->model)->eos ||
+         tokenizer_is_special(model_tokenizer(t->engine->model), id);
+}
+
+/* Cuts bytes at the template's stop text. The stop text is one byte in every template of the table, so that it cannot
+ * be split over tokens. */
+static bool cut_at_stop(const struct reply *a, struct slice *bytes) {
+  const char *stop = a->raw ? NULL : a->talk->engine->chat->stop_text;
+  const char *found = stop != NULL && bytes->len > 0 ? memchr(bytes->ptr, stop[0], bytes->len) : NULL;
+  if (found == NULL) return false;
+  bytes->len = (size_t)(found - bytes->ptr);
+  return true;
+}
+
+static void finish(struct reply *a, enum outcome outcome) {
+  a->done = true;
+  a->outcome = outcome;
+}
+
+static sluice_status deliver(struct reply *a, int32_t id, struct sluice_error *err) {
+  const struct local_talk *t = a->talk;
+  double lp = (double)t->logits[id] - logits_log_sum(t->logits, t->vocab);
+  if (isnan(lp)) return sluice_fail(err, SLUICE_INTERNAL, "the model's logits are not finite");
+  if (ends_turn(t, id)) {
+    finish(a, OUTCOME_DONE);
+    return SLUICE_OK;
+  }
+  if (a->timing.output_tokens++ == 0) a->timing.first_token_ns = clock_mono_ns();
+  struct slice bytes = tokenizer_bytes(model_tokenizer(t->engine->model), id);
+  bool stop = cut_at_stop(a, &bytes);
+  if (stop) a->tail = bytes;
+  sluice_status st = a->text != NULL ? buffer_append(a->text, bytes.ptr, bytes.len, err) : SLUICE_OK;
+  if (st != SLUICE_OK) return st;
+  struct piece piece = {
+      .channel = CHANNEL_CONTENT, .bytes = bytes, .token = id, .logprob = (float)lp, .surprisal = (float)-lp};
+  bool on = a->tap == NULL || (stop && bytes.len == 0) || a->tap(a->ctx, &piece);
+  a->waiting = !stop;
+  a->next = id;
+  if (!on)
+    finish(a, OUTCOME_STOPPED);
+  else if (stop)
+    finish(a, OUTCOME_DONE);
+  else if (a->timing.output_tokens >= a->max_tokens)
+    finish(a, OUTCOME_TRUNCATED);
+  return SLUICE_OK;
+}
+
+/* ---- steps ---------------------------------------------------------------------------------------------------- */
+static void fail(struct reply *a, sluice_status st) {
+  a->status = st;
+  finish(a, OUTCOME_ERROR);
+  a->waiting = false;
+}
+
+/* The next of the context, up to the end of a round. */
+static sluice_status feed_some(struct reply *a, struct sluice_error *err) {
+  size_t to = a->fed + CONTEXT_STEP < a->before.n ? a->fed + CONTEXT_STEP : a->before.n;
+  bool round = a->ended_rounds < a->n_rounds && a->rounds[a->ended_rounds] <= to;
+  if (round) to = a->rounds[a->ended_rounds];
+  struct ids part = {a->before.at + a->fed, to - a->fed};
+  sluice_status st = local_append(a->session, &part, err);
+  a->fed = to;
+  if (st == SLUICE_OK && round) {
+    a->ended_rounds++;
+    st = session_end_turn(a->session, err);
+  }
+  if (st == SLUICE_OK && a->fed == a->before.n) {
+    st = local_logits_now(a->session, a->talk->logits, err);
+    a->fresh = st == SLUICE_OK;
+  }
+  return st;
+}
+
+static void pick(struct reply *a) {
+  int32_t id = sampler_pick(&a->sampler, a->talk->logits, a->talk->vocab);
+  a->fresh = false;
+  sluice_status st = deliver(a, id, &a->error);
+  if (st != SLUICE_OK) fail(a, st);
+}
+
+enum { TOGETHER_MAX = 64 };
+
+static sluice_status step(struct reply *const *replies, size_t n, struct sluice_error *err) {
+  struct session *sessions[TOGETHER_MAX];
+  int32_t ids[TOGETHER_MAX];
+  float *logits[TOGETHER_MAX];
+  for (size_t i = 0; i < n; i++) {
+    struct reply *a = replies[i];
+    sessions[i] = a->session, ids[i] = a->next;
+    logits[i] = a->done ? NULL : a->talk->logits;
+    a->waiting = false;
+    a->fresh = !a->done;
+  }
+  return session_step_many(sessions, ids, logits, n, err);
+}
+
+sluice_status replies_advance(struct reply *const *replies, size_t n, struct sluice_error *err) {
+  struct reply *stepping[TOGETHER_MAX];
+  size_t together = 0;
+  bool fed = false;
+  sluice_status st = SLUICE_OK;
+  for (size_t i = 0; i < n && st == SLUICE_OK; i++) {
+    struct reply *a = replies[i];
+    if (a->done) continue;
+    if (!a->fresh && !fed && a->fed <= a->before.n) {
+      fed = true;
+      sluice_status own = feed_some(a, &a->error);
+      if (own != SLUICE_OK) fail(a, own);
+    }
+    if (a->fresh) pick(a);
+    if (!a->waiting) continue;
+    stepping[together++] = a;
+    if (together < TOGETHER_MAX) continue;
+    st = step(stepping, together, err);
+    together = 0;
+  }
+  return st == SLUICE_OK && together > 0 ? step(stepping, together, err) : st;
+}
+
+bool reply_done(const struct reply *a) {
+  return a->done;
+}
+
+/* ---- begin and end -------------------------------------------------------------------------------------------- */
+static sluice_status add_turns(struct reply *a, const struct reply_request *r, struct sluice_error *err) {
+  if (r->n_turns == 0) return SLUICE_OK;
+  a->rounds = malloc(r->n_turns * sizeof *a->rounds);
+  if (a->rounds == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for %zu turns", r->n_turns);
+  sluice_status st = SLUICE_OK;
+  for (size_t i = 0; i < r->n_turns && st == SLUICE_OK; i++) {
+    st = local_encode_turn(a->talk, r->turns[i].role, r->turns[i].text, &a->before, err);
+    if (r->turns[i].role == ROLE_BOT) a->rounds[a->n_rounds++] = a->before.n;
+  }
+  return st;
+}
+
+static sluice_status add_opening(struct reply *a, struct slice prefix, struct sluice_error *err) {
+  const struct local_talk *t = a->talk;
+  if (a->raw) return local_encode(t, prefix.ptr, prefix.len, TOKENIZE_SPECIALS, &a->before, err);
+  const struct turn_opening *open = &t->engine->chat->open[ROLE_BOT];
+  sluice_status st = local_encode_control(t, open->control, &a->before, err);
+  return st == SLUICE_OK ? local_encode_joined(t, open->label, prefix, (struct slice){0}, &a->before, err) : st;
+}
+
+sluice_status local_reply_begin(struct local_talk *t, const struct reply_request *r, const struct generate_options *o,
+                                piece_fn tap, void *ctx, struct reply **out, struct sluice_error *err) {
+  sluice_status st = local_check(t, !r->raw, err);
+  if (st != SLUICE_OK) return st;
+  struct reply *a = calloc(1, sizeof *a);
+  if (a == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for an answer");
+  a->talk = t;
+  a->session = t->session;
+  a->raw = r->raw;
+  a->max_tokens = o->max_tokens > 0 ? o->max_tokens : 256;
+  a->tap = tap, a->ctx = ctx;
+  a->timing = (struct talk_timing){.started_ns = clock_mono_ns(), .attempts = 1};
+  st = sampler_open(&a->sampler, o, t->vocab, err);
+  if (st == SLUICE_OK) st = local_encode_begin(t, &a->before, err);
+  if (st == SLUICE_OK) st = add_turns(a, r, err);
+  if (st == SLUICE_OK) st = add_opening(a, r->prefix, err);
+  a->timing.prompt_tokens = (int)(session_position(t->session) + a->before.n);
+  if (st != SLUICE_OK) {
+    reply_close(a);
+    return st;
+  }
+  t->broken = true; /* until it has ended: the session holds part of a turn */
+  *out = a;
+  return SLUICE_OK;
+}
+
+const struct talk_timing *reply_timing(const struct reply *a) {
+  return &a->timing;
+}
+
+sluice_status reply_end(struct reply *a, enum outcome *outcome, struct sluice_error *err) {
+  struct local_talk *t = a->talk;
+  struct ids tail = {0};
+  sluice_status st = a->status;
+  *outcome = OUTCOME_ERROR;
+  if (st != SLUICE_OK) {
+    *err = a->error;
+    return st;
+  }
+  if (!a->done) return sluice_fail(err, SLUICE_INTERNAL, "the answer has not ended");
+  a->timing.ended_ns = clock_mono_ns();
+  *outcome = a->outcome;
+  if (a->session != t->session || a->raw) return SLUICE_OK;
+  st = local_encode(t, a->tail.ptr, a->tail.len, TOKENIZE_PLAIN, &tail, err);
+  if (st == SLUICE_OK) st = local_append(t->session, &tail, err);
+  if (st == SLUICE_OK) st = local_close_turn(t, err);
+  ids_free(&tail);
+  t->broken = st != SLUICE_OK;
+  return st;
+}
+
+void reply_close(struct reply *a) {
+  if (a == NULL) return;
+  sampler_close(&a->sampler);
+  ids_free(&a->before);
+  free(a->rounds);
+  free(a);
+}
+
+/* ---- an answer alone ------------------------------------------------------------------------------------------- */
+static sluice_status run_alone(struct reply *a, enum outcome *outcome, struct sluice_error *err) {
+  sluice_status st = SLUICE_OK;
+  while (!reply_done(a) && st == SLUICE_OK) st = replies_advance(&a, 1, err);
+  return st == SLUICE_OK ? reply_end(a, outcome, err) : st;
+}
+
+/* Runs in a fork that begins behind the turn's opening, then feeds the caller's text instead of what came out. */
+static sluice_status run_aside(struct reply *a, struct slice prefix, struct slice commit_text, enum outcome *outcome,
+                               struct sluice_error *err) {
+  struct local_talk *t = a->talk;
+  const struct turn_opening *open = &t->engine->chat->open[ROLE_BOT];
+  struct ids first = {0}, committed = {0};
+  struct session *fork = NULL;
+  sluice_status st = local_encode_begin(t, &first, err);
+  if (st == SLUICE_OK) st = local_encode_control(t, open->control, &first, err);
+  if (st == SLUICE_OK) st = local_append(t->session, &first, err);
+  if (st == SLUICE_OK) st = session_fork(t->session, &fork, err);
+  if (st == SLUICE_OK) {
+    a->session = fork;
+    a->fed = first.n;
+    st = run_alone(a, outcome, err);
+    session_count_aside(t->session, fork);
+  }
+  session_close(fork);
+  if (st == SLUICE_OK) st = local_encode_joined(t, open->label, prefix, commit_text, &committed, err);
+  if (st == SLUICE_OK) st = local_append(t->session, &committed, err);
+  if (st == SLUICE_OK) st = local_close_turn(t, err);
+  t->broken = st != SLUICE_OK;
+  ids_free(&first);
+  ids_free(&committed);
+  return st;
+}
+
+sluice_status local_generate(struct local_talk *t, struct slice prefix, const struct generate_options *o, piece_fn tap,
+                             void *ctx, const struct slice *commit_text, struct buffer *text, enum outcome *outcome,
+                             struct talk_timing *timing, struct sluice_error *err) {
+  struct reply *a = NULL;
+  sluice_status st = local_reply_begin(t, &(struct reply_request){.prefix = prefix}, o, tap, ctx, &a, err);
+  if (st != SLUICE_OK) return st;
+  a->text = text;
+  st = commit_text != NULL ? run_aside(a, prefix, *commit_text, outcome, err) : run_alone(a, outcome, err);
+  *timing = a->timing;
+  reply_close(a);
+  return st;
+}
