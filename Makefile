@@ -79,7 +79,7 @@ API_OBJECTS := $(API_SOURCES:%.c=$(BUILD)/pic/%.o)
 UNIT_SOURCES := $(sort $(wildcard tests/unit/test_*.c tests/conformance/test_*.c tests/fault/test_*.c))
 UNIT_TESTS := $(UNIT_SOURCES:%.c=$(BUILD)/%)
 # Programs that integration scripts call; a script builds a missing one itself, so that it can run alone.
-TEST_TOOLS := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/integration/*.c)))
+TEST_TOOLS := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/integration/*.c tests/parity/*.c)))
 
 .DEFAULT_GOAL := all
 .PHONY: all

@@ -3,7 +3,7 @@
 
 #include "engine/model/config.h"
 #include "engine/model/family.h"
-#include "engine/model/safetensors.h"
+#include "engine/model/tensors.h"
 #include "engine/model/weights.h"
 
 static sluice_status open_tokenizer(struct model *m, struct sluice_error *err) {
@@ -51,7 +51,7 @@ sluice_status model_open(const char *dir, struct model **out, struct sluice_erro
 
 void model_close(struct model *m) {
   if (!m) return;
-  for (size_t i = 0; i < m->n_files; i++) safetensors_close(m->files[i]);
+  for (size_t i = 0; i < m->n_files; i++) m->files[i]->close(m->files[i]);
   tokenizer_close(m->tok);
   free(m->files);
   free(m->layers);
@@ -84,8 +84,7 @@ uint64_t model_parameters(const struct model *m) {
 static void compute_hash(struct model *m) {
   unsigned char chain[2 * SHA256_BYTES];
   for (size_t i = 0; i < m->n_files; i++) {
-    struct slice bytes = safetensors_bytes(m->files[i]);
-    sha256(bytes.ptr, bytes.len, i ? chain + SHA256_BYTES : chain);
+    sha256(m->files[i]->bytes, m->files[i]->len, i ? chain + SHA256_BYTES : chain);
     if (i) sha256(chain, sizeof chain, chain);
   }
   hex_of(chain, SHA256_BYTES, m->hash);

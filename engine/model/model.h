@@ -54,8 +54,8 @@ struct layer_weights {
   struct weight w_down;                        /* [d_model, d_ff] */
 };
 
-/* One mapped safetensors file (engine/model/safetensors.c). Several, when an index names shards. */
-struct safetensors;
+/* A mapped file of weights (tensors.h). Several, when an index names shards. */
+struct tensor_file;
 
 struct model {
   struct model_config config;
@@ -70,7 +70,7 @@ struct model {
   void **copies;                /* [n_layers]: own matrices that a file keeps in another order; NULL: all are mapped */
   int names;                    /* enum naming (family.h): how the files name tensors */
   bool fused_qkv;               /* the files keep q, k and v of a layer as one matrix */
-  struct safetensors **files;   /* own the mappings */
+  struct tensor_file **files;   /* own the mappings */
   size_t n_files;
   char *dir;
   pthread_mutex_t hash_lock; /* hash is computed at the first question: 1 GB takes longer than opening may */

@@ -3,27 +3,17 @@
 #ifndef SLUICE_ENGINE_MODEL_SAFETENSORS_H
 #define SLUICE_ENGINE_MODEL_SAFETENSORS_H
 
-#include "engine/model/model.h"
+#include "engine/model/tensors.h"
 
 enum {
-  SAFETENSORS_MAX_DIMS = 8,
+  SAFETENSORS_MAX_DIMS = TENSOR_MAX_DIMS,
   SAFETENSORS_MAX_HEADER = 64 << 20 /* bytes: about 500,000 tensors */
-};
-
-struct tensor {
-  const char *name;
-  const char *dtype_text; /* as the file spells it */
-  bool readable;          /* F32, F16 or BF16: only then is dtype set */
-  enum dtype dtype;
-  int n_dims;
-  int64_t shape[SAFETENSORS_MAX_DIMS];
-  const unsigned char *data; /* in the mapping, aligned to the element */
-  uint64_t start, bytes;     /* place in the data section */
 };
 
 /* Maps the file and checks the whole header: every tensor lies inside the file, none overlap, nothing is left over,
  * each has as many bytes as its shape says, and no name comes twice. Errors name the file, the tensor and what was
  * expected. */
+struct safetensors; /* begins with a struct tensor_file */
 sluice_status safetensors_open(const char *path, struct safetensors **out, struct sluice_error *err);
 void safetensors_close(struct safetensors *s);
 const char *safetensors_path(const struct safetensors *s);

@@ -3,22 +3,21 @@
 #include <string.h>
 
 #include "engine/model/family.h"
-#include "engine/model/safetensors.h"
+#include "engine/model/tensors.h"
 #include "engine/model/weights.h"
 
 /* Finds a tensor in whichever file has it, and checks its type and shape; cols 0: a vector. */
 static sluice_status find_tensor(const struct model *m, const char *name, int rows, int cols, const struct tensor **out,
                                  struct sluice_error *err) {
   const struct tensor *found = NULL;
-  const char *path = safetensors_path(m->files[0]);
+  const char *path = m->files[0]->path;
   for (size_t i = 0; i < m->n_files; i++) {
-    const struct tensor *t = safetensors_find(m->files[i], name);
+    const struct tensor *t = tensors_find(m->files[i], name);
     if (t && found)
-      return sluice_fail(err, SLUICE_INPUT, "%s: tensor \"%s\" is in %s too", safetensors_path(m->files[i]), name,
-                         path);
+      return sluice_fail(err, SLUICE_INPUT, "%s: tensor \"%s\" is in %s too", m->files[i]->path, name, path);
     if (!t) continue;
     found = t;
-    path = safetensors_path(m->files[i]);
+    path = m->files[i]->path;
   }
   char wanted[64];
   if (cols)
@@ -231,14 +230,14 @@ static sluice_status refuse_leftovers(const struct model *m, struct sluice_error
   const size_t wanted = tensors_wanted(m);
   size_t present = 0;
   for (size_t f = 0; f < m->n_files; f++)
-    for (size_t i = 0; i < safetensors_count(m->files[f]); i++) {
-      const char *name = safetensors_at(m->files[f], i)->name;
+    for (size_t i = 0; i < m->files[f]->n; i++) {
+      const char *name = m->files[f]->tensors[i].name;
       if (is_harmless(m, name)) continue;
       present++;
       if (!is_read(m, name))
         return sluice_fail(err, SLUICE_UNSUPPORTED,
                            "%s: tensor \"%.120s\" is not part of the %s model that config.json describes",
-                           safetensors_path(m->files[f]), name, m->config.family);
+                           m->files[f]->path, name, m->config.family);
     }
   if (present != wanted) /* such as a layer's number written in two ways */
     return sluice_fail(err, SLUICE_INPUT, "%s: %zu tensors; config.json asks for %zu", m->dir, present, wanted);

@@ -9,12 +9,13 @@ enum { MAX_SHARDS = 4096 };
 
 static sluice_status add_file(struct model *m, const char *name, struct sluice_error *err) {
   char *path = sluice_format("%s/%s", m->dir, name);
-  struct safetensors **files = realloc(m->files, (m->n_files + 1) * sizeof *files);
+  struct tensor_file **files = realloc(m->files, (m->n_files + 1) * sizeof *files);
   if (files) m->files = files;
   sluice_status st = SLUICE_OK;
   if (!path || !files) st = sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", m->dir);
-  if (!st) st = safetensors_open(path, &m->files[m->n_files], err);
-  if (!st) m->n_files++;
+  struct safetensors *opened;
+  if (!st) st = safetensors_open(path, &opened, err);
+  if (!st) m->files[m->n_files++] = (struct tensor_file *)opened;
   free(path);
   return st;
 }
@@ -27,7 +28,7 @@ static bool plain_name(const char *name) {
 /* Whether the shard is open already. */
 static bool is_open(const struct model *m, const char *name) {
   for (size_t i = 0; i < m->n_files; i++) {
-    const char *path = safetensors_path(m->files[i]);
+    const char *path = m->files[i]->path;
     if (strcmp(strrchr(path, '/') + 1, name) == 0) return true;
   }
   return false;
