@@ -18,6 +18,7 @@ int verb_generate(int argc, char **argv);
 int verb_judge(int argc, char **argv);
 int verb_merge(int argc, char **argv);
 int verb_plan(int argc, char **argv);
+int verb_policy(int argc, char **argv);
 int verb_proxy(int argc, char **argv);
 int verb_report(int argc, char **argv);
 int verb_run(int argc, char **argv);

@@ -9,8 +9,8 @@
  *   a match      is the attempt with the smallest s not before the end of the rule's previous match, nor before the end
  * of its first context word (if the rule has any). It counts only when it is not empty, holds one of the rule's
  * keywords (if the rule has any; ASCII case ignored unless keyword_case says otherwise), and passes the rule's check,
- * entropy and allow lists; otherwise the next s is tried. protected    is the first `protect` group that took part (when
- * none did or it is empty, the match is an exception that protects nothing), else the whole match. A rule with
+ * entropy and allow lists; otherwise the next s is tried. protected    is the first `protect` group that took part
+ * (when none did or it is empty, the match is an exception that protects nothing), else the whole match. A rule with
  * keywords protects nothing before the first keyword of its match; with hold=word nothing before the word (bytes
  * without ASCII white space, at most MONITOR_WORD_MAX) that the keyword stands in. output       masks replace the union
  * of protected spans (overlapping or touching ones unite; the one that starts first, then the earlier rule, gives the
@@ -44,13 +44,30 @@ const char *monitor_rule_id(const struct monitor_policy *p, size_t rule);
 const char *monitor_rule_category(const struct monitor_policy *p, size_t rule);
 /* Remarks of loading (a rule that holds every word, one that can stay open without bound): the i-th, or NULL. */
 const char *monitor_policy_note(const struct monitor_policy *p, size_t i);
+/* What is known of each rule of a policy file before text comes, one that does not load included (monitor/inspect.c):
+ * appended to out as text, or as one JSON object. */
+sluice_status monitor_policy_inspect(const char *path, bool json, struct buffer *out, size_t *accepted, size_t *refused,
+                                     struct sluice_error *err);
 /* The folder's default: $SLUICE_POLICY, else fixtures/policies/default.json beside the program's tree or installed. */
 sluice_status monitor_policy_default_path(char **path, struct sluice_error *err); /* caller frees */
+
+/* ---- rule files of others (monitor/import_*.c) ---------------------------------------------------------------------
+ * Appends a policy in our JSON to out, and to remarks a line for each thing that could not be carried over as it was.
+ */
+enum monitor_action { MONITOR_FLAG, MONITOR_MASK, MONITOR_STOP };
+struct monitor_import_options {
+  const char *id, *category; /* id: of a word list's one rule */
+  enum monitor_action action;
+};
+sluice_status monitor_import_gitleaks(const char *name, struct slice toml, const struct monitor_import_options *options,
+                                      struct buffer *out, struct buffer *remarks, struct sluice_error *err);
+/* One word or phrase a line; empty lines and lines that begin with # are left out. */
+sluice_status monitor_import_words(const char *name, struct slice text, const struct monitor_import_options *options,
+                                   struct buffer *out, struct buffer *remarks, struct sluice_error *err);
 
 /* ---- events ------------------------------------------------------------------------------------------------------ */
 enum monitor_channel { MONITOR_CONTENT, MONITOR_REASONING, MONITOR_TOOL, MONITOR_REFUSAL, MONITOR_CHANNELS };
 const char *monitor_channel_name(int channel);
-enum monitor_action { MONITOR_FLAG, MONITOR_MASK, MONITOR_STOP };
 const char *monitor_action_name(enum monitor_action a);
 enum monitor_event_kind {
   MONITOR_MATCH,       /* a rule matched */

@@ -235,7 +235,8 @@ bool pattern_holds_words(const struct rule *r) {
   int open = 0;
   for (size_t i = 0; m && i < sizeof samples / sizeof *samples; i++)
     open += pcre2_match(r->code, (PCRE2_SPTR)samples[i], strlen(samples[i]), 0, PCRE2_PARTIAL_HARD, m, NULL) ==
-            PCRE2_ERROR_PARTIAL;
+                PCRE2_ERROR_PARTIAL &&
+            pcre2_get_ovector_pointer(m)[0] < strlen(samples[i]);
   pcre2_match_data_free(m);
   return open == sizeof samples / sizeof *samples;
 }

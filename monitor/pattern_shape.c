@@ -8,9 +8,11 @@
 
 enum { STRINGS_MAX = 96, STRING_BYTES_MAX = 64, CLASS_MAX = 10, TIMES_MAX = 4 };
 static const double RARE_ENOUGH = 8; /* bits: less often than once in 256 places of English text */
+static const double ONE_LETTER = 7;  /* or digit, at most: alone it says little in a secret */
 
 struct analyst {
   struct arena *arena;
+  const struct pattern_question *question;
   const uint32_t *protect;
   struct pattern_shape *shape;
   bool nomem;
@@ -85,7 +87,9 @@ double english_share(unsigned char c, bool word_start) {
 static double rarity(const struct literal *l) {
   double bits = 0;
   for (size_t i = 0; i < l->len; i++) bits -= log2(english_share((unsigned char)l->text[i], false));
-  return bits;
+  unsigned char c = keyword_fold((unsigned char)l->text[0]);
+  bool one_letter = l->len == 1 && ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'));
+  return one_letter && bits > ONE_LETTER ? ONE_LETTER : bits;
 }
 
 /* ---- sets of strings ---- */
@@ -168,9 +172,34 @@ static struct literal_set as_set(struct analyst *a, const struct literal *string
   return set;
 }
 
+/* Where the first of the keywords asked about begins in the literal; NODE_UNBOUNDED: it holds none. */
+static size_t keyword_in(const struct analyst *a, const struct literal *l) {
+  for (size_t at = 0; at < l->len; at++)
+    for (size_t k = 0; k < a->question->n_keywords; k++) {
+      const struct literal *w = &a->question->keywords[k];
+      const struct literal rest = {l->text + at, l->len - at, l->cased};
+      if (w->len > rest.len || !same_text(&rest, w, w->len)) continue;
+      if (!w->cased || (l->cased && memcmp(rest.text, w->text, w->len) == 0)) return at;
+    }
+  return NODE_UNBOUNDED;
+}
+
+static void look_for_keywords(const struct analyst *a, struct literal_set *set) {
+  set->implied = a->question->n_keywords > 0 && set->n > 0;
+  set->offset = 0;
+  for (size_t i = 0; i < set->n && set->implied; i++) {
+    size_t at = keyword_in(a, &set->items[i]);
+    set->implied = at != NODE_UNBOUNDED;
+    if (set->inside && at > set->offset) set->offset = at;
+  }
+}
+
 static bool better(const struct literal_set *x, const struct literal_set *y) {
   if (!y->n) return x->n > 0;
   if (!x->n) return false;
+  if (x->implied != y->implied) return x->implied;
+  if (x->implied && add_sat(x->ahead, x->offset) != add_sat(y->ahead, y->offset))
+    return add_sat(x->ahead, x->offset) < add_sat(y->ahead, y->offset);
   bool x_rare = x->rarity >= RARE_ENOUGH, y_rare = y->rarity >= RARE_ENOUGH;
   if (x_rare != y_rare) return x_rare;
   if (x->ahead != y->ahead) return x->ahead < y->ahead;
@@ -178,7 +207,8 @@ static bool better(const struct literal_set *x, const struct literal_set *y) {
   return x->rarity > y->rarity;
 }
 
-static void offer(struct literal_set *best, struct literal_set candidate) {
+static void offer(const struct analyst *a, struct literal_set *best, struct literal_set candidate) {
+  look_for_keywords(a, &candidate);
   if (better(&candidate, best)) *best = candidate;
 }
 
@@ -198,9 +228,9 @@ static struct part examine_cat(struct analyst *a, const struct node *n, bool ins
       struct literal_set done = as_set(a, joined.strings, joined.n);
       done.ahead = joined_ahead;
       done.inside = joined_inside;
-      offer(&whole.best, done);
+      offer(a, &whole.best, done);
       p.best.ahead = add_sat(p.best.ahead, before);
-      offer(&whole.best, p.best);
+      offer(a, &whole.best, p.best);
       joined = p.exact ? p : empty_string(a);
       joined_ahead = p.exact ? before : add_sat(before, p.protected_max);
       joined_inside = p.exact && p.protected_max > 0;
@@ -218,7 +248,7 @@ static struct part examine_cat(struct analyst *a, const struct node *n, bool ins
   struct literal_set rest = as_set(a, joined.strings, joined.n);
   rest.ahead = joined_ahead;
   rest.inside = joined_inside;
-  offer(&whole.best, rest);
+  offer(a, &whole.best, rest);
   return whole;
 }
 
@@ -226,6 +256,7 @@ static struct literal_set set_of_part(struct analyst *a, const struct part *p) {
   if (!p->exact) return p->best;
   struct literal_set set = as_set(a, p->strings, p->n);
   set.inside = p->protected_max > 0;
+  look_for_keywords(a, &set);
   return set;
 }
 
@@ -254,6 +285,7 @@ static struct part examine_alt(struct analyst *a, const struct node *n, bool ins
     struct literal_set set = as_set(a, items, all.n);
     set.ahead = all.ahead;
     set.inside = all.inside;
+    look_for_keywords(a, &set);
     whole.best = set;
   }
   return whole;
@@ -386,19 +418,19 @@ static bool mandatory(const struct node *n, uint32_t group) {
   return false;
 }
 
-sluice_status pattern_shape_read(struct arena *arena, struct slice pattern, uint32_t flags, bool ascii,
-                                 const uint32_t *protect, struct pattern_shape *out, struct sluice_error *err) {
+sluice_status pattern_shape_read(struct arena *arena, const struct pattern_question *q, struct pattern_shape *out,
+                                 struct sluice_error *err) {
   struct node *root = NULL;
-  struct analyst a = {.arena = arena, .protect = protect, .shape = out};
+  struct analyst a = {.arena = arena, .question = q, .protect = q->protect, .shape = out};
   *out = (struct pattern_shape){0};
-  sluice_status st = pattern_tree_read(arena, pattern, flags, ascii, &root, &out->unknown, err);
+  sluice_status st = pattern_tree_read(arena, q->pattern, q->flags, q->ascii, &root, &out->unknown, err);
   if (st || !root) return st;
   out->known = true;
   lengths(root, &out->min, &out->max);
-  struct part whole = examine(&a, root, protect[0] == 0);
+  struct part whole = examine(&a, root, q->protect[0] == 0);
   out->literals = set_of_part(&a, &whole);
   out->word_start = begins_word(root, NULL);
-  out->group_mandatory = protect[0] && mandatory(root, protect[0]);
-  return a.nomem ? sluice_fail(err, SLUICE_NOMEM, "no memory to examine a pattern of %zu bytes", pattern.len)
+  out->group_mandatory = q->protect[0] && mandatory(root, q->protect[0]);
+  return a.nomem ? sluice_fail(err, SLUICE_NOMEM, "no memory to examine a pattern of %zu bytes", q->pattern.len)
                  : SLUICE_OK;
 }

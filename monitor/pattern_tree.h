@@ -50,6 +50,8 @@ struct literal_set {
   size_t ahead;  /* bytes of the protected span that can stand before it */
   bool inside;   /* a part of it is protected */
   double rarity; /* bits of surprise in English text, of the least surprising one */
+  bool implied;  /* each holds one of the keywords asked about */
+  size_t offset; /* bytes of the protected span inside a literal before its keyword, at most */
 };
 struct pattern_shape {
   bool known;
@@ -60,11 +62,17 @@ struct pattern_shape {
   bool nested_repeats;         /* a repetition without bound inside another: can backtrack without end */
   bool group_mandatory;        /* the first protect group takes part in every match, and not empty */
   bool group_repeated;         /* it stands inside a repetition, so that only the last turn is caught */
-  uint32_t groups;
 };
-/* protect: group numbers, 0-terminated; {0}: the whole match is protected. */
-sluice_status pattern_shape_read(struct arena *a, struct slice pattern, uint32_t flags, bool ascii,
-                                 const uint32_t *protect, struct pattern_shape *out, struct sluice_error *err);
+struct pattern_question {
+  struct slice pattern;
+  uint32_t flags; /* PCRE2's */
+  bool ascii;
+  const uint32_t *protect;        /* group numbers, 0-terminated; {0}: the whole match is protected */
+  const struct literal *keywords; /* a set of literals that holds them is preferred */
+  size_t n_keywords;
+};
+sluice_status pattern_shape_read(struct arena *a, const struct pattern_question *q, struct pattern_shape *out,
+                                 struct sluice_error *err);
 /* Share of the bytes of English text that are c; at a word's first byte, with word_start. */
 double english_share(unsigned char c, bool word_start);
 

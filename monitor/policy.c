@@ -17,6 +17,7 @@ struct defaults {
   const char *mask;
   bool mask_each, fail_open;
   const char *dir;
+  struct policy_refusals *refusals; /* NULL: the first rule that does not load is an error */
 };
 
 /* ---- small readers ---- */
@@ -60,8 +61,8 @@ sluice_status policy_keep_pattern(struct monitor_policy *p, struct rule *r, cons
   r->flags = src->flags;
   r->ascii = src->ascii;
   if (r->word_start) return SLUICE_OK;
-  sluice_status st = pattern_shape_read(&scratch, (struct slice){src->text, src->len}, src->flags, src->ascii,
-                                        r->protect, &shape, err);
+  const struct pattern_question question = {{src->text, src->len}, src->flags, src->ascii, r->protect, NULL, 0};
+  sluice_status st = pattern_shape_read(&scratch, &question, &shape, err);
   if (!st) r->word_start |= shape.known && shape.word_start;
   arena_free(&scratch);
   return st;
@@ -328,6 +329,37 @@ static sluice_status read_limits(const char *name, const cJSON *root, struct def
   return st;
 }
 
+/* A rule that does not load is named and dropped. */
+static sluice_status set_aside(struct monitor_policy *p, const cJSON *item, size_t keywords,
+                               struct policy_refusals *refusals, struct sluice_error *err) {
+  struct rule *r = &p->rules[--p->n_rules];
+  const cJSON *id = cJSON_GetObjectItemCaseSensitive(item, "id");
+  pattern_free(r);
+  allow_free(&r->allow);
+  memset(r, 0, sizeof *r);
+  p->n_keywords = keywords;
+  struct policy_refusal *grown = realloc(refusals->items, (refusals->n + 1) * sizeof *grown);
+  if (grown) refusals->items = grown;
+  char *name = sluice_strdup(cJSON_IsString(id) ? id->valuestring : "(no id)"), *why = sluice_strdup(err->message);
+  if (!grown || !name || !why) {
+    free(name);
+    free(why);
+    return sluice_fail(err, SLUICE_NOMEM, "%s: no memory for the policy", p->name);
+  }
+  refusals->items[refusals->n++] = (struct policy_refusal){name, why};
+  *err = (struct sluice_error){0};
+  return SLUICE_OK;
+}
+
+void policy_refusals_free(struct policy_refusals *refusals) {
+  for (size_t i = 0; i < refusals->n; i++) {
+    free(refusals->items[i].id);
+    free(refusals->items[i].reason);
+  }
+  free(refusals->items);
+  *refusals = (struct policy_refusals){0};
+}
+
 static sluice_status read_root(struct monitor_policy *p, const cJSON *root, struct defaults *d,
                                struct sluice_error *err) {
   static const char *const keys[] = {"name", "description", "limits", "mask", "mask_each",
@@ -355,10 +387,13 @@ static sluice_status read_root(struct monitor_policy *p, const cJSON *root, stru
   p->rules = calloc((size_t)n, sizeof *p->rules);
   if (!p->rules) return sluice_fail(err, SLUICE_NOMEM, "%s: no memory for the policy", p->name);
   cJSON_ArrayForEach(item, rules) {
+    size_t keywords = p->n_keywords;
     p->n_rules++; /* first, so that a half-read rule is freed */
     st = read_rule(p, (uint32_t)p->n_rules - 1, item, d, err);
+    if (st && d->refusals && st != SLUICE_NOMEM) st = set_aside(p, item, keywords, d->refusals, err);
     if (st) return st;
   }
+  if (p->n_rules == 0) return SLUICE_OK; /* all set aside */
   st = index_first_bytes(p, err);
   if (!st) st = keywords_build(p, err);
   return st ? st : note_rules(p, err);
@@ -366,7 +401,13 @@ static sluice_status read_root(struct monitor_policy *p, const cJSON *root, stru
 
 sluice_status monitor_policy_parse(const char *name, const char *dir, struct slice json, struct monitor_policy **out,
                                    struct sluice_error *err) {
-  struct defaults d = {.max_match = MATCH_DEFAULT, .match_limit = MATCH_LIMIT_DEFAULT, .dir = dir ? dir : "."};
+  return policy_read(name, dir, json, NULL, out, err);
+}
+
+sluice_status policy_read(const char *name, const char *dir, struct slice json, struct policy_refusals *refusals,
+                          struct monitor_policy **out, struct sluice_error *err) {
+  struct defaults d = {
+      .max_match = MATCH_DEFAULT, .match_limit = MATCH_LIMIT_DEFAULT, .dir = dir ? dir : ".", .refusals = refusals};
   struct monitor_policy *p = calloc(1, sizeof *p);
   if (!p) return sluice_fail(err, SLUICE_NOMEM, "%s: no memory for the policy", name);
   unsigned char digest[SHA256_BYTES];

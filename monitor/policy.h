@@ -97,6 +97,17 @@ struct monitor_policy {
 };
 
 /* policy.c */
+struct policy_refusal {
+  char *id, *reason;
+};
+struct policy_refusals {
+  struct policy_refusal *items;
+  size_t n;
+};
+/* monitor_policy_parse; with refusals a rule that does not load is set aside there. */
+sluice_status policy_read(const char *name, const char *dir, struct slice json, struct policy_refusals *refusals,
+                           struct monitor_policy **out, struct sluice_error *err);
+void policy_refusals_free(struct policy_refusals *refusals);
 enum keyword_kind { KEYWORD_ANY_CASE, KEYWORD_CASED, KEYWORD_CONTEXT };
 struct pattern_source;
 sluice_status policy_add_keyword(struct monitor_policy *p, uint32_t rule, const char *text, size_t len,
