@@ -13,6 +13,7 @@ struct ledger {
   char *path;
   bool writer;
   bool in_transaction;
+  bool lost; /* a text could not be read for want of memory: the next call says so */
   struct {
     const char *sql; /* by address: literals */
     sqlite3_stmt *stmt;
@@ -24,6 +25,8 @@ struct ledger {
 /* Fills err from the connection's last error and rolls an open transaction back. */
 sluice_status ledger_fail(struct ledger *l, const char *doing, struct sluice_error *err);
 sluice_status ledger_script(struct ledger *l, const char *sql, const char *doing, struct sluice_error *err);
+/* SLUICE_NOMEM, once, when a text was lost. */
+sluice_status ledger_lost(struct ledger *l, struct sluice_error *err);
 void ledger_drop_statements(struct ledger *l);
 
 #endif

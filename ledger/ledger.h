@@ -61,7 +61,8 @@ struct ledger_value lv_real_or_null(double v); /* a value that is not finite giv
 /* One statement without a result. sql must be a string literal (prepared statements are kept by its address). */
 sluice_status ledger_run(struct ledger *l, const char *sql, const struct ledger_value *values, size_t n,
                          struct sluice_error *err);
-/* Rows: begin, then next until *row is false, then end (always). Text and blob slices live until the next call. */
+/* Rows: begin, then next until *row is false, then end (always). Text and blob slices live until the next call. A text
+ * that there was no memory for reads as empty, and the ledger's next call, or its close, returns SLUICE_NOMEM. */
 struct ledger_rows;
 sluice_status ledger_query(struct ledger *l, const char *sql, const struct ledger_value *values, size_t n,
                            struct ledger_rows **out, struct sluice_error *err);

@@ -216,8 +216,9 @@ sluice_status ledger_close(struct ledger *l, struct sluice_error *err) {
   if (!l) return SLUICE_OK;
   sluice_status status = SLUICE_OK;
   if (l->db) {
+    status = ledger_lost(l, err);
     ledger_rollback(l);
-    if (l->writer) {
+    if (l->writer && !status) {
       status =
           ledger_script(l, "PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE)", "folding the log into the file", err);
       ledger_drop_statements(l);

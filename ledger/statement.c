@@ -74,6 +74,13 @@ sluice_status ledger_script(struct ledger *l, const char *sql, const char *doing
   return sqlite3_exec(l->db, sql, NULL, NULL, NULL) == SQLITE_OK ? SLUICE_OK : ledger_fail(l, doing, err);
 }
 
+sluice_status ledger_lost(struct ledger *l, struct sluice_error *err) {
+  if (!l->lost) return SLUICE_OK;
+  l->lost = false;
+  ledger_rollback(l);
+  return sluice_fail(err, SLUICE_NOMEM, "%s: no memory for a text", l->path);
+}
+
 void ledger_drop_statements(struct ledger *l) {
   for (size_t i = 0; i < l->n_kept; i++) sqlite3_finalize(l->kept[i].stmt);
   l->n_kept = 0;
@@ -95,6 +102,8 @@ static sluice_status take_statement(struct ledger *l, const char *sql, struct le
   char name[48];
   name_of(sql, name);
   out->ledger = l;
+  sluice_status lost = ledger_lost(l, err);
+  if (lost) return lost;
   for (size_t i = 0; i < l->n_kept; i++) {
     if (l->kept[i].sql != sql || l->kept[i].busy) continue;
     l->kept[i].busy = true;
@@ -191,6 +200,9 @@ sluice_status ledger_query(struct ledger *l, const char *sql, const struct ledge
 }
 
 sluice_status ledger_next(struct ledger_rows *q, bool *row, struct sluice_error *err) {
+  *row = false;
+  sluice_status lost = ledger_lost(q->ledger, err);
+  if (lost) return lost;
   int code = sqlite3_step(q->stmt);
   *row = code == SQLITE_ROW;
   if (code == SQLITE_ROW || code == SQLITE_DONE) return SLUICE_OK;
@@ -235,14 +247,22 @@ double ledger_real(const struct ledger_rows *q, int column) {
   return ledger_type_of(q, column) == LEDGER_NULL ? (double)NAN : sqlite3_column_double(q->stmt, column);
 }
 
+/* SQLite makes room for a text when it is asked for, and gives NULL when there is none: not the same as SQL's NULL. */
+static void note_lost(const struct ledger_rows *q, int column) {
+  if (sqlite3_column_type(q->stmt, column) != SQLITE_NULL && sqlite3_errcode(q->ledger->db) == SQLITE_NOMEM)
+    q->ledger->lost = true;
+}
+
 struct slice ledger_bytes(const struct ledger_rows *q, int column) {
   const void *ptr = ledger_type_of(q, column) == LEDGER_BLOB ? sqlite3_column_blob(q->stmt, column)
                                                              : (const void *)sqlite3_column_text(q->stmt, column);
+  if (!ptr) note_lost(q, column);
   return (struct slice){.ptr = ptr ? ptr : "", .len = ptr ? (size_t)sqlite3_column_bytes(q->stmt, column) : 0};
 }
 
 const char *ledger_text(const struct ledger_rows *q, int column) {
   const unsigned char *text = sqlite3_column_text(q->stmt, column);
+  if (!text) note_lost(q, column);
   return text ? (const char *)text : "";
 }
 
@@ -277,7 +297,8 @@ sluice_status ledger_begin(struct ledger *l, struct sluice_error *err) {
 
 sluice_status ledger_commit(struct ledger *l, struct sluice_error *err) {
   if (!l->in_transaction) return sluice_fail(err, SLUICE_INTERNAL, "ledger: no transaction to commit");
-  sluice_status status = ledger_script(l, "COMMIT", "committing", err);
+  sluice_status status = ledger_lost(l, err);
+  if (!status) status = ledger_script(l, "COMMIT", "committing", err);
   l->in_transaction = false;
   return status;
 }

@@ -37,10 +37,13 @@ struct turn_text {
   cJSON *choices;
 };
 
-static char *copy_column(const struct ledger_rows *q, int column, size_t *len) {
+/* *out: NULL for SQL's NULL. False: no memory. */
+static bool copy_column(const struct ledger_rows *q, int column, char **out, size_t *len) {
   struct slice s = ledger_bytes(q, column);
+  bool absent = ledger_type_of(q, column) == LEDGER_NULL;
   if (len) *len = s.len;
-  return ledger_type_of(q, column) == LEDGER_NULL ? NULL : sluice_strndup(s.ptr, s.len);
+  *out = absent ? NULL : sluice_strndup(s.ptr, s.len);
+  return absent || *out;
 }
 
 static void answers_free(struct answers *a) {
@@ -71,10 +74,10 @@ static sluice_status read_answers(struct ledger *l, int64_t attempt, struct answ
     struct answer *a = &grown[out->n++];
     *a = (struct answer){.turn_no = (int32_t)ledger_int(q, 0), .nats = ledger_real(q, 5), .tokens = ledger_real(q, 6)};
     a->chosen = ledger_type_of(q, 1) == LEDGER_NULL ? -1 : (int32_t)ledger_int(q, 1);
-    a->state = copy_column(q, 2, NULL);
-    a->finish = copy_column(q, 3, NULL);
-    a->output = copy_column(q, 4, &a->output_len);
-    if (!a->state || !a->finish) status = sluice_fail(err, SLUICE_NOMEM, "report: no memory for answers");
+    bool copied = copy_column(q, 2, &a->state, NULL);
+    copied = copy_column(q, 3, &a->finish, NULL) && copied;
+    copied = copy_column(q, 4, &a->output, &a->output_len) && copied;
+    if (!copied || !a->state || !a->finish) status = sluice_fail(err, SLUICE_NOMEM, "report: no memory for answers");
   }
   ledger_rows_end(q);
   return status;
@@ -282,16 +285,16 @@ static void turn_free(struct turn_text *t) {
 
 static sluice_status read_turn(const struct ledger_rows *q, struct turn_text *t, struct sluice_error *err) {
   *t = (struct turn_text){.turn_no = ledger_int(q, 0), .answer = -1, .tie = -1};
-  t->role = copy_column(q, 1, NULL);
-  t->task = copy_column(q, 2, NULL);
-  t->metric = copy_column(q, 3, NULL);
-  t->text = copy_column(q, 4, &t->text_len);
-  t->expected = copy_column(q, 6, NULL);
+  bool copied = copy_column(q, 1, &t->role, NULL);
+  copied = copy_column(q, 2, &t->task, NULL) && copied;
+  copied = copy_column(q, 3, &t->metric, NULL) && copied;
+  copied = copy_column(q, 4, &t->text, &t->text_len) && copied;
+  copied = copy_column(q, 6, &t->expected, NULL) && copied;
   if (ledger_type_of(q, 7) != LEDGER_NULL) t->answer = ledger_int(q, 7);
   struct slice choices = ledger_bytes(q, 5);
-  struct sluice_error ignored; /* a choice list that does not parse is shown as indices */
-  if (choices.len && json_parse("choices", choices.ptr, choices.len, false, &t->choices, &ignored)) t->choices = NULL;
-  if (t->role && t->task && t->text) return SLUICE_OK;
+  struct sluice_error unread = {0}; /* a choice list that does not parse is shown as indices */
+  if (choices.len && json_parse("choices", choices.ptr, choices.len, false, &t->choices, &unread)) t->choices = NULL;
+  if (copied && unread.code != SLUICE_NOMEM && t->role && t->task && t->text) return SLUICE_OK;
   return sluice_fail(err, SLUICE_NOMEM, "report: no memory for a turn");
 }
 

@@ -23,13 +23,18 @@ sluice_status report_add_fact(struct report *r, const char *group, const char *n
 /* One fact a member of a JSON object; a text that is no object becomes one fact. */
 static sluice_status add_members(struct report *r, const char *group, struct slice json, struct sluice_error *err) {
   cJSON *root;
-  struct sluice_error ignored;
-  if (json_parse(group, json.ptr, json.len, false, &root, &ignored))
-    return report_add_fact(r, group, "", json.ptr, err);
+  struct sluice_error unread;
+  if (json_parse(group, json.ptr, json.len, false, &root, &unread))
+    return unread.code == SLUICE_NOMEM ? sluice_fail(err, SLUICE_NOMEM, "report: no memory for its facts")
+                                       : report_add_fact(r, group, "", json.ptr, err);
   sluice_status status = SLUICE_OK;
   const cJSON *member;
   cJSON_ArrayForEach(member, root) {
     char *printed = cJSON_IsString(member) ? NULL : cJSON_PrintUnformatted(member);
+    if (!printed && !cJSON_IsString(member)) {
+      status = sluice_fail(err, SLUICE_NOMEM, "report: no memory for its facts");
+      break;
+    }
     const char *value = printed ? printed : member->valuestring ? member->valuestring : "";
     status = report_add_fact(r, group, member->string ? member->string : "", value, err);
     cJSON_free(printed);

@@ -21,9 +21,10 @@ static sluice_status settle_gate(struct ledger *l, struct report *r, struct slui
   cJSON *suite = NULL;
   status = ledger_next(q, &row, err);
   struct slice text = !status && row ? ledger_bytes(q, 0) : (struct slice){"", 0};
-  struct sluice_error ignored;
-  if (text.len && json_parse("suite", text.ptr, text.len, true, &suite, &ignored)) suite = NULL;
+  struct sluice_error unread = {0};
+  if (text.len && json_parse("suite", text.ptr, text.len, true, &suite, &unread)) suite = NULL;
   ledger_rows_end(q);
+  if (unread.code == SLUICE_NOMEM) return sluice_fail(err, SLUICE_NOMEM, "report: no memory for the suite");
   struct report_options *o = &r->options;
   if (isnan(o->confidence)) o->confidence = gate_member(suite, "confidence", 0.95, 0.5, 1);
   if (isnan(o->margin)) o->margin = gate_member(suite, "margin", 0.05, 0, INFINITY);

@@ -14,7 +14,8 @@ static const char *keep(struct dialogue *d, const char *s, size_t n) {
 }
 
 static sluice_status read_choices(struct dialogue *d, const char *json, struct turn *t, struct sluice_error *err) {
-  cJSON *array = cJSON_Parse(json), *item;
+  cJSON *array = NULL, *item;
+  if (json_parse("recorded choices", json, strlen(json), false, &array, err)) return err->code;
   int n = cJSON_IsArray(array) ? cJSON_GetArraySize(array) : 0;
   struct turn_choice *choices = arena_alloc(&d->memory, (size_t)(n ? n : 1) * sizeof *choices);
   sluice_status status = choices ? SLUICE_OK : no_memory(err);
@@ -29,7 +30,7 @@ static sluice_status read_choices(struct dialogue *d, const char *json, struct t
     }
     if (cJSON_IsString(label)) choices[i].label = keep(d, label->valuestring, strlen(label->valuestring));
     choices[i].text = keep(d, text->valuestring, strlen(text->valuestring));
-    if (!choices[i].text) status = no_memory(err);
+    if (!choices[i].text || (cJSON_IsString(label) && !choices[i].label)) status = no_memory(err);
     i++;
   }
   cJSON_Delete(array);
@@ -64,6 +65,12 @@ static sluice_status read_turn(struct dialogue *d, struct ledger_rows *q, struct
   t->evidence = text_or_null(d, q, 9);
   t->distance = int_or(q, 10, -1);
   t->gold_in_context = ledger_int(q, 11) != 0;
+  const struct {
+    int column;
+    const char *text;
+  } kept[] = {{2, t->metric}, {3, t->text}, {7, t->expected}, {9, t->evidence}};
+  for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
+    if (!kept[i].text && ledger_type_of(q, kept[i].column) != LEDGER_NULL) return no_memory(err);
   return ledger_type_of(q, 4) == LEDGER_NULL ? SLUICE_OK : read_choices(d, ledger_text(q, 4), t, err);
 }
 

@@ -225,8 +225,9 @@ sluice_status turn_out_hash(struct ledger *l, int64_t attempt_id, unsigned char 
  */
 
 static sluice_status read_doubles(const char *json, size_t n, double **out, struct sluice_error *err) {
-  cJSON *array = cJSON_Parse(json), *item;
+  cJSON *array = NULL, *item;
   size_t i = 0;
+  if (json_parse("a recorded turn", json, strlen(json), false, &array, err)) return err->code;
   *out = calloc(n ? n : 1, sizeof **out);
   cJSON_ArrayForEach(item, array) {
     if (*out && i < n) (*out)[i] = cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;

@@ -25,7 +25,7 @@ static const struct report_format *format(const char *name) {
   return f;
 }
 
-static char *render(const char *ledger, const char *name, const struct report_options *o, size_t *len) {
+static inline char *render(const char *ledger, const char *name, const struct report_options *o, size_t *len) {
   struct ledger *l;
   struct report *r;
   struct buffer b;
@@ -38,14 +38,14 @@ static char *render(const char *ledger, const char *name, const struct report_op
   return buffer_take(&b, len);
 }
 
-static size_t occurrences(const char *text, const char *word) {
+static inline size_t occurrences(const char *text, const char *word) {
   size_t n = 0;
   for (const char *at = strstr(text, word); at; at = strstr(at + 1, word)) n++;
   return n;
 }
 
 /* A field of a CSV line whose quoted fields hold no comma, or one that is quoted. */
-static void csv_field(const char *line, int index, char out[128]) {
+static inline void csv_field(const char *line, int index, char out[128]) {
   for (; index > 0; index--) {
     if (*line == '"') line = strchr(line + 1, '"') + 1;
     line += strcspn(line, ",\r") + 1;
@@ -55,7 +55,7 @@ static void csv_field(const char *line, int index, char out[128]) {
   snprintf(out, 128, "%.*s", (int)strcspn(from, quoted ? "\"" : ",\r"), from);
 }
 
-static void edit(const char *path, const char *const *statements) {
+static inline void edit(const char *path, const char *const *statements) {
   struct ledger *l;
   MUST(ledger_open(path, LEDGER_EDIT, NULL, &l, &fixture_error));
   MUST(ledger_begin(l, &fixture_error));
