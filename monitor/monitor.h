@@ -66,7 +66,14 @@ sluice_status monitor_import_words(const char *name, struct slice text, const st
                                    struct buffer *out, struct buffer *remarks, struct sluice_error *err);
 
 /* ---- events ------------------------------------------------------------------------------------------------------ */
-enum monitor_channel { MONITOR_CONTENT, MONITOR_REASONING, MONITOR_TOOL, MONITOR_REFUSAL, MONITOR_CHANNELS };
+enum monitor_channel {
+  MONITOR_CONTENT,
+  MONITOR_REASONING,
+  MONITOR_TOOL,
+  MONITOR_REFUSAL,
+  MONITOR_PROMPT, /* of a request, not of an answer */
+  MONITOR_CHANNELS
+};
 const char *monitor_channel_name(int channel);
 const char *monitor_action_name(enum monitor_action a);
 enum monitor_event_kind {
@@ -82,9 +89,11 @@ struct monitor_event {
   int choice, channel, index;         /* index: which tool call */
   uint64_t start, end;                /* protected span, raw byte offsets in the stream */
   uint64_t match_start, match_end;
-  uint64_t exposed;  /* protected bytes that had left before (only after monitor_settle) */
+  uint64_t exposed;  /* protected bytes that had left before (strict: only after monitor_settle) */
   struct slice text; /* the protected bytes as matched, valid during the call; may be empty */
   int64_t unix_ns;
+  int mode;          /* enum monitor_mode of the rule: in shadow nothing was done, and exposed is the whole span */
+  const char *route; /* NULL: there are none */
 };
 typedef void (*monitor_event_fn)(void *ctx, const struct monitor_event *event);
 
@@ -134,6 +143,64 @@ void monitor_forget(struct monitor_stream *s, uint64_t offset); /* drops spans t
 const struct monitor_counts *monitor_stream_counts(const struct monitor_stream *s);
 const char *monitor_stream_stop_rule(const struct monitor_stream *s); /* id, NULL unless stopped */
 const char *monitor_stream_stop_category(const struct monitor_stream *s);
+
+/* ---- guards (monitor/guard.c, monitor/text.c): a policy with release modes, sides and routes
+ * ---------------------------- docs/modes.md. A guard is immutable once loaded and shared by threads; a watch is one
+ * thread's workspace for it; a text is one text of one side of one route. Where every rule is strict a text is a
+ * monitor_stream and nothing more. */
+enum monitor_mode {
+  MONITOR_STRICT,     /* nothing undecided leaves */
+  MONITOR_BOUNDED,    /* at most so many pieces, or milliseconds of stream, ahead of what is decided */
+  MONITOR_OPTIMISTIC, /* everything leaves at once; what is found is acted on from there */
+  MONITOR_SHADOW,     /* decided and recorded, nothing is changed */
+  MONITOR_MODES
+};
+const char *monitor_mode_name(enum monitor_mode m);
+enum monitor_side { MONITOR_ANSWER, MONITOR_ASKED, MONITOR_SIDES };
+struct monitor_guard;
+sluice_status monitor_guard_load(const char *path, struct monitor_guard **out, struct sluice_error *err);
+sluice_status monitor_guard_parse(const char *name, const char *dir, struct slice json, struct monitor_guard **out,
+                                  struct sluice_error *err);
+/* The same with one mode for every rule on every route: a mode's name, or bounded:tokens=N,ms=M. NULL: as it says. */
+sluice_status monitor_guard_load_as(const char *path, const char *mode, struct monitor_guard **out,
+                                    struct sluice_error *err);
+void monitor_guard_free(struct monitor_guard *g);
+sluice_status monitor_guard_set_mask(struct monitor_guard *g, const char *mask, bool each, struct sluice_error *err);
+const struct monitor_policy *monitor_guard_policy(const struct monitor_guard *g); /* all rules: names, hash, notes */
+struct monitor_request {                                                          /* what a route is chosen by */
+  struct slice path;                                                              /* without the query */
+  const char *dialect; /* "openai_chat", "openai_completions", "openai_responses", "anthropic"; NULL: not known */
+  struct slice model;
+  bool (*header)(const void *ctx, const char *name, struct slice *value);
+  const void *ctx;
+};
+size_t monitor_guard_route(const struct monitor_guard *g, const struct monitor_request *r); /* 0: the default route */
+/* By its name; NULL or "default": 0. */
+sluice_status monitor_guard_find_route(const struct monitor_guard *g, const char *name, size_t *route,
+                                       struct sluice_error *err);
+const char *monitor_guard_route_name(const struct monitor_guard *g, size_t route);
+/* Whether any rule looks at that side. */
+bool monitor_guard_looks_at(const struct monitor_guard *g, size_t route, enum monitor_side side);
+
+struct monitor_watch;
+sluice_status monitor_watch_open(const struct monitor_guard *g, monitor_event_fn fn, void *ctx,
+                                 struct monitor_watch **out, struct sluice_error *err);
+void monitor_watch_close(struct monitor_watch *w); /* after its texts */
+struct monitor_text;
+sluice_status monitor_text_open(struct monitor_watch *w, size_t route, enum monitor_side side, int choice, int channel,
+                                int index, struct monitor_text **out, struct sluice_error *err);
+void monitor_text_close(struct monitor_text *t);
+/* As the functions of a stream; a verdict's spans are left empty. */
+sluice_status monitor_text_push(struct monitor_text *t, struct slice bytes, struct monitor_verdict *v,
+                                struct sluice_error *err);
+sluice_status monitor_text_settle(struct monitor_text *t, struct monitor_verdict *v, struct sluice_error *err);
+sluice_status monitor_text_render(const struct monitor_text *t, uint64_t offset, struct slice raw, struct buffer *out,
+                                  bool *changed, struct sluice_error *err);
+void monitor_text_forget(struct monitor_text *t, uint64_t offset);
+void monitor_text_counts(const struct monitor_text *t,
+                         struct monitor_counts *sum);             /* adds; shadow rules' not counted */
+const char *monitor_text_stop_rule(const struct monitor_text *t); /* NULL unless stopped */
+const char *monitor_text_stop_category(const struct monitor_text *t);
 
 /* ---- tap (monitor/tap.c): text in, text out
  * --------------------------------------------------------------------------- For producers of plain text (generate,

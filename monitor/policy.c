@@ -1,5 +1,6 @@
 /* The policy file: JSON with comments, strict keys. docs/monitor.md is its manual. */
 #include "monitor/pattern_tree.h"
+#include "monitor/guard.h"
 #include "monitor/policy.h"
 #include "monitor/wordlist.h"
 
@@ -418,6 +419,7 @@ sluice_status policy_read(const char *name, const char *dir, struct slice json, 
   sha256(json.ptr, json.len, digest);
   hex_of(digest, sizeof digest, p->hash);
   if (!st) st = json_parse(name, json.ptr, json.len, true, &root, err);
+  if (!st) st = modes_flatten(name, root, err);
   if (!st) st = read_root(p, root, &d, err);
   cJSON_Delete(root);
   if (st)

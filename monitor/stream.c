@@ -7,7 +7,7 @@
 enum { JIT_STACK_START = 32 << 10, JIT_STACK_MAX = 1 << 20, HEAP_KIB = 4096 };
 
 const char *monitor_channel_name(int channel) {
-  static const char *const names[] = {"content", "reasoning", "tool", "refusal"};
+  static const char *const names[] = {"content", "reasoning", "tool", "refusal", "prompt"};
   return channel >= 0 && channel < MONITOR_CHANNELS ? names[channel] : "other";
 }
 
@@ -154,8 +154,8 @@ void monitor_forget(struct monitor_stream *s, uint64_t offset) {
   s->n_spans -= n;
 }
 
-static sluice_status render_mask(const struct rule *r, struct slice raw, bool first, struct buffer *out,
-                                 struct sluice_error *err) {
+sluice_status rule_mask(const struct rule *r, struct slice raw, bool first, struct buffer *out,
+                        struct sluice_error *err) {
   if (!r->mask_each) return first ? buffer_append_str(out, r->mask, err) : SLUICE_OK;
   sluice_status st = SLUICE_OK;
   for (size_t i = 0; !st && i < raw.len; i++)
@@ -173,7 +173,7 @@ sluice_status monitor_render(const struct monitor_stream *s, uint64_t offset, st
     if (span->start > at) st = buffer_append(out, raw.ptr + (at - offset), (size_t)(span->start - at), err);
     uint64_t from = span->start > at ? span->start : at, to = span->end < end ? span->end : end;
     struct slice covered = {raw.ptr + (from - offset), (size_t)(to - from)};
-    if (!st) st = render_mask(&s->monitor->policy->rules[span->rule], covered, from == span->start, out, err);
+    if (!st) st = rule_mask(&s->monitor->policy->rules[span->rule], covered, from == span->start, out, err);
     *changed = true;
     at = to;
   }
@@ -189,4 +189,10 @@ const char *monitor_stream_stop_rule(const struct monitor_stream *s) {
 }
 const char *monitor_stream_stop_category(const struct monitor_stream *s) {
   return s->stopped ? s->monitor->policy->rules[s->stop_rule].category : NULL;
+}
+
+uint64_t monitor_stream_known(const struct monitor_stream *s) {
+  for (size_t i = 0; i < s->n_pending; i++)
+    if (s->pending[i].action != MONITOR_FLAG) return s->pending[i].start;
+  return UINT64_MAX;
 }

@@ -78,6 +78,12 @@ struct monitor_stream {
   struct monitor_counts counts;
 };
 
+/* stream.c: for texts under a guard */
+uint64_t monitor_stream_known(const struct monitor_stream *s); /* first protected byte that was found and still waits */
+/* What stands for masked bytes; first: they begin their span. */
+sluice_status rule_mask(const struct rule *r, struct slice raw, bool first, struct buffer *out,
+                        struct sluice_error *err);
+
 /* verdict.c */
 sluice_status verdict_report(struct monitor_stream *s, const struct found *f, struct sluice_error *err);
 /* Moves the release up to hold, acting on what was found before it. */

@@ -42,9 +42,9 @@ static void tell(struct monitor_stream *s, const struct found *f, uint64_t expos
   uint64_t from = f->start < s->raw.view.base ? s->raw.view.base : f->start, end = view_ready_end(&s->raw.view);
   uint64_t to = f->end < end ? f->end : end;
   struct slice text = {to > from ? view_at(&s->raw.view, from) : "", to > from ? (size_t)(to - from) : 0};
-  m->fn(m->ctx,
-        &(struct monitor_event){f->kind, f->action, r->id, r->category, f->view, s->choice, s->channel, s->index,
-                                f->start, f->end, f->match_start, f->match_end, exposed, text, clock_wall_ns()});
+  m->fn(m->ctx, &(struct monitor_event){f->kind, f->action, r->id, r->category, f->view, s->choice, s->channel,
+                                        s->index, f->start, f->end, f->match_start, f->match_end, exposed, text,
+                                        clock_wall_ns(), MONITOR_STRICT, NULL});
 }
 
 static sluice_status add_span(struct monitor_stream *s, const struct found *f, struct sluice_error *err) {
