@@ -6,22 +6,27 @@
 
 struct gate_lane {
   struct wire_key key;
-  struct monitor_stream *stream;
+  struct monitor_text *text;
 };
 
 _Static_assert((int)WIRE_CONTENT == (int)MONITOR_CONTENT && (int)WIRE_REASONING == (int)MONITOR_REASONING &&
-                   (int)WIRE_TOOL == (int)MONITOR_TOOL && (int)WIRE_REFUSAL == (int)MONITOR_REFUSAL,
+                   (int)WIRE_TOOL == (int)MONITOR_TOOL && (int)WIRE_REFUSAL == (int)MONITOR_REFUSAL &&
+                   (int)WIRE_PROMPT == (int)MONITOR_PROMPT,
                "both rooms number channels alike");
 
 void gate_open(struct gate *g, struct monitor *m) {
   *g = (struct gate){.monitor = m};
 }
 
+void gate_watch(struct gate *g, struct monitor_watch *w, size_t route, enum monitor_side side) {
+  *g = (struct gate){.watch = w, .route = route, .side = side};
+}
+
 static void gate_reset(void *ctx) {
   struct gate *g = ctx;
   for (size_t i = 0; i < g->n; i++) {
-    monitor_counts_add(&g->closed, monitor_stream_counts(g->lanes[i].stream));
-    monitor_stream_close(g->lanes[i].stream);
+    monitor_text_counts(g->lanes[i].text, &g->closed);
+    monitor_text_close(g->lanes[i].text);
   }
   g->n = 0;
 }
@@ -37,18 +42,18 @@ static int to_int(int64_t n) {
   return n > INT_MAX ? INT_MAX : n < INT_MIN ? INT_MIN : (int)n;
 }
 
-static struct monitor_stream *find(const struct gate *g, const struct wire_key *key) {
+static struct monitor_text *find(const struct gate *g, const struct wire_key *key) {
   for (size_t i = 0; i < g->n; i++) {
     const struct wire_key *k = &g->lanes[i].key;
-    if (k->choice == key->choice && k->channel == key->channel && k->index == key->index) return g->lanes[i].stream;
+    if (k->choice == key->choice && k->channel == key->channel && k->index == key->index) return g->lanes[i].text;
   }
   return NULL;
 }
 
-static sluice_status obtain(struct gate *g, const struct wire_key *key, struct monitor_stream **s,
+static sluice_status obtain(struct gate *g, const struct wire_key *key, struct monitor_text **t,
                             struct sluice_error *err) {
-  *s = find(g, key);
-  if (*s) return SLUICE_OK;
+  *t = find(g, key);
+  if (*t) return SLUICE_OK;
   if (g->n == g->cap) {
     size_t cap = g->cap ? 2 * g->cap : 4;
     struct gate_lane *grown = realloc(g->lanes, cap * sizeof *grown);
@@ -56,48 +61,50 @@ static sluice_status obtain(struct gate *g, const struct wire_key *key, struct m
     g->lanes = grown;
     g->cap = cap;
   }
-  sluice_status st = monitor_stream_open(g->monitor, to_int(key->choice), key->channel, to_int(key->index), s, err);
-  if (!st) g->lanes[g->n++] = (struct gate_lane){*key, *s};
+  int choice = to_int(key->choice), index = to_int(key->index);
+  sluice_status st = g->watch ? monitor_text_open(g->watch, g->route, g->side, choice, key->channel, index, t, err)
+                              : monitor_text_over(g->monitor, choice, key->channel, index, t, err);
+  if (!st) g->lanes[g->n++] = (struct gate_lane){*key, *t};
   return st;
 }
 
-static void take(struct gate *g, const struct monitor_stream *s, const struct monitor_verdict *v,
+static void take(struct gate *g, const struct monitor_text *t, const struct monitor_verdict *v,
                  struct wire_verdict *out) {
   *out = (struct wire_verdict){v->released, v->stop};
   if (!v->stop || g->rule[0]) return;
-  snprintf(g->rule, sizeof g->rule, "%s", monitor_stream_stop_rule(s));
-  snprintf(g->category, sizeof g->category, "%s", monitor_stream_stop_category(s));
+  snprintf(g->rule, sizeof g->rule, "%s", monitor_text_stop_rule(t));
+  snprintf(g->category, sizeof g->category, "%s", monitor_text_stop_category(t));
 }
 
 static sluice_status gate_push(void *ctx, const struct wire_key *key, struct slice bytes, struct wire_verdict *v,
                                struct sluice_error *err) {
-  struct monitor_stream *s = NULL;
+  struct monitor_text *t = NULL;
   struct monitor_verdict verdict;
-  sluice_status st = obtain(ctx, key, &s, err);
-  if (!st) st = monitor_push(s, bytes, &verdict, err);
-  if (!st) take(ctx, s, &verdict, v);
+  sluice_status st = obtain(ctx, key, &t, err);
+  if (!st) st = monitor_text_push(t, bytes, &verdict, err);
+  if (!st) take(ctx, t, &verdict, v);
   return st;
 }
 
 static sluice_status gate_settle(void *ctx, const struct wire_key *key, struct wire_verdict *v,
                                  struct sluice_error *err) {
-  struct monitor_stream *s = NULL;
+  struct monitor_text *t = NULL;
   struct monitor_verdict verdict;
-  sluice_status st = obtain(ctx, key, &s, err);
-  if (!st) st = monitor_settle(s, &verdict, err);
-  if (!st) take(ctx, s, &verdict, v);
+  sluice_status st = obtain(ctx, key, &t, err);
+  if (!st) st = monitor_text_settle(t, &verdict, err);
+  if (!st) take(ctx, t, &verdict, v);
   return st;
 }
 
 static sluice_status gate_render(void *ctx, const struct wire_key *key, uint64_t offset, struct slice raw,
                                  struct buffer *out, bool *changed, struct sluice_error *err) {
-  const struct monitor_stream *s = find(ctx, key);
-  return s ? monitor_render(s, offset, raw, out, changed, err) : buffer_append(out, raw.ptr, raw.len, err);
+  const struct monitor_text *t = find(ctx, key);
+  return t ? monitor_text_render(t, offset, raw, out, changed, err) : buffer_append(out, raw.ptr, raw.len, err);
 }
 
 static void gate_forget(void *ctx, const struct wire_key *key, uint64_t offset) {
-  struct monitor_stream *s = find(ctx, key);
-  if (s) monitor_forget(s, offset);
+  struct monitor_text *t = find(ctx, key);
+  if (t) monitor_text_forget(t, offset);
 }
 
 struct wire_gate gate_for_wire(struct gate *g) {
@@ -106,5 +113,5 @@ struct wire_gate gate_for_wire(struct gate *g) {
 
 void gate_counts(const struct gate *g, struct monitor_counts *sum) {
   monitor_counts_add(sum, &g->closed);
-  for (size_t i = 0; i < g->n; i++) monitor_counts_add(sum, monitor_stream_counts(g->lanes[i].stream));
+  for (size_t i = 0; i < g->n; i++) monitor_text_counts(g->lanes[i].text, sum);
 }

@@ -1,4 +1,4 @@
-/* A monitor as the wire's gate: one monitor stream a text. Only cli joins the two rooms. */
+/* A monitor as the wire's gate: one monitored text a text. Only cli joins the two rooms. */
 #ifndef SLUICE_CLI_GATE_H
 #define SLUICE_CLI_GATE_H
 
@@ -7,13 +7,17 @@
 
 struct gate_lane;
 struct gate {
-  struct monitor *monitor;
+  struct monitor *monitor; /* one of these two */
+  struct monitor_watch *watch;
+  size_t route;
+  enum monitor_side side;
   struct gate_lane *lanes;
   size_t n, cap;
   struct monitor_counts closed;  /* of texts that were reset */
   char rule[104], category[104]; /* of the first stop; empty */
 };
 void gate_open(struct gate *g, struct monitor *m);
+void gate_watch(struct gate *g, struct monitor_watch *w, size_t route, enum monitor_side side);
 void gate_close(struct gate *g);
 struct wire_gate gate_for_wire(struct gate *g);
 void gate_counts(const struct gate *g, struct monitor_counts *sum);

@@ -14,11 +14,11 @@ enum { READ_BYTES = 64 << 10, SNIFF_MAX = 1 << 20, EXIT_STOPPED = 10, EXIT_PIPE 
 enum input { INPUT_AUTO, INPUT_TEXT, INPUT_JSONL, INPUT_SSE, INPUT_JSON };
 
 struct filter_run {
-  const char *policy_path, *format_word, *audit_path, *mask, *text_key;
+  const char *policy_path, *format_word, *audit_path, *mask, *text_key, *mode, *route;
   bool mask_each, show, audit_text, each_line, pass_unknown, quiet;
   enum input input;
-  struct monitor_policy *policy;
-  struct monitor *monitor;
+  struct monitor_guard *guard;
+  struct monitor_watch *watch;
   struct monitor_audit *audit;
   struct gate gate;
   struct wire_filter *wire;
@@ -95,7 +95,7 @@ static sluice_status begin(struct filter_run *r, struct sluice_error *err) {
       .format = formats[r->input], .text_key = r->text_key, .each_line = r->each_line, .pass_unknown = r->pass_unknown};
   struct wire_gate gate = gate_for_wire(&r->gate);
   show_open(&r->shown, o.format, r->text_key);
-  if (r->input == INPUT_TEXT) return monitor_tap_open(r->monitor, sink_text, r, &r->tap, err);
+  if (r->input == INPUT_TEXT) return monitor_tap_watch(r->watch, r->gate.route, sink_text, r, &r->tap, err);
   return wire_filter_open(&o, &gate, sink_frame, r, &r->wire, err);
 }
 
@@ -172,27 +172,30 @@ static sluice_status read_format(struct filter_run *r, struct sluice_error *err)
 
 static sluice_status load(struct filter_run *r, struct sluice_error *err) {
   char *path = r->policy_path ? sluice_strdup(r->policy_path) : NULL;
+  size_t route = 0;
   sluice_status st = read_format(r, err);
   if (!st && !r->policy_path)
     st = monitor_policy_default_path(&path, err);
   else if (!st && !path)
     st = sluice_fail(err, SLUICE_NOMEM, "no memory for the policy's path");
-  if (!st) st = monitor_policy_load(path, &r->policy, err);
+  if (!st) st = monitor_guard_load_as(path, r->mode, &r->guard, err);
   free(path);
   if (!st && (r->mask || r->mask_each))
-    st = monitor_policy_set_mask(r->policy, r->mask ? r->mask : "*", r->mask_each, err);
-  for (size_t i = 0; !st && monitor_policy_note(r->policy, i); i++)
-    log_line(LOG_WARN, "%s", monitor_policy_note(r->policy, i));
+    st = monitor_guard_set_mask(r->guard, r->mask ? r->mask : "*", r->mask_each, err);
+  if (!st) st = monitor_guard_find_route(r->guard, r->route, &route, err);
+  const struct monitor_policy *policy = st ? NULL : monitor_guard_policy(r->guard);
+  for (size_t i = 0; !st && monitor_policy_note(policy, i); i++)
+    log_line(LOG_WARN, "%s", monitor_policy_note(policy, i));
   if (!st && r->audit_path) {
     struct monitor_audit_options o = {.path = r->audit_path,
                                       .text = r->audit_text,
-                                      .policy = monitor_policy_name(r->policy),
-                                      .policy_hash = monitor_policy_hash(r->policy),
+                                      .policy = monitor_policy_name(policy),
+                                      .policy_hash = monitor_policy_hash(policy),
                                       .source = "stdin"};
     st = monitor_audit_open(&o, &r->audit, err);
   }
-  if (!st) st = monitor_open(r->policy, r->audit ? monitor_audit_event : NULL, r->audit, &r->monitor, err);
-  if (!st) gate_open(&r->gate, r->monitor);
+  if (!st) st = monitor_watch_open(r->guard, r->audit ? monitor_audit_event : NULL, r->audit, &r->watch, err);
+  if (!st) gate_watch(&r->gate, r->watch, route, MONITOR_ANSWER);
   return st;
 }
 
@@ -212,7 +215,7 @@ static int close_run(struct filter_run *r, sluice_status st, struct sluice_error
   if (r->tap) {
     monitor_tap_counts(r->tap, &counts);
     monitor_tap_stopped(r->tap, &rule, &category);
-  } else if (r->monitor) {
+  } else if (r->watch) {
     gate_counts(&r->gate, &counts);
     if (r->gate.rule[0]) rule = r->gate.rule, category = r->gate.category;
   }
@@ -224,9 +227,9 @@ static int close_run(struct filter_run *r, sluice_status st, struct sluice_error
   bool stopped = rule != NULL;
   monitor_tap_close(r->tap);
   wire_filter_close(r->wire);
-  if (r->monitor) gate_close(&r->gate);
-  monitor_close(r->monitor);
-  monitor_policy_free(r->policy);
+  if (r->watch) gate_close(&r->gate);
+  monitor_watch_close(r->watch);
+  monitor_guard_free(r->guard);
   if (r->tap || r->wire) show_close(&r->shown);
   buffer_free(&r->out);
   buffer_free(&r->head);
@@ -242,7 +245,8 @@ static const struct verb_help help = {
     .examples =
         "  curl -sN https://api.example.com/v1/chat/completions -d @request.json | sluice filter --policy policy.json\n"
         "  sluice replay fixtures/streams/harmful.sse --pace 12 | sluice filter --show\n"
-        "  sluice filter --format text --mask '' --audit audit.db < notes.txt\n",
+        "  sluice filter --format text --mask '' --audit audit.db < notes.txt\n"
+        "  sluice filter --mode shadow --audit - < stream.sse > /dev/null\n",
     .notes =
         "Formats: text; jsonl (one {\"text\": ...} or frame a line); sse; json (one whole body). Frames of OpenAI "
         "chat\ncompletions, completions and responses and of Anthropic messages are told apart by themselves.\n"
@@ -254,6 +258,9 @@ int verb_filter(int argc, char **argv) {
   const struct option_spec options[] = {
       {"policy", 'p', OPTION_STRING, &r.policy_path, "FILE",
        "rules (default: $SLUICE_POLICY, else the shipped policy)"},
+      {"mode", 0, OPTION_STRING, &r.mode, "MODE",
+       "for all rules: strict, optimistic, shadow, bounded:tokens=N,ms=M (default: the policy's)"},
+      {"route", 0, OPTION_STRING, &r.route, "NAME", "the policy's route whose modes count (default: default)"},
       {"format", 'f', OPTION_STRING, &r.format_word, "WORD", "auto, text, jsonl, sse or json (default: auto)"},
       {"audit", 'a', OPTION_STRING, &r.audit_path, "FILE",
        "a row an event: FILE.db SQLite, FILE.jsonl lines, - stderr"},

@@ -9,17 +9,19 @@
 
 enum { CATEGORIES_MAX = 256 };
 
-struct verdict_count { /* a category's events, by action */
+struct verdict_count { /* a category's events, by mode and action */
   char category[104];
-  uint64_t n[3], not_scanned;
+  uint64_t n[MONITOR_MODES][3], not_scanned[2]; /* [1]: of rules that fail open */
+  uint64_t exposed[MONITOR_MODES];              /* bytes */
 };
 struct proxy_run {
-  const char *policy_path, *upstream, *admin, *audit_path;
+  const char *policy_path, *mode, *upstream, *admin, *audit_path;
   struct string_list listen;
   bool audit_text, pass_unjudged, reuse_port, json, quiet;
   int64_t max_streams, max_body_mb, idle_s, total_s, drain_s, connect_s;
-  struct monitor_policy *policy;
-  struct monitor *monitor;
+  struct monitor_guard *guard;
+  const struct monitor_policy *policy; /* the guard's */
+  struct monitor_watch *watch;
   struct monitor_audit *audit;
   struct monitor_counts ended; /* of answers that have ended */
   struct verdict_count *verdicts;
@@ -35,10 +37,10 @@ static void on_verdict(void *ctx, const struct monitor_event *e) {
   if (r->audit) monitor_audit_event(r->audit, e);
   while (i < r->n_verdicts && strcmp(r->verdicts[i].category, e->category)) i++;
   if (i == r->n_verdicts) return;
-  if (e->kind == MONITOR_NOT_SCANNED)
-    r->verdicts[i].not_scanned++;
-  else if (e->kind == MONITOR_MATCH)
-    r->verdicts[i].n[e->action]++;
+  if (e->kind == MONITOR_NOT_SCANNED) r->verdicts[i].not_scanned[e->action == MONITOR_FLAG]++;
+  if (e->kind != MONITOR_MATCH) return;
+  r->verdicts[i].n[e->mode][e->action]++;
+  r->verdicts[i].exposed[e->mode] += e->exposed;
 }
 
 /* Every category that the policy names, so that a metric is there before its first event. */
@@ -63,7 +65,7 @@ static sluice_status begin(void *ctx, uint64_t request, struct wire_gate *gate, 
   struct gate *g = malloc(sizeof *g);
   (void)request;
   if (!g) return sluice_fail(err, SLUICE_NOMEM, "no memory for a stream");
-  gate_open(g, r->monitor);
+  gate_watch(g, r->watch, 0, MONITOR_ANSWER);
   *gate = gate_for_wire(g);
   *texts = g;
   return SLUICE_OK;
@@ -83,14 +85,15 @@ static void log_request(const struct wire_record *w, const char *rule, const cha
   log_line(bad ? LOG_WARN : LOG_INFO,
            "proxy request=%" PRIu64 " method=%.16s status=%d outcome=%s%s%s%s%s judged=%s upstream_status=%d "
            "first_ms=%.3f total_ms=%.3f bytes_in=%" PRIu64 " bytes_out=%" PRIu64 " masked=%" PRIu64 " flagged=%" PRIu64
-           " path=%s",
+           " not_scanned=%" PRIu64 " exposed=%" PRIu64 " path=%s",
            w->request, w->method, w->status, w->outcome, rule ? " rule=" : "", rule ? rule : "",
            category ? " category=" : "", category ? category : "",
            !w->judged    ? "no"
            : w->streamed ? "stream"
                          : "whole",
            w->upstream_status, w->first_ns < 0 ? -1.0 : (double)w->first_ns / 1e6, (double)w->total_ns / 1e6,
-           w->bytes_in, w->bytes_out, counts->masks, counts->flags, words.ptr ? words.ptr : "\"\"");
+           w->bytes_in, w->bytes_out, counts->masks, counts->flags, counts->not_scanned, counts->exposed,
+           words.ptr ? words.ptr : "\"\"");
   buffer_free(&words);
 }
 
@@ -118,19 +121,54 @@ static sluice_status label(struct buffer *out, const char *text, struct sluice_e
   return st;
 }
 
+static sluice_status verdict_line(struct buffer *out, const char *name, const char *category, const char *labels,
+                                  uint64_t value, struct sluice_error *err) {
+  sluice_status st = buffer_printf(out, err, "%s{category=\"", name);
+  if (!st) st = label(out, category, err);
+  return st ? st : buffer_printf(out, err, "\",%s} %" PRIu64 "\n", labels, value);
+}
+
+static sluice_status verdicts_of(const struct verdict_count *v, bool shadow, struct buffer *out,
+                                 struct sluice_error *err) {
+  sluice_status st = SLUICE_OK;
+  char labels[96];
+  for (int a = 0; !st && a < 3; a++) { /* shadow stands apart: nothing was done */
+    uint64_t n = 0;
+    for (int m = 0; m < MONITOR_MODES; m++) n += (m == MONITOR_SHADOW) == shadow ? v->n[m][a] : 0;
+    snprintf(labels, sizeof labels, "action=\"%s\"", monitor_action_name((enum monitor_action)a));
+    st = verdict_line(out, shadow ? "sluice_shadow_verdicts_total" : "sluice_verdicts_total", v->category, labels, n,
+                      err);
+  }
+  if (!st && !shadow)
+    st = verdict_line(out, "sluice_verdicts_total", v->category, "action=\"not_scanned\"",
+                      v->not_scanned[0] + v->not_scanned[1], err);
+  return st;
+}
+
 static sluice_status verdict_lines(const struct proxy_run *r, struct buffer *out, struct sluice_error *err) {
-  sluice_status st = buffer_append_str(out,
-                                       "# HELP sluice_verdicts_total Matches by category and by what was done.\n"
-                                       "# TYPE sluice_verdicts_total counter\n",
-                                       err);
-  for (size_t i = 0; !st && i < r->n_verdicts; i++) {
-    for (int a = 0; !st && a < 4; a++) {
-      const char *action = a < 3 ? monitor_action_name((enum monitor_action)a) : "not_scanned";
-      st = buffer_append_str(out, "sluice_verdicts_total{category=\"", err);
-      if (!st) st = label(out, r->verdicts[i].category, err);
-      if (!st)
-        st = buffer_printf(out, err, "\",action=\"%s\"} %" PRIu64 "\n", action,
-                           a < 3 ? r->verdicts[i].n[a] : r->verdicts[i].not_scanned);
+  static const char *const heads[] = {
+      "# HELP sluice_verdicts_total Matches by category and by what was done.\n"
+      "# TYPE sluice_verdicts_total counter\n",
+      "# HELP sluice_shadow_verdicts_total What would have been done by rules in shadow.\n"
+      "# TYPE sluice_shadow_verdicts_total counter\n",
+      "# HELP sluice_not_scanned_total Places that a detector could not look at, by whether the rule fails open.\n"
+      "# TYPE sluice_not_scanned_total counter\n",
+      "# HELP sluice_mode_exposed_bytes_total Protected bytes that a reader saw, by release mode.\n"
+      "# TYPE sluice_mode_exposed_bytes_total counter\n"};
+  sluice_status st = SLUICE_OK;
+  char labels[96];
+  for (int family = 0; !st && family < 4; family++) {
+    st = buffer_append_str(out, heads[family], err);
+    for (size_t i = 0; !st && i < r->n_verdicts; i++) {
+      const struct verdict_count *v = &r->verdicts[i];
+      if (family < 2) st = verdicts_of(v, family == 1, out, err);
+      for (int k = 0; !st && family == 2 && k < 2; k++)
+        st = verdict_line(out, "sluice_not_scanned_total", v->category, k ? "fail=\"open\"" : "fail=\"closed\"",
+                          v->not_scanned[k], err);
+      for (int m = 0; !st && family == 3 && m < MONITOR_MODES; m++) {
+        snprintf(labels, sizeof labels, "mode=\"%s\"", monitor_mode_name((enum monitor_mode)m));
+        st = verdict_line(out, "sluice_mode_exposed_bytes_total", v->category, labels, v->exposed[m], err);
+      }
     }
   }
   return st;
@@ -161,7 +199,8 @@ static sluice_status load(struct proxy_run *r, struct sluice_error *err) {
   char *shipped = NULL;
   sluice_status st = SLUICE_OK;
   if (!r->policy_path) st = monitor_policy_default_path(&shipped, err);
-  if (!st) st = monitor_policy_load(r->policy_path ? r->policy_path : shipped, &r->policy, err);
+  if (!st) st = monitor_guard_load_as(r->policy_path ? r->policy_path : shipped, r->mode, &r->guard, err);
+  if (!st) r->policy = monitor_guard_policy(r->guard);
   free(shipped);
   for (size_t i = 0; !st && monitor_policy_note(r->policy, i); i++)
     log_line(LOG_WARN, "%s", monitor_policy_note(r->policy, i));
@@ -174,7 +213,7 @@ static sluice_status load(struct proxy_run *r, struct sluice_error *err) {
     st = monitor_audit_open(&o, &r->audit, err);
   }
   if (!st) st = list_categories(r, err);
-  if (!st) st = monitor_open(r->policy, on_verdict, r, &r->monitor, err);
+  if (!st) st = monitor_watch_open(r->guard, on_verdict, r, &r->watch, err);
   return st;
 }
 
@@ -223,8 +262,8 @@ static int close_run(struct proxy_run *r, sluice_status st, uint64_t cut, struct
   struct sluice_error later = {0};
   sluice_status audited = monitor_audit_close(r->audit, &r->ended, r->stopped > 0, &later);
   if (!st && audited) st = audited, *err = later;
-  monitor_close(r->monitor);
-  monitor_policy_free(r->policy);
+  monitor_watch_close(r->watch);
+  monitor_guard_free(r->guard);
   free(r->verdicts);
   free(r->listen.items);
   if (st) log_line(LOG_ERROR, "proxy: %s", err->message);
@@ -254,6 +293,8 @@ int verb_proxy(int argc, char **argv) {
       {"upstream", 'u', OPTION_STRING, &r.upstream, "URL", "the server's root, without /v1; unix:PATH for a socket"},
       {"policy", 'p', OPTION_STRING, &r.policy_path, "FILE",
        "rules (default: $SLUICE_POLICY, else the shipped policy)"},
+      {"mode", 0, OPTION_STRING, &r.mode, "MODE",
+       "for all rules: strict, optimistic, shadow, bounded:tokens=N,ms=M (default: the policy's)"},
       {"listen", 'l', OPTION_LIST, &r.listen, "ADDRESS",
        "ADDRESS:PORT, [V6]:PORT or unix:PATH; may be repeated (default: 127.0.0.1:8080)"},
       {"admin", 0, OPTION_STRING, &r.admin, "ADDRESS", "where alone /healthz, /readyz and /metrics answer"},

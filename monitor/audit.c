@@ -13,7 +13,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { APPLICATION_ID = 0x736C6175 /* "slau" */, SCHEMA_VERSION = 1, BUSY_MS = 10000 };
+enum { APPLICATION_ID = 0x736C6175 /* "slau" */, SCHEMA_VERSION = 2, BUSY_MS = 10000 };
 
 static const char schema[] =
     "CREATE TABLE session(id INTEGER PRIMARY KEY, started_ns INTEGER NOT NULL, ended_ns INTEGER, source TEXT,"
@@ -25,8 +25,12 @@ static const char schema[] =
     " choice INTEGER NOT NULL, channel TEXT NOT NULL, call INTEGER NOT NULL, start INTEGER NOT NULL, \"end\" INTEGER "
     "NOT NULL,"
     " match_start INTEGER NOT NULL, match_end INTEGER NOT NULL, exposed INTEGER NOT NULL, sha256 TEXT NOT NULL, text "
-    "BLOB) STRICT;"
+    "BLOB, mode TEXT NOT NULL DEFAULT 'strict', route TEXT) STRICT;"
     "CREATE INDEX event_by_session ON event(session);";
+
+static const char from_1_to_2[] =
+    "ALTER TABLE event ADD COLUMN mode TEXT NOT NULL DEFAULT 'strict'; ALTER TABLE event ADD COLUMN route TEXT;"
+    "PRAGMA user_version=2";
 
 struct monitor_audit {
   bool keep_text;
@@ -75,6 +79,8 @@ static sluice_status make_schema(struct monitor_audit *a, struct sluice_error *e
     if (!st) st = run_sql(a, sql, err);
   } else if (id != APPLICATION_ID) {
     st = sluice_fail(err, SLUICE_USAGE, "%s: is a database of another kind, not an audit file", a->path);
+  } else if (version == 1) {
+    st = run_sql(a, from_1_to_2, err);
   } else if (version != SCHEMA_VERSION) {
     st = sluice_fail(err, SLUICE_UNSUPPORTED, "%s: audit schema %" PRId64 ", this build writes %d", a->path, version,
                      SCHEMA_VERSION);
@@ -100,7 +106,7 @@ static sluice_status begin_session(struct monitor_audit *a, const struct monitor
   a->session = sqlite3_last_insert_rowid(a->db);
   static const char insert[] =
       "INSERT INTO event(session,at_ns,kind,action,rule,category,view,choice,channel,call,start,\"end\","
-      "match_start,match_end,exposed,sha256,text) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+      "match_start,match_end,exposed,sha256,text,mode,route) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
   if (sqlite3_prepare_v3(a->db, insert, -1, SQLITE_PREPARE_PERSISTENT, &a->insert, NULL))
     return sql_fail(a, "audit", err);
   return SLUICE_OK;
@@ -175,16 +181,19 @@ static sluice_status write_line(struct monitor_audit *a, const struct monitor_ev
   char when[32];
   clock_iso8601(e->unix_ns, when);
   buffer_clear(&a->line);
-  sluice_status st = buffer_printf(
-      &a->line, err,
-      "{\"at\":\"%s\",\"kind\":\"%s\",\"action\":\"%s\",\"choice\":%d,\"channel\":\"%s\",\"call\":%d,"
-      "\"view\":\"%s\",\"start\":%" PRIu64 ",\"end\":%" PRIu64 ",\"match_start\":%" PRIu64 ",\"match_end\":%" PRIu64
-      ",\"exposed\":%" PRIu64 ",\"sha256\":\"%s\",\"rule\":",
-      when, monitor_event_name(e->kind), monitor_action_name(e->action), e->choice, monitor_channel_name(e->channel),
-      e->index, e->view, e->start, e->end, e->match_start, e->match_end, e->exposed, hash);
+  sluice_status st =
+      buffer_printf(&a->line, err,
+                    "{\"at\":\"%s\",\"kind\":\"%s\",\"action\":\"%s\",\"choice\":%d,\"channel\":\"%s\",\"call\":%d,"
+                    "\"view\":\"%s\",\"start\":%" PRIu64 ",\"end\":%" PRIu64 ",\"match_start\":%" PRIu64
+                    ",\"match_end\":%" PRIu64 ",\"exposed\":%" PRIu64 ",\"sha256\":\"%s\",\"mode\":\"%s\",\"rule\":",
+                    when, monitor_event_name(e->kind), monitor_action_name(e->action), e->choice,
+                    monitor_channel_name(e->channel), e->index, e->view, e->start, e->end, e->match_start, e->match_end,
+                    e->exposed, hash, monitor_mode_name((enum monitor_mode)e->mode));
   if (!st) st = json_quote(&a->line, e->rule, strlen(e->rule), err);
   if (!st) st = buffer_append_str(&a->line, ",\"category\":", err);
   if (!st) st = json_quote(&a->line, e->category, strlen(e->category), err);
+  if (!st && e->route) st = buffer_append_str(&a->line, ",\"route\":", err);
+  if (!st && e->route) st = json_quote(&a->line, e->route, strlen(e->route), err);
   if (!st && a->keep_text) st = buffer_append_str(&a->line, ",\"text\":", err);
   if (!st && a->keep_text) st = json_quote(&a->line, e->text.ptr, e->text.len, err);
   if (!st) st = buffer_append_str(&a->line, "}\n", err);
@@ -208,6 +217,8 @@ static sluice_status insert_row(struct monitor_audit *a, const struct monitor_ev
     sqlite3_bind_blob64(s, 17, e->text.ptr, e->text.len, SQLITE_STATIC);
   else
     sqlite3_bind_null(s, 17);
+  sqlite3_bind_text(s, 18, monitor_mode_name((enum monitor_mode)e->mode), -1, SQLITE_STATIC);
+  if (e->route) sqlite3_bind_text(s, 19, e->route, -1, SQLITE_STATIC);
   int rc = sqlite3_step(s);
   sqlite3_reset(s);
   sqlite3_clear_bindings(s);

@@ -189,6 +189,9 @@ void monitor_watch_close(struct monitor_watch *w); /* after its texts */
 struct monitor_text;
 sluice_status monitor_text_open(struct monitor_watch *w, size_t route, enum monitor_side side, int choice, int channel,
                                 int index, struct monitor_text **out, struct sluice_error *err);
+/* The same over one policy without modes. */
+sluice_status monitor_text_over(struct monitor *m, int choice, int channel, int index, struct monitor_text **out,
+                                struct sluice_error *err);
 void monitor_text_close(struct monitor_text *t);
 /* As the functions of a stream; a verdict's spans are left empty. */
 sluice_status monitor_text_push(struct monitor_text *t, struct slice bytes, struct monitor_verdict *v,
@@ -210,6 +213,8 @@ typedef sluice_status (*monitor_emit_fn)(void *ctx, int choice, int channel, str
 struct monitor_tap;
 sluice_status monitor_tap_open(struct monitor *m, monitor_emit_fn emit, void *ctx, struct monitor_tap **out,
                                struct sluice_error *err);
+sluice_status monitor_tap_watch(struct monitor_watch *w, size_t route, monitor_emit_fn emit, void *ctx,
+                                struct monitor_tap **out, struct sluice_error *err);
 void monitor_tap_close(struct monitor_tap *t);
 /* *stop turns true when this choice has been stopped (then push no more of it). */
 sluice_status monitor_tap_push(struct monitor_tap *t, int choice, int channel, struct slice bytes, bool *stop,

@@ -7,13 +7,15 @@ enum { LANES_MAX = 256 };
 
 struct lane {
   int choice, channel;
-  struct monitor_stream *stream;
+  struct monitor_text *text;
   uint64_t shown;     /* raw offset up to which text has been emitted */
   struct buffer wait; /* raw bytes from `shown` on */
   bool stopped;
 };
 struct monitor_tap {
-  struct monitor *monitor;
+  struct monitor *monitor; /* one of these two */
+  struct monitor_watch *watch;
+  size_t route;
   monitor_emit_fn emit;
   void *ctx;
   struct lane *lanes;
@@ -31,10 +33,19 @@ sluice_status monitor_tap_open(struct monitor *m, monitor_emit_fn emit, void *ct
   return SLUICE_OK;
 }
 
+sluice_status monitor_tap_watch(struct monitor_watch *w, size_t route, monitor_emit_fn emit, void *ctx,
+                                struct monitor_tap **out, struct sluice_error *err) {
+  sluice_status st = monitor_tap_open(NULL, emit, ctx, out, err);
+  if (st) return st;
+  (*out)->watch = w;
+  (*out)->route = route;
+  return SLUICE_OK;
+}
+
 void monitor_tap_close(struct monitor_tap *t) {
   if (!t) return;
   for (size_t i = 0; i < t->n; i++) {
-    monitor_stream_close(t->lanes[i].stream);
+    monitor_text_close(t->lanes[i].text);
     buffer_free(&t->lanes[i].wait);
   }
   free(t->lanes);
@@ -56,7 +67,9 @@ static sluice_status find_lane(struct monitor_tap *t, int choice, int channel, s
   *lane = &t->lanes[t->n];
   **lane = (struct lane){.choice = choice, .channel = channel};
   buffer_init(&(*lane)->wait, 0);
-  sluice_status st = monitor_stream_open(t->monitor, choice, channel, 0, &(*lane)->stream, err);
+  struct monitor_text **text = &(*lane)->text;
+  sluice_status st = t->watch ? monitor_text_open(t->watch, t->route, MONITOR_ANSWER, choice, channel, 0, text, err)
+                              : monitor_text_over(t->monitor, choice, channel, 0, text, err);
   if (!st) t->n++;
   return st;
 }
@@ -67,17 +80,17 @@ static sluice_status release(struct monitor_tap *t, struct lane *l, const struct
   bool changed = false;
   sluice_status st = SLUICE_OK;
   buffer_clear(&t->out);
-  if (n) st = monitor_render(l->stream, l->shown, (struct slice){l->wait.ptr, n}, &t->out, &changed, err);
+  if (n) st = monitor_text_render(l->text, l->shown, (struct slice){l->wait.ptr, n}, &t->out, &changed, err);
   if (st) return st;
   buffer_consume(&l->wait, n);
   l->shown += n;
-  monitor_forget(l->stream, l->shown);
+  monitor_text_forget(l->text, l->shown);
   if (v->stop && !l->stopped) {
     buffer_clear(&l->wait);
     for (size_t i = 0; i < t->n; i++) t->lanes[i].stopped |= t->lanes[i].choice == l->choice;
     if (!t->rule) {
-      t->rule = monitor_stream_stop_rule(l->stream);
-      t->category = monitor_stream_stop_category(l->stream);
+      t->rule = monitor_text_stop_rule(l->text);
+      t->category = monitor_text_stop_category(l->text);
     }
   }
   if (!t->out.len || !t->emit) return SLUICE_OK;
@@ -98,7 +111,7 @@ sluice_status monitor_tap_push(struct monitor_tap *t, int choice, int channel, s
   if (*stop) return SLUICE_OK;
   sluice_status st = find_lane(t, choice, channel, &l, err);
   if (!st) st = buffer_append(&l->wait, bytes.ptr, bytes.len, err);
-  if (!st) st = monitor_push(l->stream, bytes, &v, err);
+  if (!st) st = monitor_text_push(l->text, bytes, &v, err);
   if (!st) st = release(t, l, &v, err);
   *stop = choice_stopped(t, choice);
   return st;
@@ -110,7 +123,7 @@ sluice_status monitor_tap_end(struct monitor_tap *t, bool *stopped, struct sluic
   for (size_t i = 0; !st && i < t->n; i++) {
     struct lane *l = &t->lanes[i];
     struct monitor_verdict v;
-    if (!l->stopped) st = monitor_settle(l->stream, &v, err);
+    if (!l->stopped) st = monitor_text_settle(l->text, &v, err);
     if (!st && !l->stopped) st = release(t, l, &v, err);
     *stopped |= l->stopped;
   }
@@ -139,5 +152,5 @@ void monitor_counts_add(struct monitor_counts *sum, const struct monitor_counts 
 }
 
 void monitor_tap_counts(const struct monitor_tap *t, struct monitor_counts *sum) {
-  for (size_t i = 0; i < t->n; i++) monitor_counts_add(sum, monitor_stream_counts(t->lanes[i].stream));
+  for (size_t i = 0; i < t->n; i++) monitor_text_counts(t->lanes[i].text, sum);
 }

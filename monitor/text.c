@@ -30,8 +30,8 @@ struct text_part {
   struct monitor_verdict verdict;
 };
 struct monitor_text {
-  struct monitor_watch *watch;
-  const char *route; /* NULL: the policy has no routes */
+  struct monitor_watch *watch; /* NULL: over a monitor, whose own events they are */
+  const char *route;           /* NULL: the policy has no routes */
   struct text_part parts[GUARD_PARTS_MAX];
   size_t n;
   bool plain;   /* one strict part, whose stream is all there is */
@@ -153,6 +153,21 @@ sluice_status monitor_text_open(struct monitor_watch *w, size_t route, enum moni
   return st;
 }
 
+sluice_status monitor_text_over(struct monitor *m, int choice, int channel, int index, struct monitor_text **out,
+                                struct sluice_error *err) {
+  struct monitor_text *t = calloc(1, sizeof *t);
+  if (!t) return sluice_fail(err, SLUICE_NOMEM, "no memory for a stream");
+  t->plain = true;
+  t->n = 1;
+  t->parts[0].policy = m->policy;
+  sluice_status st = monitor_stream_open(m, choice, channel, index, &t->parts[0].stream, err);
+  if (st)
+    free(t);
+  else
+    *out = t;
+  return st;
+}
+
 void monitor_text_close(struct monitor_text *t) {
   if (!t) return;
   for (size_t i = 0; i < t->n; i++) monitor_stream_close(t->parts[i].stream);
@@ -233,13 +248,12 @@ typedef sluice_status (*step_fn)(struct monitor_stream *s, struct slice bytes, s
 static sluice_status each_part(struct monitor_text *t, step_fn step, struct slice bytes, struct sluice_error *err) {
   struct monitor_watch *w = t->watch;
   sluice_status st = SLUICE_OK;
-  w->current = t;
-  w->st = SLUICE_OK;
+  if (w) w->current = t, w->st = SLUICE_OK;
   for (size_t i = 0; !st && i < t->n; i++) {
-    w->part = i;
+    if (w) w->part = i;
     st = step(t->parts[i].stream, bytes, &t->parts[i].verdict, err);
   }
-  if (!st && w->st) {
+  if (!st && w && w->st) {
     st = w->st;
     *err = w->err;
   }

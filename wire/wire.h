@@ -38,7 +38,7 @@ sluice_status sse_end(struct sse_parser *p, struct sluice_error *err); /* hands 
 
 /* ---- gates
  * ------------------------------------------------------------------------------------------------------------ */
-enum wire_channel { WIRE_CONTENT, WIRE_REASONING, WIRE_TOOL, WIRE_REFUSAL };
+enum wire_channel { WIRE_CONTENT, WIRE_REASONING, WIRE_TOOL, WIRE_REFUSAL, WIRE_PROMPT };
 /* One text of a stream. Texts are independent of each other. */
 struct wire_key {
   int64_t choice;

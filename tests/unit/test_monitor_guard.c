@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sqlite3.h>
+#include <unistd.h>
+
 #include "monitor/monitor.h"
 
 #define RULES                                                                                                          \
@@ -269,6 +272,52 @@ static void test_errors(void **state) {
   refused("{\"routes\":3," RULES "}", "wants a list");
 }
 
+/* An audit file of the first schema is brought up to date where it lies. */
+static void test_older_audit(void **state) {
+  (void)state;
+  char path[] = "/tmp/sluice-audit-XXXXXX";
+  struct sluice_error err = {0};
+  struct monitor_audit *a = NULL;
+  sqlite3 *db = NULL;
+  sqlite3_stmt *q = NULL;
+  int fd = mkstemp(path);
+  close(fd);
+  char *file = sluice_format("%s.db", path);
+  assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
+  assert_int_equal(
+      sqlite3_exec(
+          db,
+          "CREATE TABLE session(id INTEGER PRIMARY KEY, started_ns INTEGER NOT NULL, ended_ns INTEGER, source TEXT,"
+          " policy TEXT NOT NULL, policy_sha256 TEXT NOT NULL, stopped INTEGER, pieces INTEGER, bytes INTEGER, masks "
+          "INTEGER, flags INTEGER, stops INTEGER, not_scanned INTEGER, capped INTEGER, exposed INTEGER) STRICT;"
+          "CREATE TABLE event(id INTEGER PRIMARY KEY, session INTEGER NOT NULL, at_ns INTEGER NOT NULL,"
+          " kind TEXT NOT NULL, action TEXT NOT NULL, rule TEXT NOT NULL, category TEXT NOT NULL, view TEXT NOT NULL,"
+          " choice INTEGER NOT NULL, channel TEXT NOT NULL, call INTEGER NOT NULL, start INTEGER NOT NULL, \"end\" "
+          "INTEGER NOT NULL, match_start INTEGER NOT NULL, match_end INTEGER NOT NULL, exposed INTEGER NOT NULL, "
+          "sha256 TEXT NOT NULL, text BLOB) STRICT;"
+          "INSERT INTO event VALUES(1,1,1,'match','mask','r','c','raw',0,'content',0,0,1,0,1,0,'',NULL);"
+          "PRAGMA application_id=1936482677; PRAGMA user_version=1",
+          NULL, NULL, NULL),
+      SQLITE_OK);
+  struct monitor_audit_options o = {.path = file, .policy = "p", .policy_hash = "h"};
+  if (monitor_audit_open(&o, &a, &err)) fail_msg("%s", err.message);
+  struct monitor_event e = {
+      .rule = "r", .category = "c", .view = "raw", .text = {"", 0}, .mode = MONITOR_SHADOW, .route = "x"};
+  monitor_audit_event(a, &e);
+  struct monitor_counts counts = {0};
+  assert_int_equal(monitor_audit_close(a, &counts, false, &err), SLUICE_OK);
+  assert_int_equal(
+      sqlite3_prepare_v2(db, "SELECT group_concat(mode || ':' || coalesce(route, '-'), ' ') FROM event", -1, &q, NULL),
+      SQLITE_OK);
+  assert_int_equal(sqlite3_step(q), SQLITE_ROW);
+  assert_string_equal((const char *)sqlite3_column_text(q, 0), "strict:- shadow:x");
+  sqlite3_finalize(q);
+  sqlite3_close(db);
+  remove(path);
+  remove(file);
+  free(file);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_strict),
@@ -280,6 +329,7 @@ int main(void) {
       cmocka_unit_test(test_routes),
       cmocka_unit_test(test_sides),
       cmocka_unit_test(test_errors),
+      cmocka_unit_test(test_older_audit),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
