@@ -67,7 +67,7 @@ endif
 LIBS = $(PKG_LIBS) -ldl -lm
 
 ROOMS := base wire engine monitor judge datasets evaluators ledger runner reports sluice
-LIB_SOURCES := $(sort $(foreach r,$(ROOMS),$(wildcard $(r)/*.c $(r)/*/*.c)))
+LIB_SOURCES := $(sort $(filter-out monitor/tools/%,$(foreach r,$(ROOMS),$(wildcard $(r)/*.c $(r)/*/*.c))))
 CLI_SOURCES := $(sort $(wildcard cli/*.c))
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
 CLI_OBJECTS := $(CLI_SOURCES:%.c=$(BUILD)/obj/%.o)
@@ -76,6 +76,13 @@ SONAME := libsluice.so.0
 API_SYMBOLS := sluice/libsluice.map
 API_SOURCES := $(filter-out monitor/audit.c,$(filter base/% monitor/% sluice/%,$(LIB_SOURCES)))
 API_OBJECTS := $(API_SOURCES:%.c=$(BUILD)/pic/%.o)
+
+# What looks like what (monitor/fold_table.h) is asked of ICU here, once; the program does not need ICU to run. Without it
+# nothing is folded, and `sluice version` says so.
+ICU := $(shell $(PKG_CONFIG) --exists icu-uc icu-i18n 2>/dev/null && echo yes)
+FOLD_DATA := $(BUILD)/obj/fold_data.o
+LIB_OBJECTS += $(FOLD_DATA)
+API_OBJECTS += $(BUILD)/pic/fold_data.o
 UNIT_SOURCES := $(sort $(wildcard tests/unit/test_*.c tests/conformance/test_*.c tests/fault/test_*.c))
 UNIT_TESTS := $(UNIT_SOURCES:%.c=$(BUILD)/%)
 # Programs that integration scripts call; a script builds a missing one itself, so that it can run alone.
@@ -113,6 +120,24 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC      $<")
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(ARCH) -MMD -MP -c -o $@ $<
+
+ifneq ($(ICU),)
+$(BUILD)/make_fold_table: monitor/tools/make_fold_table.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -O2 $(WARN) -Wno-conversion -Wno-sign-conversion -o $@ $< $$($(PKG_CONFIG) --cflags --libs icu-i18n icu-uc)
+$(BUILD)/fold_data.c: $(BUILD)/make_fold_table
+	$(if $(V),,@echo "  MAKE    $@")
+	$(Q)$< >$@.new && mv $@.new $@
+else
+$(BUILD)/fold_data.c: monitor/tools/no_fold_table.c
+	$(Q)cp $< $@
+endif
+$(FOLD_DATA): $(BUILD)/fold_data.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+$(BUILD)/pic/fold_data.o: $(BUILD)/fold_data.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -fPIC -MMD -MP -c -o $@ $<
 
 $(BUILD)/obj/%.cu.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)

@@ -2,6 +2,7 @@
 #include "monitor/pattern_tree.h"
 #include "monitor/guard.h"
 #include "monitor/policy.h"
+#include "monitor/policy_views.h"
 #include "monitor/wordlist.h"
 
 #include <cjson/cJSON.h>
@@ -17,6 +18,7 @@ struct defaults {
   int64_t max_match, match_limit;
   const char *mask;
   bool mask_each, fail_open;
+  unsigned views; /* 0: by the kind of rule */
   const char *dir;
   struct policy_refusals *refusals; /* NULL: the first rule that does not load is an error */
 };
@@ -218,6 +220,7 @@ static sluice_status read_pattern(struct monitor_policy *p, uint32_t index, cons
   if (!st) st = read_flags(where, flags, &src.flags, &src.ascii, err);
   if (!st) st = json_bool(o, where, "caseless", false, &caseless, err);
   if (caseless) src.flags |= PCRE2_CASELESS;
+  r->views = policy_default_views(src.flags & PCRE2_CASELESS, r->check || r->entropy > 0);
   if (!st) st = pattern_compile(&src, r, err);
   if (!st) st = read_protect(&src, r, cJSON_GetObjectItemCaseSensitive(o, "protect"), err);
   if (!st) st = policy_keep_pattern(p, r, &src, err);
@@ -248,7 +251,7 @@ static sluice_status read_rule(struct monitor_policy *p, uint32_t index, const c
   static const char *const keys[] = {"id",           "pattern",     "words",    "words_file", "category", "description",
                                      "action",       "protect",     "mask",     "mask_each",  "flags",    "caseless",
                                      "max_match",    "look_behind", "keywords", "hold",       "check",    "fail",
-                                     "keyword_case", "context",     "entropy",  "allow",      NULL};
+                                     "keyword_case", "context",     "entropy",  "allow",      "views",    NULL};
   struct rule *r = &p->rules[index];
   const char *id = NULL, *category = NULL, *description = NULL;
   char where[320];
@@ -268,9 +271,11 @@ static sluice_status read_rule(struct monitor_policy *p, uint32_t index, const c
   if (!st) st = copy_string(p, description, &r->description, err);
   if (!st) st = read_action(r, where, o, d, err);
   if (!st) st = read_bounds(p, r, where, o, d, err);
+  r->views = policy_default_views(true, false);
   if (!st) st = read_matcher(p, index, where, o, d, err);
   if (!st) st = read_keywords(p, index, where, o, "context", KEYWORD_CONTEXT, err);
   if (!st) st = allow_read(p, where, cJSON_GetObjectItemCaseSensitive(o, "allow"), &r->allow, err);
+  if (!st) st = policy_read_views(o, where, d->views ? d->views : r->views, &r->views, err);
   if (!st && r->hold != HOLD_MATCH && !r->keyworded)
     st = sluice_fail(err, SLUICE_USAGE, "%s.hold: it is measured from a keyword; give the rule \"keywords\"", where);
   return st;
@@ -363,8 +368,8 @@ void policy_refusals_free(struct policy_refusals *refusals) {
 
 static sluice_status read_root(struct monitor_policy *p, const cJSON *root, struct defaults *d,
                                struct sluice_error *err) {
-  static const char *const keys[] = {"name", "description", "limits", "mask", "mask_each",
-                                     "fail", "allow",       "rules",  NULL};
+  static const char *const keys[] = {"name", "description", "limits", "mask",  "mask_each",
+                                     "fail", "allow",       "views",  "rules", NULL};
   static const char *const fails[] = {"closed", "open", NULL};
   const char *ignored = NULL, *fail = NULL;
   int at = 0;
@@ -377,6 +382,7 @@ static sluice_status read_root(struct monitor_policy *p, const cJSON *root, stru
   if (!st) st = json_string(root, p->name, "fail", false, "closed", &fail, err);
   if (!st) st = pick(p->name, "fail", fail, fails, &at, err);
   d->fail_open = at == 1;
+  if (!st) st = policy_read_views(root, p->name, 0, &d->views, err);
   if (!st) st = read_limits(p->name, root, d, err);
   if (!st) st = allow_read(p, p->name, cJSON_GetObjectItemCaseSensitive(root, "allow"), &p->allow, err);
   const cJSON *rules = cJSON_GetObjectItemCaseSensitive(root, "rules"), *item = NULL;
@@ -396,6 +402,7 @@ static sluice_status read_root(struct monitor_policy *p, const cJSON *root, stru
   }
   if (p->n_rules == 0) return SLUICE_OK; /* all set aside */
   st = index_first_bytes(p, err);
+  if (!st) st = policy_index_lanes(p, err);
   if (!st) st = keywords_build(p, err);
   return st ? st : note_rules(p, err);
 }
@@ -452,6 +459,7 @@ void monitor_policy_free(struct monitor_policy *p) {
   free(p->rules);
   free(p->keywords);
   free(p->first_byte);
+  policy_free_lanes(p);
   automaton_free(&p->words);
   arena_free(&p->strings);
   free(p);

@@ -10,6 +10,11 @@
 enum { RULE_GROUPS_MAX = 16 };
 enum hold_mode { HOLD_MATCH, HOLD_WORD, HOLD_AFTER };
 
+/* Readings of a text that a rule can ask for, as bits. */
+enum { VIEW_RAW = 1, VIEW_FOLDED = 2, VIEW_LEET = 4, VIEW_DECODED = 8 };
+/* The readings as they run. */
+enum lane_kind { LANE_RAW, LANE_FOLDED, LANE_LEET, LANES };
+
 struct keyword {
   char *text; /* ASCII folded to lower case */
   char *exact;
@@ -74,6 +79,7 @@ struct rule {
   bool (*check)(const char *text, size_t len);
   double entropy; /* bits a byte that the protected text must pass; 0: any */
   struct allow_list allow;
+  unsigned views; /* bits of VIEW_*: where its matches count */
 };
 
 struct monitor_policy {
@@ -91,6 +97,9 @@ struct monitor_policy {
   bool any_hold_word;
   struct allow_list allow;                   /* of every rule */
   size_t max_match, look_behind, max_groups; /* greatest of all rules */
+  uint64_t *lane_rules[LANES];               /* bit sets: rules that run over such a lane */
+  bool lane_any[LANES];
+  size_t lane_back[LANES]; /* bytes behind which a rule of the lane sees nothing any more */
   uint32_t match_limit;
   char **notes;
   size_t n_notes;

@@ -1,5 +1,5 @@
 /* One text through the detectors of a policy. */
-#include "monitor/stream.h"
+#include "monitor/layer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +66,8 @@ sluice_status monitor_stream_open(struct monitor *m, int choice, int channel, in
   s->choice = choice;
   s->channel = channel;
   s->index = index;
-  sluice_status st = lane_open(&s->raw, s, "raw", err);
+  s->text = calloc(1, sizeof *s->text);
+  sluice_status st = s->text ? layer_open(s->text, s, err) : sluice_fail(err, SLUICE_NOMEM, "no memory for a stream");
   if (st)
     monitor_stream_close(s);
   else
@@ -76,7 +77,8 @@ sluice_status monitor_stream_open(struct monitor *m, int choice, int channel, in
 
 void monitor_stream_close(struct monitor_stream *s) {
   if (!s) return;
-  lane_close(&s->raw);
+  if (s->text) layer_close(s->text);
+  free(s->text);
   free(s->pending);
   free(s->spans);
   free(s);
@@ -88,14 +90,14 @@ void monitor_stream_use(struct monitor_stream *s, struct monitor *m) {
 
 static sluice_status scan(struct monitor_stream *s, bool final, struct sluice_error *err) {
   uint64_t hold = 0;
-  sluice_status st = lane_scan(&s->raw, final, &hold, err);
+  sluice_status st = layer_scan(s->text, final, &hold, err);
   return st ? st : verdict_advance(s, hold, err);
 }
 
 /* The earliest byte that an attempt, a look-behind, a word or an event may still read. */
 static uint64_t keep_from(const struct monitor_stream *s) {
   const struct monitor_policy *p = s->monitor->policy;
-  uint64_t end = view_ready_end(&s->raw.view), back = p->max_match, slack = p->look_behind + MONITOR_WORD_MAX + 8;
+  uint64_t end = view_ready_end(&s->text->raw.view), back = p->max_match, slack = p->look_behind + MONITOR_WORD_MAX + 8;
   uint64_t from = end > back ? end - back : 0;
   if (s->released < from) from = s->released;
   return from > slack ? from - slack : 0;
@@ -124,7 +126,7 @@ sluice_status monitor_push(struct monitor_stream *s, struct slice bytes, struct 
   s->counts.bytes += bytes.len;
   while (!st && !s->stopped && bytes.len) {
     struct slice part = {bytes.ptr, bytes.len < VIEW_SLICE ? bytes.len : VIEW_SLICE};
-    st = view_append(&s->raw.view, part, keep_from(s), err);
+    st = view_append(&s->text->raw.view, part, keep_from(s), err);
     s->received += part.len;
     if (!st) st = scan(s, false, err);
     bytes.ptr += part.len;
@@ -138,7 +140,7 @@ sluice_status monitor_push(struct monitor_stream *s, struct slice bytes, struct 
 sluice_status monitor_settle(struct monitor_stream *s, struct monitor_verdict *v, struct sluice_error *err) {
   sluice_status st = SLUICE_OK;
   if (!s->stopped && s->received > s->settled) { /* also where nothing waits: rules that only record hold nothing */
-    view_end(&s->raw.view);
+    view_end(&s->text->raw.view);
     st = scan(s, true, err);
     s->settled = s->received;
   }

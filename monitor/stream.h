@@ -10,9 +10,12 @@ enum { VIEW_SLICE = 4096 /* bytes scanned at a time, so that the view's memory h
  */
 struct view {
   char *bytes;
-  size_t cap, len, ready; /* ready: whole characters only */
+  size_t cap, len, ready; /* ready: whole characters only, decided signs only */
   uint64_t base;          /* raw offset of bytes[0] */
+  size_t defer;           /* so many signs at the end wait for what follows (leet.h); 0: none do */
+  unsigned seen;          /* SEEN_*: kinds of bytes among those appended last that other views may read differently */
 };
+enum { SEEN_NOT_ASCII = 1, SEEN_SIGN = 2 /* leet.h */ };
 sluice_status view_append(struct view *v, struct slice raw, uint64_t keep_from, struct sluice_error *err);
 void view_end(struct view *v); /* an unfinished last character is invalid after all */
 static inline uint64_t view_ready_end(const struct view *v) {
@@ -24,6 +27,8 @@ static inline const char *view_at(const struct view *v, uint64_t offset) {
 static inline bool view_is_boundary(const struct view *v, uint64_t offset) {
   return offset >= v->base + v->ready || ((unsigned char)*view_at(v, offset) & 0xC0) != 0x80;
 }
+/* Appends whole valid characters as they are. */
+sluice_status view_put(struct view *v, struct slice valid, uint64_t keep_from, struct sluice_error *err);
 uint64_t view_round_up(const struct view *v, uint64_t offset);   /* to the next character's start */
 uint64_t view_round_down(const struct view *v, uint64_t offset); /* to this character's start */
 
@@ -32,6 +37,7 @@ struct found {
   uint32_t rule;
   enum monitor_event_kind kind;
   enum monitor_action action;
+  enum lane_kind lane;
   const char *view; /* the lane's name */
 };
 
@@ -47,17 +53,26 @@ struct monitor {
 
 /* One reading of a text, with the detectors' state over it. Offsets that detectors see and report count its own bytes.
  */
+struct folder;
+struct leet;
 struct lane {
   struct monitor *monitor;
   struct monitor_stream *stream;
-  const char *name; /* as events call it: "raw" */
+  enum lane_kind kind;
+  const char *name;        /* as events call it: "raw" */
+  const uint64_t *enabled; /* bit set of the rules that run over it */
+  struct folder *folder;   /* how its text came from the raw one; NULL: offsets are raw offsets */
+  struct leet *leet;       /* which of its bytes became letters; NULL: none */
   struct view view;
-  uint64_t scanned; /* up to here the detectors have seen it */
-  uint64_t reports; /* what they have reported so far */
+  uint64_t scanned;   /* up to here the detectors have seen it */
+  uint64_t consumed;  /* end of the last match that used text up */
+  uint64_t keep_from; /* a derived lane's text before it is not asked for any more */
+  uint64_t reports;   /* what they have reported so far */
   struct monitor_counts *counts;
   void **states; /* one a detector */
 };
-sluice_status lane_open(struct lane *l, struct monitor_stream *s, const char *name, struct sluice_error *err);
+sluice_status lane_open(struct lane *l, struct monitor_stream *s, enum lane_kind kind, const char *name,
+                        struct sluice_error *err);
 void lane_close(struct lane *l);
 /* Lets every detector see what is new; *hold becomes the earliest offset that one of them may still protect. */
 sluice_status lane_scan(struct lane *l, bool final, uint64_t *hold, struct sluice_error *err);
@@ -67,7 +82,7 @@ sluice_status lane_report(struct lane *l, const struct found *f, struct sluice_e
 struct monitor_stream {
   struct monitor *monitor;
   int choice, channel, index;
-  struct lane raw;
+  struct layer *text; /* what was pushed, and its readings */
   uint64_t received, released, settled;
   bool stopped;
   uint32_t stop_rule;

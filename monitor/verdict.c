@@ -1,6 +1,6 @@
 /* From what detectors found to what may leave: spans in order, masks united, the first stop ends the text. Acting only
  * on spans that the release passes makes the outcome the same for every cut of the text. */
-#include "monitor/stream.h"
+#include "monitor/layer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,8 @@ enum { PENDING_MAX = 1 << 20 };
 static bool comes_before(const struct found *a, const struct found *b) {
   if (a->start != b->start) return a->start < b->start;
   if ((a->action == MONITOR_STOP) != (b->action == MONITOR_STOP)) return a->action == MONITOR_STOP;
-  return a->rule < b->rule;
+  if (a->rule != b->rule) return a->rule < b->rule;
+  return a->end != b->end ? a->end < b->end : a->lane < b->lane;
 }
 
 sluice_status verdict_report(struct monitor_stream *s, const struct found *f, struct sluice_error *err) {
@@ -39,9 +40,10 @@ static void tell(struct monitor_stream *s, const struct found *f, uint64_t expos
   const struct monitor *m = s->monitor;
   const struct rule *r = &m->policy->rules[f->rule];
   if (!m->fn) return;
-  uint64_t from = f->start < s->raw.view.base ? s->raw.view.base : f->start, end = view_ready_end(&s->raw.view);
+  uint64_t from = f->start < s->text->raw.view.base ? s->text->raw.view.base : f->start,
+           end = view_ready_end(&s->text->raw.view);
   uint64_t to = f->end < end ? f->end : end;
-  struct slice text = {to > from ? view_at(&s->raw.view, from) : "", to > from ? (size_t)(to - from) : 0};
+  struct slice text = {to > from ? view_at(&s->text->raw.view, from) : "", to > from ? (size_t)(to - from) : 0};
   m->fn(m->ctx, &(struct monitor_event){f->kind, f->action, r->id, r->category, f->view, s->choice, s->channel,
                                         s->index, f->start, f->end, f->match_start, f->match_end, exposed, text,
                                         clock_wall_ns(), MONITOR_STRICT, NULL});

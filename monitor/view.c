@@ -32,18 +32,41 @@ static sluice_status make_room(struct view *v, size_t need, uint64_t keep_from, 
   return SLUICE_OK;
 }
 
+static const unsigned char classes[256] = {
+    ['0' ... '9'] = SEEN_SIGN, ['@'] = SEEN_SIGN, ['$'] = SEEN_SIGN,
+    ['!'] = SEEN_SIGN,         ['|'] = SEEN_SIGN, [0x80 ... 0xFF] = SEEN_NOT_ASCII};
+
 static void settle_characters(struct view *v) {
-  while (v->ready < v->len) {
+  char *bytes = v->bytes;
+  size_t at = v->ready, len = v->len;
+  unsigned seen = v->seen;
+  while (at < len) {
     uint32_t ignored;
-    unsigned char c = (unsigned char)v->bytes[v->ready];
-    int n = c < 0x80 ? 1 : utf8_decode(v->bytes + v->ready, v->len - v->ready, &ignored);
-    if (n == 0) return;
+    unsigned char c = (unsigned char)bytes[at];
+    seen |= classes[c];
+    if (c < 0x80) {
+      at++;
+      continue;
+    }
+    int n = utf8_decode(bytes + at, len - at, &ignored);
+    if (n == 0) break;
     if (n < 0) {
-      v->bytes[v->ready] = SUBSTITUTE;
+      bytes[at] = SUBSTITUTE;
       n = 1;
     }
-    v->ready += (size_t)n;
+    at += (size_t)n;
   }
+  v->ready = at;
+  v->seen = seen;
+}
+
+/* What follows a short run of signs at the text's end says whether it is letters: scanned now, it would have to be
+ * scanned again. */
+static void defer_signs(struct view *v, size_t floor) {
+  size_t n = 0;
+  while (n <= v->defer && n < v->ready && (classes[(unsigned char)v->bytes[v->ready - 1 - n]] & SEEN_SIGN)) n++;
+  if (n > v->defer) return;
+  v->ready = v->ready - floor > n ? v->ready - n : floor;
 }
 
 sluice_status view_append(struct view *v, struct slice raw, uint64_t keep_from, struct sluice_error *err) {
@@ -51,11 +74,24 @@ sluice_status view_append(struct view *v, struct slice raw, uint64_t keep_from, 
   if (st) return st;
   memcpy(v->bytes + v->len, raw.ptr, raw.len);
   v->len += raw.len;
+  v->seen = 0;
+  size_t before = v->ready;
   settle_characters(v);
+  if (v->defer && (v->seen & SEEN_SIGN) && v->ready == v->len) defer_signs(v, before);
+  return SLUICE_OK;
+}
+
+sluice_status view_put(struct view *v, struct slice valid, uint64_t keep_from, struct sluice_error *err) {
+  sluice_status st = make_room(v, valid.len, keep_from, err);
+  if (st) return st;
+  if (valid.len) memcpy(v->bytes + v->len, valid.ptr, valid.len);
+  v->len += valid.len;
+  v->ready = v->len;
   return SLUICE_OK;
 }
 
 void view_end(struct view *v) {
+  settle_characters(v);
   while (v->ready < v->len) {
     v->bytes[v->ready++] = SUBSTITUTE;
     settle_characters(v);

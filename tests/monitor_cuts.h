@@ -16,7 +16,7 @@ static inline struct monitor_policy *try_policy_of(const struct ref_rule *rules,
   struct buffer json;
   struct monitor_policy *p = NULL;
   buffer_init(&json, 0);
-  buffer_append_str(&json, "{\"rules\":[", err);
+  buffer_append_str(&json, "{\"views\":[\"raw\"],\"rules\":[", err);
   for (size_t i = 0; i < n; i++) {
     buffer_printf(&json, err, "%s{\"id\":\"r%zu\",\"category\":\"c\",\"action\":\"%s\",\"max_match\":%zu,\"protect\":",
                   i ? "," : "", i, rules[i].action, rules[i].max_match ? rules[i].max_match : 512);

@@ -8,6 +8,10 @@ struct detector {
   const char *name;
   sluice_status (*open)(const struct monitor_policy *p, void **state, struct sluice_error *err);
   void (*close)(void *state);
+  /* The state of another lane with the same text so far. */
+  void (*copy)(const struct monitor_policy *p, void *to, const void *from);
+  /* Of two lanes that read the same since lane_back bytes: whether what they read before makes no difference. */
+  bool (*same)(const struct monitor_policy *p, const void *a, const void *b);
   /* New whole characters stand in the lane's view from `scanned` on. Reports what is decided through lane_report, and
    * lowers *hold to the earliest offset that it may still protect. final: decide as if the text ended. */
   sluice_status (*scan)(struct lane *l, void *state, bool final, uint64_t *hold, struct sluice_error *err);

@@ -40,6 +40,28 @@ static void rules_close(void *state) {
   free(state);
 }
 
+/* What an event has said once in this lane stays said. */
+static void rules_copy(const struct monitor_policy *p, void *to, const void *from) {
+  struct rules_state *t = to;
+  const struct rules_state *f = from;
+  t->at = f->at;
+  memcpy(t->awake, f->awake, 2 * p->n_open_words * sizeof(uint64_t));
+  for (size_t i = 0; i < p->n_rules; i++) {
+    bool capped = t->rules[i].capped_told, fault = t->rules[i].fault_told;
+    t->rules[i] = f->rules[i];
+    t->rules[i].capped_told = capped;
+    t->rules[i].fault_told = fault;
+  }
+}
+
+/* A context word opens its rule for good. */
+static bool rules_same(const struct monitor_policy *p, const void *a, const void *b) {
+  const struct rules_state *x = a, *y = b;
+  for (size_t i = 0; i < p->n_rules; i++)
+    if ((x->rules[i].context == NO_CONTEXT) != (y->rules[i].context == NO_CONTEXT)) return false;
+  return true;
+}
+
 /* ---- keywords ---- */
 
 /* Start of the first keyword of rule `index` inside [lo, hi), or NO_KEYWORD. A longer keyword may begin earlier and end
@@ -134,7 +156,7 @@ static bool accept(const struct lane *s, uint32_t index, const struct attempt *a
   uint64_t start = max_u64(a->group_start, from), end = a->group_end;
   if (!a->exempt && !conditions_hold(s, r, a)) return false;
   if (start >= end) start = end = a->end;
-  *f = (struct found){start, end, a->start, a->end, index, MONITOR_MATCH, r->action, s->name};
+  *f = (struct found){start, end, a->start, a->end, index, MONITOR_MATCH, r->action, s->kind, s->name};
   return true;
 }
 
@@ -143,7 +165,7 @@ static sluice_status report_capped(struct lane *s, uint32_t index, struct rule_s
   s->counts->capped++;
   if (st->capped_told) return SLUICE_OK;
   st->capped_told = true;
-  return lane_report(s, &(struct found){at, at, at, at, index, MONITOR_CAPPED, MONITOR_FLAG, s->name}, err);
+  return lane_report(s, &(struct found){at, at, at, at, index, MONITOR_CAPPED, MONITOR_FLAG, s->kind, s->name}, err);
 }
 
 static sluice_status report_fault(struct lane *s, uint32_t index, struct rule_state *st, uint64_t start,
@@ -154,7 +176,8 @@ static sluice_status report_fault(struct lane *s, uint32_t index, struct rule_st
   st->fault_told = true;
   enum monitor_action action = r->fail_open ? MONITOR_FLAG : MONITOR_STOP;
   return lane_report(
-      s, &(struct found){start, start, match_start, match_start, index, MONITOR_NOT_SCANNED, action, s->name}, err);
+      s, &(struct found){start, start, match_start, match_start, index, MONITOR_NOT_SCANNED, action, s->kind, s->name},
+      err);
 }
 
 static uint64_t next_start(const struct lane *s, uint64_t at) {
@@ -176,7 +199,7 @@ static sluice_status take(struct lane *s, uint32_t index, struct rule_state *st,
     st->from = next_start(s, a->start);
     return SLUICE_OK;
   }
-  st->from = a->end;
+  st->from = s->consumed = a->end;
   return a->exempt ? SLUICE_OK : lane_report(s, &f, err);
 }
 
@@ -317,7 +340,7 @@ static sluice_status rules_scan(struct lane *s, void *state, bool final, uint64_
   struct rules_state *st = state;
   wake(s, st);
   for (size_t w = 0; w < p->n_open_words; w++) {
-    uint64_t bits = st->awake[w] | st->open[w];
+    uint64_t bits = (st->awake[w] | st->open[w]) & s->enabled[w];
     st->awake[w] = 0;
     for (; bits; bits &= bits - 1) {
       uint32_t index = (uint32_t)(w * 64) + (uint32_t)__builtin_ctzll(bits);
@@ -343,4 +366,4 @@ static sluice_status rules_scan(struct lane *s, void *state, bool final, uint64_
   return SLUICE_OK;
 }
 
-const struct detector detector_rules = {"rules", rules_open, rules_close, rules_scan};
+const struct detector detector_rules = {"rules", rules_open, rules_close, rules_copy, rules_same, rules_scan};
