@@ -84,6 +84,9 @@ FOLD_DATA := $(BUILD)/obj/fold_data.o
 LIB_OBJECTS += $(FOLD_DATA)
 API_OBJECTS += $(BUILD)/pic/fold_data.o
 UNIT_SOURCES := $(sort $(wildcard tests/unit/test_*.c tests/conformance/test_*.c tests/fault/test_*.c))
+ifeq ($(ICU),)
+UNIT_SOURCES := $(filter-out tests/unit/test_monitor_fold_table.c,$(UNIT_SOURCES))
+endif
 UNIT_TESTS := $(UNIT_SOURCES:%.c=$(BUILD)/%)
 # Programs that integration scripts call; a script builds a missing one itself, so that it can run alone.
 TEST_TOOLS := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/integration/*.c tests/parity/*.c)))
@@ -137,7 +140,7 @@ $(FOLD_DATA): $(BUILD)/fold_data.c
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 $(BUILD)/pic/fold_data.o: $(BUILD)/fold_data.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -fPIC -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -fPIC -fvisibility=hidden -ffunction-sections -MMD -MP -c -o $@ $<
 
 $(BUILD)/obj/%.cu.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -188,6 +191,8 @@ $(BUILD)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(BUILD)/rooms.a
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  FUZZ    $@")
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -Wno-conversion -MMD -MP -MF $@.d $(LDFLAGS) -o $@ $< $(FUZZ_MAIN) $(BUILD)/rooms.a $(LIBS)
+
+$(BUILD)/tests/unit/test_monitor_fold_table: LIBS += $(shell $(PKG_CONFIG) --libs icu-i18n icu-uc 2>/dev/null)
 
 .PHONY: unit fuzz-targets
 unit: $(UNIT_TESTS) $(TEST_TOOLS) fuzz-targets

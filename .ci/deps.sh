@@ -22,6 +22,7 @@ has_library libevent_core || need libevent-dev
 has_library sqlite3 || need libsqlite3-dev
 has_library libcrypto || need libssl-dev
 has_library zlib || need zlib1g-dev
+has_library icu-i18n || need libicu-dev
 
 . "${OS_RELEASE:-/etc/os-release}" 2>/dev/null
 if [ "${1:-}" = --test ]; then

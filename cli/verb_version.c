@@ -3,6 +3,7 @@
 
 #include "cli/build_facts.h"
 #include "engine/engine.h"
+#include "monitor/monitor.h"
 
 #include <stdlib.h>
 
@@ -21,6 +22,8 @@ static void print_text(const char *cuda, bool cuda_there) {
   for (int i = 0; i < LIBRARY_FACTS; i++)
     printf(" %s %s%s%s", libraries[i].name, libraries[i].running, i == 0 && build_pcre2_jit() ? " (JIT)" : "",
            i + 1 < LIBRARY_FACTS ? "," : "\n");
+  const char *fold = monitor_fold_source();
+  printf("fold table %s\n", *fold ? fold : "not folded: built without ICU");
   if (cuda_there)
     printf("CUDA       %s\n", cuda);
   else
@@ -41,9 +44,8 @@ static sluice_status print_json(const char *cuda, bool cuda_there, struct sluice
     st = buffer_printf(&out, err, "%s\"%s\":{\"built\":\"%s\",\"running\":\"%s\"}", i ? "," : "", libraries[i].name,
                        libraries[i].built, libraries[i].running);
   if (!st)
-    st = buffer_printf(&out, err,
-                       "},\"pcre2_jit\":%s,\"cuda\":%s,\"cuda_library\":", build_pcre2_jit() ? "true" : "false",
-                       cuda_there ? "true" : "false");
+    st = buffer_printf(&out, err, "},\"pcre2_jit\":%s,\"fold_table\":\"%s\",\"cuda\":%s,\"cuda_library\":",
+                       build_pcre2_jit() ? "true" : "false", monitor_fold_source(), cuda_there ? "true" : "false");
   if (!st) st = json_quote(&out, cuda, slice_of(cuda).len, err);
   if (!st) st = buffer_append_str(&out, "}\n", err);
   if (!st) fwrite(out.ptr, 1, out.len, stdout);

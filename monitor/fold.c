@@ -8,6 +8,10 @@
 
 enum { MARKS_MAX = 1 << 20 };
 
+const char *monitor_fold_source(void) {
+  return fold_source;
+}
+
 /* ---- the map ---- */
 
 /* How many marks lie at or before a folded offset. */

@@ -64,6 +64,8 @@ sluice_status monitor_import_gitleaks(const char *name, struct slice toml, const
 /* One word or phrase a line; empty lines and lines that begin with # are left out. */
 sluice_status monitor_import_words(const char *name, struct slice text, const struct monitor_import_options *options,
                                    struct buffer *out, struct buffer *remarks, struct sluice_error *err);
+/* What look-alikes are folded by: "Unicode 15.0 (ICU 72.1)"; empty: built without ICU, nothing is folded. */
+const char *monitor_fold_source(void);
 
 /* ---- events ------------------------------------------------------------------------------------------------------ */
 enum monitor_channel {

@@ -13,7 +13,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unicode/uchar.h>
 #include <unicode/unorm2.h>
@@ -32,9 +31,10 @@ static size_t pool_len = 2; /* 0 and 1 say SAME and REMOVED */
 static uint16_t blocks[BLOCKS_MAX][BLOCK], stage1[CODE_POINTS / BLOCK];
 static size_t n_blocks;
 
-static void die(const char *what) {
-  fprintf(stderr, "make_fold_table: %s\n", what);
-  exit(1);
+static const char *failure; /* the first one; what was printed then is of no use */
+
+static void fail(const char *what) {
+  if (!failure) failure = what;
 }
 
 static bool is_kept(UChar32 c) {
@@ -100,7 +100,7 @@ static bool ascii_skeleton(UChar32 c, char *out, size_t *n, UChar32 *single) {
   UErrorCode e = U_ZERO_ERROR;
   U16_APPEND_UNSAFE(text, len, c);
   int32_t got = uspoof_getSkeleton(spoof, 0, text, len, skeleton, 64, &e);
-  if (U_FAILURE(e)) die("no skeleton");
+  if (U_FAILURE(e)) fail("ICU gave no skeleton");
   bool ascii = true;
   int count = 0;
   *n = 0;
@@ -196,7 +196,10 @@ static size_t fold(UChar32 c, char *out) {
 static uint16_t in_pool(const char *bytes, size_t n) {
   for (size_t at = 2; at < pool_len; at += 1 + (unsigned char)pool[at])
     if ((unsigned char)pool[at] == n && memcmp(pool + at + 1, bytes, n) == 0) return (uint16_t)at;
-  if (pool_len + 1 + n > POOL_MAX) die("the pool is full");
+  if (pool_len + 1 + n > POOL_MAX) {
+    fail("the pool is full");
+    return SAME;
+  }
   uint16_t at = (uint16_t)pool_len;
   pool[pool_len] = (char)n;
   memcpy(pool + pool_len + 1, bytes, n);
@@ -221,7 +224,10 @@ static void add_block(size_t number) {
   for (size_t i = 0; i < BLOCK; i++) block[i] = entry_of((UChar32)(number * BLOCK + i));
   size_t at = 0;
   while (at < n_blocks && memcmp(blocks[at], block, sizeof block) != 0) at++;
-  if (at == BLOCKS_MAX) die("too many blocks");
+  if (at == BLOCKS_MAX) {
+    fail("too many blocks");
+    return;
+  }
   if (at == n_blocks) memcpy(blocks[n_blocks++], block, sizeof block);
   stage1[number] = (uint16_t)at;
 }
@@ -238,7 +244,10 @@ int main(void) {
   UVersionInfo version;
   nfkd = unorm2_getNFKDInstance(&e);
   spoof = uspoof_open(&e);
-  if (U_FAILURE(e)) die(u_errorName(e));
+  if (U_FAILURE(e)) {
+    fprintf(stderr, "make_fold_table: ICU: %s\n", u_errorName(e));
+    return 1;
+  }
   for (size_t i = 0; i < CODE_POINTS / BLOCK; i++) add_block(i);
   u_getUnicodeVersion(version);
   u_versionToString(version, unicode);
@@ -250,5 +259,6 @@ int main(void) {
   for (size_t i = 0; i < pool_len; i++) printf("%s%u,", i % 32 ? "" : "\n", (unsigned char)pool[i]);
   printf("\n};\n");
   uspoof_close(spoof);
-  return fflush(stdout) || ferror(stdout);
+  if (failure) fprintf(stderr, "make_fold_table: %s\n", failure);
+  return failure || fflush(stdout) || ferror(stdout);
 }

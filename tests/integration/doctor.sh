@@ -85,5 +85,5 @@ check "version says how it stands with CUDA" said "^CUDA "
 "$sluice" --version >"$tmp/other"
 check "--version is the same" cmp -s "$tmp/said" "$tmp/other"
 "$sluice" version --json >"$tmp/said"
-check "version --json is one object" said '^\{"version":"[0-9.]+","compiler":".*","commit":(null|"[0-9a-f]+(-dirty)?"),"libraries":\{.*\},"pcre2_jit":(true|false),"cuda":(true|false),"cuda_library":".*"\}$'
+check "version --json is one object" said '^\{"version":"[0-9.]+","compiler":".*","commit":(null|"[0-9a-f]+(-dirty)?"),"libraries":\{.*\},"pcre2_jit":(true|false),"fold_table":".*","cuda":(true|false),"cuda_library":".*"\}$'
 exit $bad
