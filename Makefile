@@ -115,6 +115,7 @@ $(BUILD)/obj/cli/build_facts.o: CPPFLAGS += -DSLUICE_COMMIT='"$(COMMIT)"'
 ifeq ($(shell $(CC) -dumpmachine | cut -d- -f1),x86_64)
 $(BUILD)/obj/%_avx2.o: ARCH := -mavx2 -mfma -mf16c
 $(BUILD)/obj/%_avx512.o: ARCH := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
+$(BUILD)/obj/%_avx512vnni.o: ARCH := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c
 $(BUILD)/obj/%_avx512bf16.o: ARCH := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx2 -mfma
 endif
 $(BUILD)/obj/engine/%.o: OPT := -O3 -g

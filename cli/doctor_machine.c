@@ -62,11 +62,15 @@ static void say_features(struct doctor *d) {
   const struct {
     const char *name;
     bool there;
-  } features[] = {
-      {"avx2", __builtin_cpu_supports("avx2")},         {"fma", __builtin_cpu_supports("fma")},
-      {"f16c", __builtin_cpu_supports("f16c")},         {"avx512f", __builtin_cpu_supports("avx512f")},
-      {"avx512bw", __builtin_cpu_supports("avx512bw")}, {"avx512dq", __builtin_cpu_supports("avx512dq")},
-      {"avx512vl", __builtin_cpu_supports("avx512vl")}, {"avx512bf16", __builtin_cpu_supports("avx512bf16")}};
+  } features[] = {{"avx2", __builtin_cpu_supports("avx2")},
+                  {"fma", __builtin_cpu_supports("fma")},
+                  {"f16c", __builtin_cpu_supports("f16c")},
+                  {"avx512f", __builtin_cpu_supports("avx512f")},
+                  {"avx512bw", __builtin_cpu_supports("avx512bw")},
+                  {"avx512dq", __builtin_cpu_supports("avx512dq")},
+                  {"avx512vl", __builtin_cpu_supports("avx512vl")},
+                  {"avx512vnni", __builtin_cpu_supports("avx512vnni")},
+                  {"avx512bf16", __builtin_cpu_supports("avx512bf16")}};
   int n = 0;
   for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
     if (features[i].there) doctor_say(d, "%s%s", n++ ? " " : ": ", features[i].name);

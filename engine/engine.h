@@ -83,7 +83,7 @@ struct session;
 struct session_options {
   const char *policy; /* "full", "streaming:sinks=4,recent=1020", "sirllm:..." ; NULL: full */
   int threads;        /* 0: 1 */
-  const char *kernel; /* "avx512", "avx2", "portable"; NULL: best of this CPU */
+  const char *kernel; /* "avx512vnni", "avx512", "avx2", "portable"; NULL: best of this CPU */
   uint64_t seed;      /* for `random` */
   const char *device;  /* "cpu", "cuda"; NULL: cpu */
   const char *weights; /* how a GPU keeps them: "int8"; NULL: as the files have them */

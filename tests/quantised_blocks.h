@@ -4,6 +4,9 @@
 #ifndef SLUICE_TESTS_QUANTISED_BLOCKS_H
 #define SLUICE_TESTS_QUANTISED_BLOCKS_H
 
+#include <math.h>
+#include <string.h>
+
 #include "engine/model/model.h"
 
 static inline double block_put_step(struct rng *r, uint8_t *at, int log2_base) {

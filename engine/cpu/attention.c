@@ -12,7 +12,7 @@ struct attend_job {
   bool windowed; /* this layer has a sliding window */
   struct tile {
     int begin, end; /* tokens; all of one epoch */
-  } tiles[KV_CHUNK];
+  } tiles[CPU_CHUNK];
 };
 
 /* The rotation of every slot kept in an epoch, laid out like key blocks. Slots that are not kept keep what stood there:
@@ -119,7 +119,7 @@ static void attend_segment(const struct attend_job *job, struct lane_space *l, c
   const int head_dim = s->head_dim;
   uint32_t end = 0;
   for (int t = tile->begin, j = 0; t < tile->end; t++) {
-    const float *q = f->q_rotated + ((size_t)part * KV_CHUNK + (size_t)t) * f->q_width;
+    const float *q = f->q_rotated + ((size_t)part * CPU_CHUNK + (size_t)t) * f->q_width;
     for (int g = 0; g < f->group; g++, j++) {
       l->q[j] = q + (head * f->group + g) * head_dim;
       l->time[j] = t;
@@ -184,7 +184,7 @@ static void rotate_queries(struct forward *f, const struct forward_plan *plan, i
   const int head_dim = 2 * f->half;
   for (int part = 0; part < plan->n_segments; part++)
     for (int t = from; t < plan->n; t++) {
-      const size_t row = (size_t)part * KV_CHUNK + (size_t)t;
+      const size_t row = (size_t)part * CPU_CHUNK + (size_t)t;
       const float *c = f->q_cosine + row * (size_t)f->half, *s = f->q_sine + row * (size_t)f->half;
       for (int h = 0; h < n_heads; h++)
         f->kernels->rotate(f->q + (size_t)t * f->q_width + h * head_dim, c, s, f->half,

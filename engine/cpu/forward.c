@@ -66,8 +66,8 @@ static void product_lane(void *ctx, int lane, int lanes) {
     begin = (int)((int64_t)steps * lane / lanes) * ROWS_STEP;
     end = (int)((int64_t)steps * (lane + 1) / lanes) * ROWS_STEP;
     const int last = end < p->w->rows ? end : p->w->rows;
-    k->matmul(p->w, begin, last, p->x + (size_t)job->from * p->ldx, p->ldx, job->n - job->from,
-              p->y + (size_t)job->from * p->ldy, p->ldy, job->add);
+    k->matmul(p->w, begin, last, &job->f->operand, p->y + (size_t)job->from * p->ldy, p->ldy, job->add,
+              job->f->lane[lane].panel);
     add_bias(p, begin, last, job->from, job->n);
   }
   for (int t = job->from; job->ffn && t < job->n; t++) { /* begin and end are the same for gate and up */
@@ -79,8 +79,26 @@ static void product_lane(void *ctx, int lane, int lanes) {
   }
 }
 
+static void prepare_lane(void *ctx, int lane, int lanes) {
+  const struct product_job *job = ctx;
+  struct operand *o = &job->f->operand;
+  const int begin = (int)((int64_t)o->n_tokens * lane / lanes), end = (int)((int64_t)o->n_tokens * (lane + 1) / lanes);
+  for (int i = 0; i < job->n_products; i++) {
+    bool done = false;
+    for (int j = 0; j < i; j++) done = done || job->p[j].w->dtype == job->p[i].w->dtype;
+    if (!done) job->f->kernels->prepare(o, job->p[i].w->dtype, begin, end);
+  }
+}
+
+/* The products of a job share their activations. */
 static void run_products(struct product_job *job) {
+  struct operand *o = &job->f->operand;
   double work = 0;
+  o->x = job->p[0].x + (size_t)job->from * job->p[0].ldx;
+  o->ldx = job->p[0].ldx;
+  o->cols = job->p[0].w->cols;
+  o->n_tokens = job->n - job->from;
+  forward_spread(job->f, 4.0 * o->n_tokens * o->cols, prepare_lane, job);
   for (int i = 0; i < job->n_products; i++) work += (double)job->p[i].w->rows * job->p[i].w->cols;
   forward_spread(job->f, work * (job->n - job->from), product_lane, job);
 }
@@ -213,7 +231,7 @@ static void prepare_angles(struct forward *f, const struct forward_plan *plan) {
     if (plan->form == KEYS_AT_TRUE_POSITION)
       rope_angles(f->frequency, f->half, plan->position[t], 1, f->k_cosine + t * f->half, f->k_sine + t * f->half);
     for (int part = 0; part < plan->n_segments; part++) {
-      const int at = (part * KV_CHUNK + t) * f->half;
+      const int at = (part * CPU_CHUNK + t) * f->half;
       rope_angles(f->frequency, f->half, plan->segments[t][part].query_position, scale, f->q_cosine + at,
                   f->q_sine + at);
     }
@@ -276,11 +294,11 @@ sluice_status forward_run_batch(struct forward *f, const struct backend_job *job
  */
 
 static float *rows_of(size_t width) {
-  return sluice_alloc_aligned(KV_CHUNK * width * sizeof(float));
+  return sluice_alloc_aligned(CPU_CHUNK * width * sizeof(float));
 }
 
 static bool alloc_rows(struct forward *f) {
-  const size_t angles = (size_t)f->half * KV_CHUNK * sizeof(float);
+  const size_t angles = (size_t)f->half * CPU_CHUNK * sizeof(float);
   f->x = rows_of(f->d_width), f->normed = rows_of(f->d_width);
   f->q = rows_of(f->q_width), f->mixed = rows_of(f->q_width), f->q_rotated = rows_of(f->q_width * SEGMENTS_MAX);
   f->k = rows_of(f->kv_width), f->v = rows_of(f->kv_width);
@@ -291,6 +309,12 @@ static bool alloc_rows(struct forward *f) {
   f->head_order = calloc(2 * (size_t)f->half, sizeof *f->head_order);
   return f->x && f->normed && f->q && f->mixed && f->q_rotated && f->k && f->v && f->gate && f->up && f->q_cosine &&
          f->q_sine && f->k_cosine && f->k_sine && f->frequency && f->head_order;
+}
+
+/* The most columns that a weight has. */
+static int widest(const struct model_config *c) {
+  const int q = c->n_heads * c->head_dim, most = c->d_model > c->d_ff ? c->d_model : c->d_ff;
+  return most > q ? most : q;
 }
 
 static bool alloc_lane(const struct forward *f, struct lane_space *l) {
@@ -305,7 +329,8 @@ static bool alloc_lane(const struct forward *f, struct lane_space *l) {
   l->out = malloc(queries * sizeof *l->out);
   l->part_out = malloc(queries * sizeof *l->part_out);
   l->time = malloc(queries * sizeof *l->time);
-  return ok && l->lse && l->q && l->out && l->part_out && l->time;
+  l->panel = sluice_alloc_aligned(panel_floats(widest(&f->model->config)) * sizeof *l->panel);
+  return ok && l->panel && l->lse && l->q && l->out && l->part_out && l->time;
 }
 
 sluice_status forward_open(const struct model *m, const struct kernels *k, int threads, struct forward **out,
@@ -325,7 +350,8 @@ sluice_status forward_open(const struct model *m, const struct kernels *k, int t
   sluice_status st = team_start(threads < 1 ? 1 : threads, &f->team, err);
   f->lanes = st ? 0 : team_size(f->team);
   f->lane = calloc((size_t)(f->lanes ? f->lanes : 1), sizeof *f->lane);
-  bool ok = f->lane && alloc_rows(f);
+  if (!st) st = operand_open(&f->operand, widest(c), CPU_CHUNK, err);
+  bool ok = !st && f->lane && alloc_rows(f);
   for (int l = 0; ok && l < f->lanes; l++) ok = alloc_lane(f, &f->lane[l]);
   if (!st && !ok) st = sluice_fail(err, SLUICE_NOMEM, "out of memory: no working memory for the model");
   if (st) {
@@ -360,9 +386,10 @@ void forward_close(struct forward *f) {
     struct lane_space *l = &f->lane[i];
     for (int p = 0; p < SEGMENTS_MAX; p++) free(l->part[p]);
     free(l->scores), free(l->cosine), free(l->sine), free(l->keys), free(l->dead);
-    free(l->lse), free(l->q), free(l->out), free(l->part_out), free(l->time);
+    free(l->lse), free(l->q), free(l->out), free(l->part_out), free(l->time), free(l->panel);
   }
   free(f->lane);
+  operand_free(&f->operand);
   free(f->frequency);
   free(f->head_order);
   if (f->team) team_stop(f->team);

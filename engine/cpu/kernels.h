@@ -35,12 +35,37 @@ struct attention {
 };
 enum { ATTENTION_TILE = 8 };
 
+/* Activations of some tokens as one side of products, in the forms that weights ask for. Weights of F32, F16 and BF16
+ * meet the floats themselves. Quantised ones meet integers of eight bits with a step for each ACT_GROUP of them: the
+ * largest of a group maps to 127 or -127, the others round to the nearest, ties to even. */
+enum { ACT_GROUP = 32 };
+struct operand {
+  const float *x; /* [n_tokens][ldx], padded */
+  size_t ldx;
+  int cols, n_tokens;
+  /* Made by kernels.prepare. A token has room for `width` elements, a multiple of 512, at least cols. For few tokens
+   * each one's elements lie in order, zeros behind cols. For many, some tokens form a tile, whose elements lie one
+   * behind the other (products.inc). Groups are whole or, for Q6_K, half ones. */
+  size_t width;
+  float *turned;     /* [n_tokens][width]: the floats, for many tokens */
+  int8_t *q;         /* [n_tokens][width] */
+  float *step[2];    /* [n_tokens][groups]: by whole and by half groups */
+  int32_t *minus[2]; /* [n_tokens][groups]: the group's -q, summed */
+  float *total;      /* [n_tokens][whole groups]: step * sum of q */
+};
+/* Room for n_tokens rows of up to cols; operand_free works on what a failed open leaves. */
+sluice_status operand_open(struct operand *o, int cols, int n_tokens, struct sluice_error *err);
+void operand_free(struct operand *o);
+size_t panel_floats(int cols); /* scratch of one thread in matmul */
+
 struct kernels {
   const char *name;
-  /* y[t][row] (+)= sum over c of w[row][c] * x[t][c], rows [row_begin, row_end). x[t] is padded; ldx and ldy in floats.
-   */
-  void (*matmul)(const struct weight *w, int row_begin, int row_end, const float *x, size_t ldx, int n_tokens, float *y,
-                 size_t ldy, bool add);
+  /* Makes what products of o with weights of type d ask for, for tokens [begin, end) of it. */
+  void (*prepare)(struct operand *o, enum dtype d, int begin, int end);
+  /* y[t][row] (+)= sum over c of w[row][c] * o[t][c], rows [row_begin, row_end), all tokens of o, which is prepared.
+   * ldy in floats; panel is scratch of the calling thread. */
+  void (*matmul)(const struct weight *w, int row_begin, int row_end, const struct operand *o, float *y, size_t ldy,
+                 bool add, float *panel);
   /* out = x / rms(x) * gain; x is padded with zeros. */
   void (*rms_norm)(const float *x, const float *gain, float eps, int n, float *out);
   void (*swiglu)(float *gate, const float *up, int n); /* gate = silu(gate) * up; reads and writes padded rows */
@@ -56,7 +81,7 @@ struct kernels {
 
 extern const struct kernels kernels_portable;
 #if defined(__x86_64__)
-extern const struct kernels kernels_avx2, kernels_avx512;
+extern const struct kernels kernels_avx2, kernels_avx512, kernels_avx512vnni;
 #endif
 
 /* name: NULL for the best that this CPU runs. SLUICE_USAGE for an unknown word, SLUICE_UNSUPPORTED for one this CPU

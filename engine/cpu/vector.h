@@ -130,6 +130,86 @@ VF_INLINE float vf_sum(vf v) {
   return out[0];
 }
 
+/* A square of VF_LANES vectors is mirrored: lane j of vector i becomes lane i of vector j. Pairs of vectors swap blocks
+ * of 1, 2, 4, ... lanes. */
+#define VF_SWAP(v, step, low, high)                                                                                    \
+  for (int i = 0; i < VF_LANES; i++)                                                                                   \
+    if ((i & (step)) == 0) {                                                                                           \
+      const vf a = (v)[i], b = (v)[i + (step)];                                                                        \
+      (v)[i] = __builtin_shufflevector(a, b, VF_UNPACK low);                                                           \
+      (v)[i + (step)] = __builtin_shufflevector(a, b, VF_UNPACK high);                                                 \
+    }
+#define VF_UNPACK(...) __VA_ARGS__
+
+VF_INLINE void vf_transpose(vf v[VF_LANES]) {
+#if VF_LANES == 16
+  VF_SWAP(v, 1, (0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
+          (1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
+  VF_SWAP(v, 2, (0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+          (2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
+  VF_SWAP(v, 4, (0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
+          (4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31))
+  VF_SWAP(v, 8, (0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+          (8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
+#elif VF_LANES == 8
+  VF_SWAP(v, 1, (0, 8, 2, 10, 4, 12, 6, 14), (1, 9, 3, 11, 5, 13, 7, 15))
+  VF_SWAP(v, 2, (0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15))
+  VF_SWAP(v, 4, (0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15))
+#else
+  VF_SWAP(v, 1, (0, 4, 2, 6), (1, 5, 3, 7))
+  VF_SWAP(v, 2, (0, 1, 4, 5), (2, 3, 6, 7))
+#endif
+}
+
+/* Sums of neighbouring lanes: those of a first, then those of b. */
+VF_INLINE vi vi_add_pairs(vi a, vi b) {
+#if VF_LANES == 16
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) +
+         __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+#elif VF_LANES == 8
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14) +
+         __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+#else
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
+#endif
+}
+
+VF_INLINE vf vf_of_vi(vi v) {
+  return __builtin_convertvector(v, vf);
+}
+
+/* sum[lane] += four bytes of w, unsigned, times four of x, signed and not -128. wide: w may pass 127. Exact. */
+VF_INLINE vi vi_dot4(vi sum, vi w, vi x, const bool wide) {
+#if VF_LANES == 16 && defined(__AVX512VNNI__)
+  (void)wide;
+  return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, (__m512i)x);
+#elif VF_LANES == 16
+  const __m512i ones = _mm512_set1_epi16(1), low = _mm512_set1_epi8(127), bit = _mm512_set1_epi8(1);
+  const __m512i u = (__m512i)w, s = (__m512i)x;
+  const __m512i small = _mm512_maddubs_epi16(wide ? _mm512_and_si512(u, low) : u, s); /* never past 16 bits */
+  sum += (vi)_mm512_madd_epi16(small, ones);
+  if (!wide) return sum;
+  const __m512i top = _mm512_maddubs_epi16(_mm512_and_si512(_mm512_srli_epi16(u, 7), bit), s);
+  return sum + (vi)_mm512_madd_epi16(top, _mm512_set1_epi16(128));
+#elif VF_LANES == 8
+  const __m256i ones = _mm256_set1_epi16(1), low = _mm256_set1_epi8(127), bit = _mm256_set1_epi8(1);
+  const __m256i u = (__m256i)w, s = (__m256i)x;
+  const __m256i small = _mm256_maddubs_epi16(wide ? _mm256_and_si256(u, low) : u, s); /* never past 16 bits */
+  sum += (vi)_mm256_madd_epi16(small, ones);
+  if (!wide) return sum;
+  const __m256i top = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(u, 7), bit), s);
+  return sum + (vi)_mm256_madd_epi16(top, _mm256_set1_epi16(128));
+#else
+  (void)wide;
+  uint8_t u[16];
+  int8_t s[16];
+  memcpy(u, &w, sizeof u);
+  memcpy(s, &x, sizeof s);
+  for (int i = 0; i < 16; i++) sum[i / 4] += u[i] * s[i];
+  return sum;
+#endif
+}
+
 /* VF_LANES stored elements as floats; every F16 and BF16 value is a float, so nothing is rounded. */
 VF_INLINE vf vf_load_as(const void *p, const enum dtype dtype) {
   if (dtype == DTYPE_F32) return vf_load(p);

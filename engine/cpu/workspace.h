@@ -17,6 +17,7 @@ struct lane_space {
   const float **q;           /* [queries] */
   float **out, **part_out;   /* [queries] */
   int32_t *time;             /* [queries] */
+  float *panel;              /* [panel_floats]: matmul's */
 };
 
 struct forward {
@@ -31,15 +32,16 @@ struct forward {
   int *head_order;   /* [head_dim]: rope_head_order; NULL: nothing to do */
   layer_watch_fn watch;
   void *watch_ctx;
-  /* Rows of KV_CHUNK tokens, each padded to KERNEL_PAD floats; the padding is zero and stays zero. */
+  /* Rows of CPU_CHUNK tokens, each padded to KERNEL_PAD floats; the padding is zero and stays zero. */
   size_t d_width, q_width, kv_width, ff_width;
-  float *x, *normed;            /* [KV_CHUNK][d_width] */
-  float *q, *mixed;             /* [KV_CHUNK][q_width] */
-  float *q_rotated;             /* [SEGMENTS_MAX][KV_CHUNK][q_width] */
-  float *k, *v;                 /* [KV_CHUNK][kv_width] */
-  float *gate, *up;             /* [KV_CHUNK][ff_width] */
-  float *q_cosine, *q_sine;     /* [SEGMENTS_MAX][KV_CHUNK][half], over sqrt(head_dim) */
-  float *k_cosine, *k_sine;     /* [KV_CHUNK][half] */
+  float *x, *normed;            /* [CPU_CHUNK][d_width] */
+  float *q, *mixed;             /* [CPU_CHUNK][q_width] */
+  float *q_rotated;             /* [SEGMENTS_MAX][CPU_CHUNK][q_width] */
+  float *k, *v;                 /* [CPU_CHUNK][kv_width] */
+  float *gate, *up;             /* [CPU_CHUNK][ff_width] */
+  struct operand operand;       /* what a product multiplies with weights: one of the rows above, made ready */
+  float *q_cosine, *q_sine;     /* [SEGMENTS_MAX][CPU_CHUNK][half], over sqrt(head_dim) */
+  float *k_cosine, *k_sine;     /* [CPU_CHUNK][half] */
   float *row_cosine, *row_sine; /* [slots][half]: every cache position */
   uint32_t slots;               /* what lanes and rows have room for */
   bool keys_reserved;

@@ -35,7 +35,7 @@ check "all is well: exit 0" same $status 0
 for finding in sluice libraries system processor threads memory model cuda data ledger terminal; do
   check "it looks at $finding" said "^(ok|note) +$finding "
 done
-check "the kernel is named" said "kernel (avx512|avx2|portable)$"
+check "the kernel is named" said "kernel (avx512vnni|avx512|avx2|portable)$"
 check "the model's parameters and hash" said "M parameters, 2 layers, .*, [0-9a-f]{12}; a token in"
 check "bandwidth" said "reads about [0-9.]+ GB/s"
 check "without a terminal there is no colour" same "$(tr -d '\n' <"$tmp/said" | tr -dc '\033' | wc -c | tr -d ' ')" 0
@@ -43,7 +43,7 @@ check "without a terminal there is no colour" same "$(tr -d '\n' <"$tmp/said" | 
 doctor --json
 check "--json: exit 0" same $status 0
 check "--json says so" said '^\{"ok":true,"checks":\[$'
-check "--json has the kernel" said '"kernel":"(avx512|avx2|portable)"'
+check "--json has the kernel" said '"kernel":"(avx512vnni|avx512|avx2|portable)"'
 check "--json has the whole hash" said '"sha256":"[0-9a-f]{64}"'
 check "--json ends" same "$(tail -n 1 "$tmp/said")" "]}"
 

@@ -10,9 +10,12 @@
 
 #include "engine/cpu/rope.h"
 #include "engine/session.h"
+#include "tests/quantised_blocks.h"
 #include "tests/random_model.h"
 
-static const char *const NAMES[] = {"portable", "avx2", "avx512"};
+static const char *const NAMES[] = {"portable", "avx2", "avx512", "avx512vnni"};
+
+enum { N_NAMES = sizeof NAMES / sizeof *NAMES };
 
 static const struct kernels *kernel(int i) {
   struct sluice_error err;
@@ -30,45 +33,121 @@ static char *before_the_edge(size_t n, void **map, size_t *len) {
   return (char *)*map + *len - page - n;
 }
 
+/* Random weights of a type, and what they say. */
+static void random_weights(struct rng *r, enum dtype d, int n, uint8_t *data, double *w) {
+  const int block = dtype_block(d);
+  for (int i = 0; i < n; i += block) {
+    uint8_t *at = data + (size_t)(i / block) * dtype_block_bytes(d);
+    if (dtype_is_quantised(d))
+      block_random(r, d, at, w + i);
+    else
+      random_value(r, d, &w[i], at);
+  }
+}
+
+/* Activations that eight bits hold exactly: multiples of 1/64, in every group one of 127/64. For floats anything. */
+static void random_activations(struct rng *r, enum dtype d, int n, float *x) {
+  for (int c = 0; c < n; c++) {
+    x[c] = (float)(rng_double(r) - 0.5);
+    if (!dtype_is_quantised(d)) continue;
+    const int k = c % ACT_GROUP == 5 ? -127 : (int)rng_below(r, 255) - 127;
+    x[c] = (float)k / 64;
+  }
+}
+
 static void check_matmul(const struct kernels *k, enum dtype dtype, int rows, int cols, int tokens) {
   struct rng r;
   void *map;
-  size_t len, size = dtype == DTYPE_F32 ? 4 : 2, ldx = kernel_padded((size_t)cols), ldy = (size_t)rows + 3;
-  char *data = before_the_edge((size_t)rows * (size_t)cols * size, &map, &len);
+  struct operand o;
+  struct sluice_error err;
+  size_t len, ldx = kernel_padded((size_t)cols), ldy = (size_t)rows + 3;
+  uint8_t *data = (uint8_t *)before_the_edge(dtype_row_bytes(dtype, cols) * (size_t)rows, &map, &len);
   double *w = malloc(sizeof *w * (size_t)rows * (size_t)cols);
   float *x = calloc(ldx * (size_t)tokens, sizeof *x), *y = malloc(sizeof *y * ldy * (size_t)tokens),
-        *one = calloc((size_t)rows, sizeof *one);
+        *one = calloc((size_t)rows, sizeof *one), *panel = sluice_alloc_aligned(panel_floats(cols) * sizeof *panel);
   rng_seed(&r, (uint64_t)(rows * 31 + cols));
-  for (int i = 0; i < rows * cols; i++) random_value(&r, dtype, &w[i], data + (size_t)i * size);
-  for (int t = 0; t < tokens; t++)
-    for (int c = 0; c < cols; c++) x[(size_t)t * ldx + (size_t)c] = (float)(rng_double(&r) - 0.5);
+  random_weights(&r, dtype, rows * cols, data, w);
+  for (int t = 0; t < tokens; t++) random_activations(&r, dtype, cols, x + (size_t)t * ldx);
   for (size_t i = 0; i < ldy * (size_t)tokens; i++) y[i] = 100;
   const struct weight weight = {.data = data, .dtype = dtype, .rows = rows, .cols = cols};
-  k->matmul(&weight, 0, rows, x, ldx, tokens, y, ldy, false);
-  k->matmul(&weight, rows / 2, rows, x, ldx, tokens, y, ldy, true); /* the second half twice */
+  assert_int_equal(operand_open(&o, cols, tokens, &err), SLUICE_OK);
+  o.x = x, o.ldx = ldx, o.cols = cols, o.n_tokens = tokens;
+  k->prepare(&o, dtype, 0, tokens);
+  k->matmul(&weight, 0, rows, &o, y, ldy, false, panel);
+  k->matmul(&weight, rows / 2, rows, &o, y, ldy, true, panel); /* the second half twice */
   for (int t = 0; t < tokens; t++) {
-    k->matmul(&weight, 0, rows, x + (size_t)t * ldx, ldx, 1, one, ldy, false);
+    o.x = x + (size_t)t * ldx, o.n_tokens = 1;
+    k->prepare(&o, dtype, 0, 1);
+    k->matmul(&weight, 0, rows, &o, one, ldy, false, panel);
     for (int i = 0; i < rows; i++) {
-      double want = 0;
-      for (int c = 0; c < cols; c++) want += w[i * cols + c] * x[(size_t)t * ldx + (size_t)c];
+      double want = 0, size = 0;
+      for (int c = 0; c < cols; c++) {
+        want += w[i * cols + c] * x[(size_t)t * ldx + (size_t)c];
+        size += fabs(w[i * cols + c] * x[(size_t)t * ldx + (size_t)c]);
+      }
       const float got = y[(size_t)t * ldy + (size_t)i];
-      assert_true(fabs(one[i] - want) < 2e-6 * sqrt(cols));
+      assert_true(fabs(one[i] - want) < 2e-6 * (dtype_is_quantised(dtype) ? size / 8 : sqrt(cols)));
       assert_true(got == (i < rows / 2 ? one[i] : one[i] + one[i])); /* bits do not depend on the number of tokens */
     }
     for (size_t i = (size_t)rows; i < ldy; i++) assert_true(y[(size_t)t * ldy + i] == 100);
   }
   munmap(map, len);
-  free(w), free(x), free(y), free(one);
+  operand_free(&o);
+  free(w), free(x), free(y), free(one), free(panel);
 }
 
 static void test_matmul(void **state) {
   (void)state;
-  static const int sizes[][3] = {{1, 1, 1},   {3, 5, 2},    {4, 16, 4},   {7, 17, 5},
-                                 {64, 48, 9}, {33, 172, 3}, {8, 192, 64}, {5, 31, 7}};
-  for (int i = 0; i < 3; i++)
-    for (size_t s = 0; kernel(i) && s < sizeof sizes / sizeof *sizes; s++)
-      for (int d = DTYPE_F32; d <= DTYPE_BF16; d++)
+  static const int sizes[][3] = {{1, 1, 1},    {3, 5, 2},    {4, 16, 4},    {7, 17, 5}, {64, 48, 9},
+                                 {33, 172, 3}, {8, 192, 64}, {49, 528, 29}, {5, 31, 7}};
+  static const int blocks[][3] = {{1, 1, 1}, {3, 2, 2}, {5, 3, 8}, {17, 5, 13}, {33, 9, 29}, {16, 19, 7}};
+  for (int i = 0; i < N_NAMES; i++)
+    for (int d = DTYPE_F32; kernel(i) && d < DTYPE_COUNT; d++) {
+      const bool whole = dtype_is_quantised((enum dtype)d);
+      for (size_t s = 0; !whole && s < sizeof sizes / sizeof *sizes; s++)
         check_matmul(kernel(i), (enum dtype)d, sizes[s][0], sizes[s][1], sizes[s][2]);
+      for (size_t s = 0; whole && s < sizeof blocks / sizeof *blocks; s++)
+        check_matmul(kernel(i), (enum dtype)d, blocks[s][0], blocks[s][1] * dtype_block((enum dtype)d), blocks[s][2]);
+    }
+}
+
+/* Activations as they come: each is off by half a step at most, and what is not finite stays so. */
+static void test_rounding(void **state) {
+  (void)state;
+  enum { ROWS = 3, COLS = 512 };
+  struct rng r;
+  struct operand o;
+  struct sluice_error err;
+  rng_seed(&r, 8);
+  uint8_t data[ROWS * COLS * 2];
+  double w[ROWS * COLS];
+  float x[COLS], y[ROWS], panel[1];
+  for (int i = 0; i < N_NAMES; i++)
+    for (int d = DTYPE_Q8_0; kernel(i) && d < DTYPE_COUNT; d++) {
+      assert_int_equal(operand_open(&o, COLS, 1, &err), SLUICE_OK);
+      random_weights(&r, (enum dtype)d, ROWS * COLS, data, w);
+      for (int c = 0; c < COLS; c++) x[c] = c < 64 ? 0 : (float)(rng_normal(&r) * (c % 77 == 0 ? 30 : 1));
+      const struct weight weight = {.data = data, .dtype = (enum dtype)d, .rows = ROWS, .cols = COLS};
+      o.x = x, o.ldx = COLS, o.cols = COLS, o.n_tokens = 1;
+      kernel(i)->prepare(&o, (enum dtype)d, 0, 1);
+      kernel(i)->matmul(&weight, 0, ROWS, &o, y, ROWS, false, panel);
+      for (int row = 0; row < ROWS; row++) {
+        double want = 0, bound = 0;
+        for (int c = 0; c < COLS; c++) {
+          double top = 0;
+          for (int j = c / ACT_GROUP * ACT_GROUP; j < (c / ACT_GROUP + 1) * ACT_GROUP; j++) top = fmax(top, fabs(x[j]));
+          want += w[row * COLS + c] * x[c];
+          bound += fabs(w[row * COLS + c]) * top / 127 * 0.5001;
+        }
+        assert_true(fabs(y[row] - want) <= bound + 1e-6 * fabs(want));
+        assert_true(fabs(y[row] - want) > bound / 1e4); /* and they are rounded */
+      }
+      x[100] = i % 2 ? NAN : INFINITY;
+      kernel(i)->prepare(&o, (enum dtype)d, 0, 1);
+      kernel(i)->matmul(&weight, 0, ROWS, &o, y, ROWS, false, panel);
+      assert_true(!isfinite(y[0]) && !isfinite(y[ROWS - 1]));
+      operand_free(&o);
+    }
 }
 
 static void test_elementwise(void **state) {
@@ -76,7 +155,7 @@ static void test_elementwise(void **state) {
   enum { N = 208 };
   struct rng r;
   rng_seed(&r, 4);
-  for (int i = 0; i < 3; i++) {
+  for (int i = 0; i < N_NAMES; i++) {
     const struct kernels *k = kernel(i);
     float x[N] = {0}, gain[N], out[N], up[N] = {0}, gate[N] = {0};
     if (!k) continue;
@@ -189,7 +268,7 @@ static void test_attention(void **state) {
   float scores[ATTENTION_TILE * SLOTS];
   struct rng r;
   rng_seed(&r, 9);
-  for (int i = 0; i < 3; i++)
+  for (int i = 0; i < N_NAMES; i++)
     for (size_t d = 0; kernel(i) && d < sizeof dims / sizeof *dims; d++) {
       fill_attention(c, dims[d], &r);
       struct attention all = attention_of(c, 0, BLOCKS, scores), part = attention_of(c, 1, 3, scores);
@@ -318,7 +397,7 @@ static void test_networks(void **state) {
       {.n_layers = 2, .d = 96, .heads = 6, .kv_heads = 1, .head_dim = 32, .ff = 128, .vocab = 100, .dtype = DTYPE_BF16},
       {.n_layers = 1, .d = 17, .heads = 1, .kv_heads = 1, .head_dim = 2, .ff = 3, .vocab = 5, .dtype = DTYPE_BF16},
   };
-  for (int i = 0; i < 3; i++)
+  for (int i = 0; i < N_NAMES; i++)
     for (size_t s = 0; kernel(i) && s < sizeof shapes / sizeof *shapes; s++) {
       check_network(&shapes[s], NAMES[i], "full", (struct ref_policy){.rule = REF_FULL});
       check_network(&shapes[s], NAMES[i], "streaming:budget=12",
@@ -341,13 +420,9 @@ static void test_choosing_a_kernel(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_matmul),
-      cmocka_unit_test(test_elementwise),
-      cmocka_unit_test(test_attention),
-      cmocka_unit_test(test_rope_far_away),
-      cmocka_unit_test(test_rope_scaling),
-      cmocka_unit_test(test_networks),
-      cmocka_unit_test(test_choosing_a_kernel),
+      cmocka_unit_test(test_matmul),    cmocka_unit_test(test_rounding),          cmocka_unit_test(test_elementwise),
+      cmocka_unit_test(test_attention), cmocka_unit_test(test_rope_far_away),     cmocka_unit_test(test_rope_scaling),
+      cmocka_unit_test(test_networks),  cmocka_unit_test(test_choosing_a_kernel),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
