@@ -33,7 +33,8 @@ struct generate_words {
   const char *model, *api, *api_model, *api_key_env, *policy, *monitor, *audit, *prompt, *system, *kernel,
       *template_name;
   int64_t max_tokens, top_k, seed, threads;
-  double temperature, top_p;
+  double temperature, top_p, min_p, repetition_penalty;
+  struct string_list stop;
   bool json, stats, audit_text;
 };
 
@@ -265,10 +266,16 @@ static sluice_status end_monitor(struct chat *c, struct shown *s, struct answer 
 /* Asks for one answer and shows what may be shown. */
 static sluice_status generate_shown(struct chat *c, struct shown *s, struct answer *a, struct sluice_error *err) {
   const struct generate_words *w = c->words;
+  struct slice stops[STOPS_MAX];
+  for (size_t i = 0; i < w->stop.n && i < STOPS_MAX; i++) stops[i] = slice_of(w->stop.items[i]);
   struct generate_options o = {.max_tokens = (int)w->max_tokens,
                                .temperature = (float)w->temperature,
                                .top_k = (int)w->top_k,
                                .top_p = (float)w->top_p,
+                               .min_p = (float)w->min_p,
+                               .repetition_penalty = (float)w->repetition_penalty,
+                               .stop = stops,
+                               .n_stop = w->stop.n,
                                .seed = (uint64_t)w->seed + c->turns++};
   char *raw = NULL;
   size_t raw_len = 0;
@@ -434,6 +441,11 @@ int verb_generate(int argc, char **argv) {
       {"temperature", 0, OPTION_DOUBLE, &w.temperature, "T", "0 is greedy (default: 0)"},
       {"top-k", 0, OPTION_INT, &w.top_k, "K", "sample from the K likeliest (default: all)"},
       {"top-p", 0, OPTION_DOUBLE, &w.top_p, "P", "sample from the likeliest that reach P (default: all)"},
+      {"min-p", 0, OPTION_DOUBLE, &w.min_p, "P",
+       "keep tokens at least P times as likely as the likeliest (default: off)"},
+      {"repetition-penalty", 0, OPTION_DOUBLE, &w.repetition_penalty, "R",
+       "make tokens that were said less likely, 1.1 say (default: off)"},
+      {"stop", 0, OPTION_LIST, &w.stop, "TEXT", "end the answer before this text; may be repeated"},
       {"seed", 0, OPTION_INT, &w.seed, "S", "of sampling, and of the policy `random` (default: 0)"},
       {"stats", 0, OPTION_FLAG, &w.stats, NULL, "speed and KV bytes on stderr, also without a terminal"},
       {"json", 0, OPTION_FLAG, &w.json, NULL, "JSON lines on stdout"}};
@@ -452,6 +464,7 @@ int verb_generate(int argc, char **argv) {
       close_chat(&chat, st, &err);
   }
   free(positional.items);
+  free(w.stop.items);
   if (st == SLUICE_OK) return chat.stopped ? EXIT_STOPPED : 0;
   fprintf(stderr, "sluice: %s\n", err.message);
   return st == SLUICE_INTERRUPTED && signal_interrupted() != 0 ? 128 + signal_interrupted() : sluice_exit_code(st);

@@ -139,6 +139,13 @@ struct piece {
   int32_t token;    /* -1 when unknown */
   float logprob;    /* NAN when unknown */
   float surprisal;  /* nats of the token under the model before it came; NAN when unknown */
+  const struct token_chance *top; /* the likeliest tokens in its place, best first, when asked for */
+  int n_top;
+};
+struct token_chance {
+  int32_t token;
+  struct slice bytes;
+  float logprob;
 };
 /* Returns false to stop generation (the monitor's verdict). */
 typedef bool (*piece_fn)(void *ctx, const struct piece *piece);
@@ -149,12 +156,19 @@ struct talk_timing {
   int prompt_tokens, output_tokens; /* whole context before the turn, the turn itself; -1: the API did not say */
   int attempts;                     /* requests made; 1 for a local talk */
 };
+enum { STOPS_MAX = 16, STOP_BYTES_MAX = 1024, TOP_LOGPROBS_MAX = 20 };
 struct generate_options {
   int max_tokens;     /* 0: 256 */
   float temperature;  /* 0: greedy */
   int top_k;          /* 0: off */
   float top_p;        /* 0 or 1: off */
+  float min_p;        /* keeps tokens at least so likely as this times the likeliest; 0: off */
+  float repetition_penalty; /* of tokens that stand in the reply's own context and text; 0 or 1: off. Local only */
   uint64_t seed;
+  const struct slice *stop; /* texts that end the answer and are no part of it; none may be empty or over STOP_BYTES_MAX.
+                               A text that spans tokens has been read by the cache all the same. Local only */
+  size_t n_stop;            /* at most STOPS_MAX */
+  int top_logprobs;         /* alternatives told with each token, at most TOP_LOGPROBS_MAX. Local only */
 };
 struct choice_scores { /* arrays of n_choices, owned by the caller */
   double *logprob;       /* sum of log p over the choice's tokens, after the prefix */

@@ -16,6 +16,13 @@ struct reply {
   bool raw;                /* text that goes on: no template */
   struct sampler sampler;
   int max_tokens;
+  struct slice stops[STOPS_MAX + 1]; /* the caller's, and the template's */
+  size_t n_stops;
+  char *stop_bytes;         /* where the caller's lie */
+  struct buffer held;       /* text that may be the beginning of a stop */
+  struct candidate *likely; /* [n_top] scratch */
+  struct token_chance *top; /* [n_top] */
+  int n_top;
   piece_fn tap;
   void *ctx;
   struct buffer *text; /* NULL: the caller keeps what it hears */
@@ -40,47 +47,100 @@ static bool ends_turn(const struct local_talk *t, int32_t id) {
          tokenizer_is_special(model_tokenizer(t->engine->model), id);
 }
 
-/* Cuts bytes at the template's stop text. The stop text is one byte in every template of the table, so that it cannot
- * be split over tokens. */
-static bool cut_at_stop(const struct reply *a, struct slice *bytes) {
-  const char *stop = a->raw ? NULL : a->talk->engine->chat->stop_text;
-  const char *found = stop != NULL && bytes->len > 0 ? memchr(bytes->ptr, stop[0], bytes->len) : NULL;
-  if (found == NULL) return false;
-  bytes->len = (size_t)(found - bytes->ptr);
-  return true;
-}
-
 static void finish(struct reply *a, enum outcome outcome) {
   a->done = true;
   a->outcome = outcome;
 }
 
+/* Where the first stop text begins in the held bytes; SIZE_MAX: there is none. */
+static size_t find_stop(const struct reply *a) {
+  size_t first = SIZE_MAX;
+  for (size_t i = 0; i < a->n_stops; i++) {
+    const char *found = memmem(a->held.ptr, a->held.len, a->stops[i].ptr, a->stops[i].len);
+    if (found != NULL && (size_t)(found - a->held.ptr) < first) first = (size_t)(found - a->held.ptr);
+  }
+  return first;
+}
+
+/* How many of the held bytes no stop text can claim, whatever follows. */
+static size_t certain_bytes(const struct reply *a) {
+  size_t open = 0;
+  for (size_t i = 0; i < a->n_stops; i++) {
+    size_t n = a->stops[i].len - 1 < a->held.len ? a->stops[i].len - 1 : a->held.len;
+    while (n > open && memcmp(a->held.ptr + a->held.len - n, a->stops[i].ptr, n) != 0) n--;
+    if (n > open) open = n;
+  }
+  return a->held.len - open;
+}
+
+static bool tell(struct reply *a, struct slice bytes, int32_t id, double lp) {
+  struct piece piece = {.channel = CHANNEL_CONTENT,
+                        .bytes = bytes,
+                        .token = id,
+                        .logprob = (float)lp,
+                        .surprisal = (float)-lp,
+                        .top = a->top,
+                        .n_top = id < 0 ? 0 : a->n_top};
+  return a->tap == NULL || a->tap(a->ctx, &piece);
+}
+
+/* The first n held bytes leave with this token. *on turns false when the tap wants no more. */
+static sluice_status release(struct reply *a, size_t n, int32_t id, double lp, bool *on, struct sluice_error *err) {
+  struct slice bytes = {n > 0 ? a->held.ptr : "", n};
+  sluice_status st = a->text != NULL ? buffer_append(a->text, bytes.ptr, n, err) : SLUICE_OK;
+  if (st == SLUICE_OK) *on = tell(a, bytes, id, lp);
+  buffer_consume(&a->held, n);
+  return st;
+}
+
+static void list_likeliest(struct reply *a, double log_sum) {
+  const struct local_talk *t = a->talk;
+  if (a->n_top == 0) return;
+  top_candidates(t->logits, t->vocab, a->n_top, a->likely);
+  for (int i = 0; i < a->n_top; i++) {
+    int32_t id = a->likely[i].id;
+    struct slice bytes = tokenizer_bytes(model_tokenizer(t->engine->model), id);
+    a->top[i] = (struct token_chance){id, bytes, (float)((double)a->likely[i].logit - log_sum)};
+  }
+}
+
+/* Text that waited for a stop text which did not come. */
+static sluice_status flush(struct reply *a, struct sluice_error *err) {
+  bool on = true;
+  return a->held.len > 0 ? release(a, a->held.len, -1, NAN, &on, err) : SLUICE_OK;
+}
+
 static sluice_status deliver(struct reply *a, int32_t id, struct sluice_error *err) {
   const struct local_talk *t = a->talk;
-  double lp = (double)t->logits[id] - logits_log_sum(t->logits, t->vocab);
+  double log_sum = logits_log_sum(t->logits, t->vocab), lp = (double)t->logits[id] - log_sum;
+  bool on = true;
   if (isnan(lp)) return sluice_fail(err, SLUICE_INTERNAL, "the model's logits are not finite");
   if (ends_turn(t, id)) {
     finish(a, OUTCOME_DONE);
-    return SLUICE_OK;
+    return flush(a, err);
   }
   if (a->timing.output_tokens++ == 0) a->timing.first_token_ns = clock_mono_ns();
   struct slice bytes = tokenizer_bytes(model_tokenizer(t->engine->model), id);
-  bool stop = cut_at_stop(a, &bytes);
-  if (stop) a->tail = bytes;
-  sluice_status st = a->text != NULL ? buffer_append(a->text, bytes.ptr, bytes.len, err) : SLUICE_OK;
+  const size_t before = a->held.len;
+  sluice_status st = buffer_append(&a->held, bytes.ptr, bytes.len, err);
   if (st != SLUICE_OK) return st;
-  struct piece piece = {
-      .channel = CHANNEL_CONTENT, .bytes = bytes, .token = id, .logprob = (float)lp, .surprisal = (float)-lp};
-  bool on = a->tap == NULL || (stop && bytes.len == 0) || a->tap(a->ctx, &piece);
-  a->waiting = !stop;
-  a->next = id;
-  if (!on)
-    finish(a, OUTCOME_STOPPED);
-  else if (stop)
+  list_likeliest(a, log_sum);
+  const size_t stop = find_stop(a);
+  if (stop != SIZE_MAX) {
+    if (stop > before) a->tail = (struct slice){bytes.ptr, stop - before};
     finish(a, OUTCOME_DONE);
-  else if (a->timing.output_tokens >= a->max_tokens)
+    return stop > 0 ? release(a, stop, id, lp, &on, err) : SLUICE_OK;
+  }
+  st = release(a, certain_bytes(a), id, lp, &on, err);
+  a->waiting = true;
+  a->next = id;
+  if (!on) {
+    finish(a, OUTCOME_STOPPED);
+  } else if (a->timing.output_tokens >= a->max_tokens) {
     finish(a, OUTCOME_TRUNCATED);
-  return SLUICE_OK;
+    if (st == SLUICE_OK) st = flush(a, err);
+  }
+  return st;
 }
 
 /* ---- steps ---------------------------------------------------------------------------------------------------- */
@@ -112,6 +172,7 @@ static sluice_status feed_some(struct reply *a, struct sluice_error *err) {
 static void pick(struct reply *a) {
   int32_t id = sampler_pick(&a->sampler, a->talk->logits, a->talk->vocab);
   a->fresh = false;
+  sampler_saw(&a->sampler, &id, 1);
   sluice_status st = deliver(a, id, &a->error);
   if (st != SLUICE_OK) fail(a, st);
 }
@@ -180,6 +241,37 @@ static sluice_status add_opening(struct reply *a, struct slice prefix, struct sl
   return st == SLUICE_OK ? local_encode_joined(t, open->label, prefix, (struct slice){0}, &a->before, err) : st;
 }
 
+static sluice_status copy_stops(struct reply *a, const struct generate_options *o, struct sluice_error *err) {
+  size_t all = 0, at = 0;
+  if (o->n_stop > STOPS_MAX) return sluice_fail(err, SLUICE_USAGE, "more than %d stop texts", STOPS_MAX);
+  for (size_t i = 0; i < o->n_stop; all += o->stop[i++].len) {
+    if (o->stop[i].len == 0 || o->stop[i].len > STOP_BYTES_MAX) {
+      return sluice_fail(err, SLUICE_USAGE, "stop text %zu: 1 to %d bytes, not %zu", i + 1, STOP_BYTES_MAX,
+                         o->stop[i].len);
+    }
+  }
+  a->stop_bytes = malloc(all + 1);
+  if (a->stop_bytes == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for the stop texts");
+  for (size_t i = 0; i < o->n_stop; at += o->stop[i++].len) {
+    memcpy(a->stop_bytes + at, o->stop[i].ptr, o->stop[i].len);
+    a->stops[a->n_stops++] = (struct slice){a->stop_bytes + at, o->stop[i].len};
+  }
+  const char *own = a->raw ? NULL : a->talk->engine->chat->stop_text;
+  if (own != NULL) a->stops[a->n_stops++] = slice_of(own);
+  return SLUICE_OK;
+}
+
+static sluice_status open_likeliest(struct reply *a, const struct generate_options *o, struct sluice_error *err) {
+  if (o->top_logprobs < 0 || o->top_logprobs > TOP_LOGPROBS_MAX) {
+    return sluice_fail(err, SLUICE_USAGE, "top_logprobs %d is outside 0 to %d", o->top_logprobs, TOP_LOGPROBS_MAX);
+  }
+  a->n_top = o->top_logprobs < a->talk->vocab ? o->top_logprobs : a->talk->vocab;
+  if (a->n_top == 0) return SLUICE_OK;
+  a->likely = malloc((size_t)a->n_top * sizeof *a->likely);
+  a->top = malloc((size_t)a->n_top * sizeof *a->top);
+  return a->likely != NULL && a->top != NULL ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "no memory for an answer");
+}
+
 sluice_status local_reply_begin(struct local_talk *t, const struct reply_request *r, const struct generate_options *o,
                                 piece_fn tap, void *ctx, struct reply **out, struct sluice_error *err) {
   sluice_status st = local_check(t, !r->raw, err);
@@ -192,10 +284,14 @@ sluice_status local_reply_begin(struct local_talk *t, const struct reply_request
   a->max_tokens = o->max_tokens > 0 ? o->max_tokens : 256;
   a->tap = tap, a->ctx = ctx;
   a->timing = (struct talk_timing){.started_ns = clock_mono_ns(), .attempts = 1};
+  buffer_init(&a->held, TALK_TEXT_LIMIT);
   st = sampler_open(&a->sampler, o, t->vocab, err);
+  if (st == SLUICE_OK) st = copy_stops(a, o, err);
+  if (st == SLUICE_OK) st = open_likeliest(a, o, err);
   if (st == SLUICE_OK) st = local_encode_begin(t, &a->before, err);
   if (st == SLUICE_OK) st = add_turns(a, r, err);
   if (st == SLUICE_OK) st = add_opening(a, r->prefix, err);
+  if (st == SLUICE_OK) sampler_saw(&a->sampler, a->before.at, a->before.n);
   a->timing.prompt_tokens = (int)(session_position(t->session) + a->before.n);
   if (st != SLUICE_OK) {
     reply_close(a);
@@ -235,6 +331,10 @@ void reply_close(struct reply *a) {
   if (a == NULL) return;
   sampler_close(&a->sampler);
   ids_free(&a->before);
+  buffer_free(&a->held);
+  free(a->stop_bytes);
+  free(a->likely);
+  free(a->top);
   free(a->rounds);
   free(a);
 }

@@ -41,16 +41,25 @@ void template_hash(const struct chat_template *t, char hex[2 * SHA256_BYTES + 1]
 void template_choices(char *out, size_t cap);
 
 /* ---- sampler (engine/sampler.c) ------------------------------------------------------------------------------- */
+struct candidate {
+  float logit;
+  int32_t id;
+};
 struct sampler {
-  float temperature;
+  double temperature, top_p, min_p; /* 0: off */
   int top_k;
-  float top_p;
+  float penalty; /* 1: off */
   struct rng rng;
-  struct candidate *pool; /* vocab entries; NULL when greedy */
+  struct candidate *pool; /* [vocab]; NULL when nothing is cut */
+  unsigned char *seen;    /* [vocab] tokens that the penalty meets; NULL: none is counted */
+  float *adjusted;        /* [vocab] */
 };
 sluice_status sampler_open(struct sampler *s, const struct generate_options *o, int vocab, struct sluice_error *err);
 void sampler_close(struct sampler *s);
+void sampler_saw(struct sampler *s, const int32_t *ids, size_t n);
 int32_t sampler_pick(struct sampler *s, const float *logits, int vocab);
+/* The k likeliest, best first, into out[k]; how many there are. */
+int top_candidates(const float *logits, int vocab, int k, struct candidate *out);
 /* log of the sum of exp(logits), in float64; what a log-probability subtracts. NAN when a logit is not finite. */
 double logits_log_sum(const float *logits, int vocab);
 
@@ -82,7 +91,7 @@ sluice_status local_generate(struct local_talk *t, struct slice prefix, const st
                              void *ctx, const struct slice *commit_text, struct buffer *text, enum outcome *outcome,
                              struct talk_timing *timing, struct sluice_error *err);
 sluice_status local_reply_begin(struct local_talk *t, const struct reply_request *r, const struct generate_options *o,
-                                 piece_fn tap, void *ctx, struct reply **out, struct sluice_error *err);
+                                piece_fn tap, void *ctx, struct reply **out, struct sluice_error *err);
 sluice_status local_perplexity(struct local_talk *t, struct slice text,
                                void (*per_token)(void *ctx, uint64_t position, double nats), void *ctx, double *nats,
                                size_t *tokens, struct sluice_error *err);

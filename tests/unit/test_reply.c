@@ -5,10 +5,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/engine.h"
+#include "engine/talk.h"
 
 enum { TALKS = 7 };
 
@@ -203,9 +204,148 @@ static void test_raw_text_goes_on(void **state) {
   engine_close(e);
 }
 
+#define STORY "One morning Clara walked to the old harbour. The sea was calm and the air was cold. She"
+
+/* Raw text from a prompt, with options. */
+static enum outcome raw(struct engine *e, const struct generate_options *o, piece_fn fn, void *ctx) {
+  struct talk *t;
+  struct reply *r;
+  struct sluice_error err = {0};
+  enum outcome outcome;
+  const struct reply_request request = {.prefix = slice_of(STORY), .raw = true};
+  assert_int_equal(talk_open(e, NULL, 0, &t, &err), SLUICE_OK);
+  if (reply_begin(t, &request, o, fn, ctx, &r, &err)) fail_msg("%s", err.message);
+  while (!reply_done(r)) assert_int_equal(replies_advance(&r, 1, &err), SLUICE_OK);
+  assert_int_equal(reply_end(r, &outcome, &err), SLUICE_OK);
+  reply_close(r);
+  talk_close(t);
+  return outcome;
+}
+
+/* Every piece of the free text serves as a stop text: what is heard ends right before its first place. */
+static void test_stop_texts(void **state) {
+  (void)state;
+  struct engine *e = open_engine(true);
+  static struct heard whole, h;
+  memset(&whole, 0, sizeof whole);
+  raw(e, &(struct generate_options){.max_tokens = 24}, hear, &whole);
+  assert_true(whole.n > 30);
+  for (size_t at = 0; at + 12 < whole.n; at += 3)
+    for (size_t len = 1; len <= 12; len += 4) {
+      const struct slice stops[] = {slice_of("never said"), {whole.text + at, len}};
+      const struct generate_options o = {.max_tokens = 24, .stop = stops, .n_stop = 2};
+      memset(&h, 0, sizeof h);
+      assert_int_equal(raw(e, &o, hear, &h), OUTCOME_DONE);
+      const size_t first = (size_t)((char *)memmem(whole.text, whole.n, stops[1].ptr, len) - whole.text);
+      assert_int_equal(h.n, first);
+      assert_memory_equal(h.text, whole.text, first);
+    }
+  /* One that is only begun when the tokens run out is text after all. */
+  char begun[8] = {0};
+  memcpy(begun, whole.text + whole.n - 3, 3);
+  strcat(begun, "#");
+  const struct slice unfinished = slice_of(begun);
+  memset(&h, 0, sizeof h);
+  assert_int_equal(raw(e, &(struct generate_options){.max_tokens = 24, .stop = &unfinished, .n_stop = 1}, hear, &h),
+                   OUTCOME_TRUNCATED);
+  assert_string_equal(h.text, whole.text);
+  engine_close(e);
+}
+
+struct ranked {
+  int pieces, agreed;
+};
+
+static bool rank(void *ctx, const struct piece *p) {
+  struct ranked *r = ctx;
+  double sum = 0;
+  assert_int_equal(p->n_top, 20);
+  for (int i = 0; i < p->n_top; i++) {
+    if (i) assert_true(p->top[i - 1].logprob >= p->top[i].logprob);
+    sum += exp((double)p->top[i].logprob);
+  }
+  assert_true(sum <= 1.0001);
+  r->agreed += p->top[0].token == p->token && p->top[0].logprob == p->logprob;
+  r->pieces++;
+  return true;
+}
+
+static void test_the_likeliest_are_told(void **state) {
+  (void)state;
+  struct engine *e = open_engine(true);
+  struct ranked r = {0, 0};
+  raw(e, &(struct generate_options){.max_tokens = 10, .top_logprobs = 20}, rank, &r);
+  assert_int_equal(r.pieces, 10);
+  assert_int_equal(r.agreed, 10); /* greedy: the token is the likeliest */
+  engine_close(e);
+}
+
+static int by_value(const void *a, const void *b) {
+  const float x = *(const float *)a, y = *(const float *)b;
+  return x > y ? -1 : x < y;
+}
+
+/* The cuts against a sort of everything. */
+static void test_cuts_against_a_sort(void **state) {
+  (void)state;
+  enum { V = 300, DRAWS = 400 };
+  static const struct generate_options options[] = {{.temperature = 1, .top_k = 7},
+                                                    {.temperature = 0.7f, .top_p = 0.6f},
+                                                    {.temperature = 1.3f, .min_p = 0.2f},
+                                                    {.temperature = 1, .top_k = 40, .top_p = 0.8f, .min_p = 0.05f}};
+  struct rng r;
+  struct sluice_error err = {0};
+  rng_seed(&r, 9);
+  for (int round = 0; round < 40; round++) {
+    float logits[V], sorted[V];
+    for (int i = 0; i < V; i++) logits[i] = (float)(int)(rng_normal(&r) * 8) / 4; /* with ties */
+    memcpy(sorted, logits, sizeof sorted);
+    qsort(sorted, V, sizeof *sorted, by_value);
+    for (size_t k = 0; k < 4; k++) {
+      const struct generate_options *o = &options[k];
+      const int n = o->top_k ? o->top_k : V;
+      double total = 0, reached = 0;
+      int keep = n;
+      for (int i = 0; i < n; i++) total += exp((double)(sorted[i] - sorted[0]) / (double)o->temperature);
+      for (int i = 0; o->top_p > 0 && i < n && keep == n; i++)
+        if ((reached += exp((double)(sorted[i] - sorted[0]) / (double)o->temperature)) >= (double)o->top_p * total)
+          keep = i + 1;
+      while (exp((double)(sorted[keep - 1] - sorted[0]) / (double)o->temperature) < (double)o->min_p) keep--;
+      struct sampler s;
+      assert_int_equal(sampler_open(&s, o, V, &err), SLUICE_OK);
+      for (int d = 0; d < DRAWS; d++) assert_true(logits[sampler_pick(&s, logits, V)] >= sorted[keep - 1]);
+      sampler_close(&s);
+    }
+  }
+}
+
+static void test_repetition_is_penalised(void **state) {
+  (void)state;
+  const float logits[] = {2.0f, 1.9f, -1.0f, -1.05f};
+  const int32_t said[] = {0, 2};
+  struct sampler s;
+  struct sluice_error err = {0};
+  assert_int_equal(sampler_open(&s, &(struct generate_options){.repetition_penalty = 1.2f}, 4, &err), SLUICE_OK);
+  assert_int_equal(sampler_pick(&s, logits, 4), 0);
+  sampler_saw(&s, said, 2);
+  assert_int_equal(sampler_pick(&s, logits, 4), 1); /* 2.0 / 1.2 < 1.9 */
+  const int32_t more = 1;
+  sampler_saw(&s, &more, 1);
+  assert_int_equal(sampler_pick(&s, logits, 4), 0);
+  const float low[] = {-9, -9, -1.0f, -1.05f};
+  assert_int_equal(sampler_pick(&s, low, 4), 3); /* -1.0 * 1.2 < -1.05 */
+  sampler_close(&s);
+  assert_int_equal(sampler_open(&s, &(struct generate_options){.repetition_penalty = -1}, 4, &err), SLUICE_USAGE);
+  sampler_close(&s);
+  assert_int_equal(sampler_open(&s, &(struct generate_options){.min_p = 2}, 4, &err), SLUICE_USAGE);
+  sampler_close(&s);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_together_as_alone),
-                                     cmocka_unit_test(test_leaving_disturbs_nobody),
-                                     cmocka_unit_test(test_raw_text_goes_on)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_together_as_alone),      cmocka_unit_test(test_leaving_disturbs_nobody),
+      cmocka_unit_test(test_raw_text_goes_on),       cmocka_unit_test(test_stop_texts),
+      cmocka_unit_test(test_the_likeliest_are_told), cmocka_unit_test(test_cuts_against_a_sort),
+      cmocka_unit_test(test_repetition_is_penalised)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
