@@ -5,21 +5,23 @@
 
 #include <stdlib.h>
 
-static const struct verb_help help = {
-    .verb = "score",
-    .summary = "score a ledger's recorded outputs; may be repeated",
-    .usage = "sluice score LEDGER [options]",
-    .examples = "  sluice score demo.db\n"
-                "  sluice score demo.db --run latest --json\n",
-    .notes = "A scorer is its name, version and configuration; what it has scored already stays. Beside every score stand the\n"
-             "trivial answers (chance, longest choice, counting ...) on the same turns, seeing no more text than the cell's\n"
-             "cache budget holds.\n"};
+static const struct verb_help help = {.verb = "score",
+                                      .summary = "score a ledger's recorded outputs; may be repeated",
+                                      .usage = "sluice score LEDGER [options]",
+                                      .examples = "  sluice score demo.db\n"
+                                                  "  sluice score demo.db --run latest --json\n",
+                                      .notes = "A scorer is its name, version and configuration; what it has scored "
+                                               "already stays. Beside every score stand the\n"
+                                               "trivial answers (chance, longest choice, counting ...) on the same "
+                                               "turns, seeing no more text than the cell's\n"
+                                               "cache budget holds.\n"};
 
 int verb_score(int argc, char **argv) {
   const char *run = NULL;
   bool json = false, helped = false;
   const struct option_spec options[] = {
-      {"run", 0, OPTION_STRING, &run, "RUN", "a run's id or its beginning, a baseline's name, or latest (default: all runs)"},
+      {"run", 0, OPTION_STRING, &run, "RUN",
+       "a run's id or its beginning, a baseline's name, or latest (default: all runs)"},
       {"json", 0, OPTION_FLAG, &json, NULL, "a summary as one JSON object on stdout"}};
   struct string_list words = {0};
   struct sluice_error err = {0};

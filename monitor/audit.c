@@ -25,12 +25,12 @@ static const char schema[] =
     " choice INTEGER NOT NULL, channel TEXT NOT NULL, call INTEGER NOT NULL, start INTEGER NOT NULL, \"end\" INTEGER "
     "NOT NULL,"
     " match_start INTEGER NOT NULL, match_end INTEGER NOT NULL, exposed INTEGER NOT NULL, sha256 TEXT NOT NULL, text "
-    "BLOB, mode TEXT NOT NULL DEFAULT 'strict', route TEXT) STRICT;"
+    "BLOB, mode TEXT NOT NULL DEFAULT 'strict', route TEXT, request INTEGER) STRICT;"
     "CREATE INDEX event_by_session ON event(session);";
 
 static const char from_1_to_2[] =
     "ALTER TABLE event ADD COLUMN mode TEXT NOT NULL DEFAULT 'strict'; ALTER TABLE event ADD COLUMN route TEXT;"
-    "PRAGMA user_version=2";
+    "ALTER TABLE event ADD COLUMN request INTEGER; PRAGMA user_version=2";
 
 struct monitor_audit {
   bool keep_text;
@@ -106,7 +106,7 @@ static sluice_status begin_session(struct monitor_audit *a, const struct monitor
   a->session = sqlite3_last_insert_rowid(a->db);
   static const char insert[] =
       "INSERT INTO event(session,at_ns,kind,action,rule,category,view,choice,channel,call,start,\"end\","
-      "match_start,match_end,exposed,sha256,text,mode,route) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+      "match_start,match_end,exposed,sha256,text,mode,route,request) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
   if (sqlite3_prepare_v3(a->db, insert, -1, SQLITE_PREPARE_PERSISTENT, &a->insert, NULL))
     return sql_fail(a, "audit", err);
   return SLUICE_OK;
@@ -194,6 +194,7 @@ static sluice_status write_line(struct monitor_audit *a, const struct monitor_ev
   if (!st) st = json_quote(&a->line, e->category, strlen(e->category), err);
   if (!st && e->route) st = buffer_append_str(&a->line, ",\"route\":", err);
   if (!st && e->route) st = json_quote(&a->line, e->route, strlen(e->route), err);
+  if (!st && e->request) st = buffer_printf(&a->line, err, ",\"request\":%" PRIu64, e->request);
   if (!st && a->keep_text) st = buffer_append_str(&a->line, ",\"text\":", err);
   if (!st && a->keep_text) st = json_quote(&a->line, e->text.ptr, e->text.len, err);
   if (!st) st = buffer_append_str(&a->line, "}\n", err);
@@ -219,6 +220,10 @@ static sluice_status insert_row(struct monitor_audit *a, const struct monitor_ev
     sqlite3_bind_null(s, 17);
   sqlite3_bind_text(s, 18, monitor_mode_name((enum monitor_mode)e->mode), -1, SQLITE_STATIC);
   if (e->route) sqlite3_bind_text(s, 19, e->route, -1, SQLITE_STATIC);
+  if (e->request)
+    sqlite3_bind_int64(s, 20, (int64_t)e->request);
+  else
+    sqlite3_bind_null(s, 20);
   int rc = sqlite3_step(s);
   sqlite3_reset(s);
   sqlite3_clear_bindings(s);

@@ -96,6 +96,7 @@ struct monitor_event {
   int64_t unix_ns;
   int mode;          /* enum monitor_mode of the rule: in shadow nothing was done, and exposed is the whole span */
   const char *route; /* NULL: there are none */
+  uint64_t request;  /* of the answer that it was met in, where events are handed on by who knows it; 0: not said */
 };
 typedef void (*monitor_event_fn)(void *ctx, const struct monitor_event *event);
 

@@ -46,7 +46,7 @@ static void tell(struct monitor_stream *s, const struct found *f, uint64_t expos
   struct slice text = {to > from ? view_at(&s->text->raw.view, from) : "", to > from ? (size_t)(to - from) : 0};
   m->fn(m->ctx, &(struct monitor_event){f->kind, f->action, r->id, r->category, f->view, s->choice, s->channel,
                                         s->index, f->start, f->end, f->match_start, f->match_end, exposed, text,
-                                        clock_wall_ns(), MONITOR_STRICT, NULL});
+                                        clock_wall_ns(), MONITOR_STRICT, NULL, 0});
 }
 
 static sluice_status add_span(struct monitor_stream *s, const struct found *f, struct sluice_error *err) {

@@ -65,8 +65,8 @@ static sluice_status tell_head(struct exchange *x, bool rewritten, int64_t lengt
 }
 
 static sluice_status open_filter(struct exchange *x, struct sluice_error *err) {
-  const struct wire_hooks *h = &x->proxy->o.hooks;
-  struct wire_filter_options o = {.max_frame = x->proxy->o.max_frame};
+  const struct wire_hooks *h = &x->loop->whole->o.hooks;
+  struct wire_filter_options o = {.max_frame = x->loop->whole->o.max_frame};
   struct wire_gate gate = {0};
   if (type_is(x, "text/event-stream"))
     o.format = WIRE_SSE;
@@ -78,7 +78,7 @@ static sluice_status open_filter(struct exchange *x, struct sluice_error *err) {
     return sluice_fail(err, SLUICE_UNSUPPORTED,
                        "the upstream answered with content type \"%s\", which cannot be judged", x->type);
   x->whole = o.format == WIRE_JSON;
-  sluice_status st = h->begin(h->ctx, x->number, &gate, &x->texts, err);
+  sluice_status st = h->begin(h->ctx, x->loop->index, x->number, &gate, &x->texts, err);
   if (!st) st = wire_filter_open(&o, &gate, sink, x, &x->filter, err);
   return st;
 }
@@ -103,9 +103,25 @@ static void flush(struct exchange *x) {
 static void count_judging(struct proxy_counts *n, int64_t ns) {
   int at = 0;
   while (at < PROXY_JUDGE_BUCKETS && ns > pages_bucket_ns[at]) at++;
-  n->judge_buckets[at]++;
-  n->judged_reads++;
-  n->judge_ns += (uint64_t)ns;
+  proxy_count(&n->judge_buckets[at], 1);
+  proxy_count(&n->judged_reads, 1);
+  proxy_count(&n->judge_ns, (uint64_t)ns);
+}
+
+/* What waits for a verdict counts towards the one bound on all buffers. One stream may always hold a little. */
+static sluice_status hold(struct exchange *x, struct sluice_error *err) {
+  enum { ALWAYS = 256 << 10 };
+  struct wire_proxy *p = x->loop->whole;
+  size_t held = wire_filter_held(x->filter) + x->out.len;
+  if (held > x->held)
+    atomic_fetch_add_explicit(&p->memory, held - x->held, memory_order_relaxed);
+  else if (held < x->held)
+    atomic_fetch_sub_explicit(&p->memory, x->held - held, memory_order_relaxed);
+  bool more = held > x->held;
+  x->held = held;
+  if (!more || held <= ALWAYS || !proxy_memory_spent(p)) return SLUICE_OK;
+  return sluice_fail(err, SLUICE_LIMIT, "what waits for a verdict passes this proxy's memory bound of %zu bytes",
+                     p->o.max_memory);
 }
 
 sluice_status answer_push(struct exchange *x, struct slice bytes, struct sluice_error *err) {
@@ -116,10 +132,10 @@ sluice_status answer_push(struct exchange *x, struct slice bytes, struct sluice_
   }
   int64_t began = clock_mono_ns();
   sluice_status st = wire_filter_push(x->filter, bytes, err);
-  count_judging(&x->proxy->counts, clock_mono_ns() - began);
+  count_judging(&x->loop->counts, clock_mono_ns() - began);
   flush(x);
   x->stopped = wire_filter_ended(x->filter);
-  return st;
+  return st ? st : hold(x, err);
 }
 
 /* The upstream's answer has ended as it should, or the filter has ended it. */

@@ -16,6 +16,7 @@
 #define KEEP_S 75
 #define WRITE_S 120 /* a client that takes nothing for this long is gone */
 #define LINGER_S 2
+enum { CLIENT_BYTES = 8 << 10 }; /* what one costs besides its buffers */
 
 static void wait_for(struct client *c, enum client_state state, int64_t seconds) {
   c->state = state;
@@ -32,6 +33,31 @@ static void put(struct client *c, const void *bytes, size_t n) {
   if (bufferevent_write(c->bev, bytes, n)) c->keep_alive = false;
 }
 
+/* ---- memory ---- */
+
+static void charge(struct server *s, size_t more, size_t less) {
+  if (!s->memory || more == less) return;
+  if (more > less)
+    atomic_fetch_add_explicit(s->memory, more - less, memory_order_relaxed);
+  else
+    atomic_fetch_sub_explicit(s->memory, less - more, memory_order_relaxed);
+}
+
+static void charge_body(struct client *c, size_t now) {
+  charge(c->server, now, c->charged);
+  c->charged = now;
+}
+
+static bool memory_is_spent(const struct server *s, size_t more) {
+  return s->memory && s->max_memory && atomic_load_explicit(s->memory, memory_order_relaxed) + more > s->max_memory;
+}
+
+static void on_moved(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *ctx) {
+  struct client *c = ctx;
+  charge(c->server, info->n_added, info->n_deleted);
+  if (info->n_deleted && buffer == bufferevent_get_output(c->bev)) c->moved_ns = clock_mono_ns();
+}
+
 /* ---- the end of a connection ---- */
 
 void client_free(struct client *c) {
@@ -42,6 +68,10 @@ void client_free(struct client *c) {
   else
     s->clients = c->next;
   if (c->next) c->next->prev = c->prev;
+  charge(s, 0, client_backlog(c) + evbuffer_get_length(bufferevent_get_input(c->bev)) + CLIENT_BYTES);
+  evbuffer_remove_cb(bufferevent_get_output(c->bev), on_moved, c);
+  evbuffer_remove_cb(bufferevent_get_input(c->bev), on_moved, c);
+  charge_body(c, 0);
   bufferevent_free(c->bev);
   buffer_free(&c->head_bytes);
   buffer_free(&c->body);
@@ -112,7 +142,8 @@ void client_end(struct client *c) {
   c->call = NULL;
   c->chunked = false;
   buffer_free(&c->body);
-  buffer_clear(&c->head_bytes);
+  charge_body(c, 0);
+  buffer_free(&c->head_bytes);
   if (!c->keep_alive || c->server->draining) {
     close_soon(c);
     return;
@@ -177,6 +208,7 @@ static int take_head(struct client *c) {
   int status = http_head_parse((struct slice){c->head_bytes.ptr, c->head_bytes.len}, &c->head, &used);
   if (!status && !used) status = have == SERVER_HEAD_MAX ? 431 : -1;
   if (!status) evbuffer_drain(in, used);
+  charge_body(c, c->head_bytes.cap);
   return status;
 }
 
@@ -203,7 +235,7 @@ static int take_body(struct client *c) {
     size_t n = evbuffer_get_contiguous_space(in), used = 0;
     const char *bytes = (const char *)evbuffer_pullup(in, (ev_ssize_t)n);
     int status = 0;
-    if (!bytes) return 503;
+    if (!bytes || memory_is_spent(c->server, n)) return 503;
     if (c->head.chunked) {
       status = http_chunks_push(&c->chunks, (struct slice){bytes, n}, &used, &c->body, &done);
     } else {
@@ -212,6 +244,7 @@ static int take_body(struct client *c) {
       done = c->body.len == c->head.length;
     }
     evbuffer_drain(in, used);
+    charge_body(c, c->head_bytes.cap + c->body.len); /* pages of a large buffer that hold nothing cost nothing */
     if (status) return status;
   }
   return done ? 0 : -1;
@@ -262,12 +295,6 @@ static void on_event(struct bufferevent *bev, short what, void *ctx) {
   if (what & (BEV_EVENT_EOF | BEV_EVENT_ERROR)) client_free(ctx);
 }
 
-static void on_taken(struct evbuffer *out, const struct evbuffer_cb_info *info, void *ctx) {
-  struct client *c = ctx;
-  (void)out;
-  if (info->n_deleted) c->moved_ns = clock_mono_ns();
-}
-
 void client_tick(struct client *c, int64_t now) {
   bool waits = client_backlog(c) > 0;
   if (waits && now - c->moved_ns > WRITE_S * SECOND) {
@@ -287,7 +314,8 @@ void client_accept(struct server *s, evutil_socket_t fd, bool admin) {
   int one = 1;
   struct client *c = calloc(1, sizeof *c);
   struct bufferevent *bev = c ? bufferevent_socket_new(s->loop, fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
-  if (!bev || !evbuffer_add_cb(bufferevent_get_output(bev), on_taken, c)) {
+  if (!bev || !evbuffer_add_cb(bufferevent_get_output(bev), on_moved, c) ||
+      !evbuffer_add_cb(bufferevent_get_input(bev), on_moved, c)) {
     if (bev)
       bufferevent_free(bev);
     else
@@ -306,6 +334,7 @@ void client_accept(struct server *s, evutil_socket_t fd, bool admin) {
   s->clients = c;
   s->n_clients++;
   s->connections++;
+  charge(s, CLIENT_BYTES, 0);
   wait_for(c, CLIENT_HEAD, HEAD_S);
   bufferevent_setcb(bev, on_read, on_write, on_event, c);
   bufferevent_setwatermark(bev, EV_READ, 0, 2 * SERVER_HEAD_MAX);

@@ -15,7 +15,8 @@ static const char *outcome_of(const struct exchange *x) {
 }
 
 static void record(struct exchange *x) {
-  struct wire_proxy *p = x->proxy;
+  struct proxy_counts *n = &x->loop->counts;
+  const struct wire_hooks *h = &x->loop->whole->o.hooks;
   int64_t now = clock_mono_ns();
   struct wire_record r = {.request = x->number,
                           .method = x->method ? x->method : "",
@@ -28,60 +29,79 @@ static void record(struct exchange *x) {
                           .streamed = x->filter && !x->whole,
                           .bytes_in = x->bytes_in,
                           .bytes_out = x->bytes_out,
+                          .upstream = x->tried ? x->loop->whole->targets[x->target].name : "",
+                          .token_limit = x->token_limit,
                           .first_ns = x->first_ns ? x->first_ns - x->began_ns : -1,
                           .total_ns = now - x->began_ns};
   int class = x->told / 100;
-  p->counts.requests[x->kind][class > 5 || class < 0 ? 5 : class]++;
-  p->counts.faults[x->fault]++;
-  p->counts.stops += x->stopped;
-  p->counts.bytes_in += x->bytes_in;
-  p->counts.bytes_out += x->bytes_out;
-  p->o.hooks.finish(p->o.hooks.ctx, x->texts, &r);
+  proxy_count(&n->requests[x->kind][class > 5 || class < 0 ? 5 : class], 1);
+  proxy_count(&n->faults[x->fault], 1);
+  proxy_count(&n->stops, x->stopped);
+  proxy_count(&n->bytes_in, x->bytes_in);
+  proxy_count(&n->bytes_out, x->bytes_out);
+  h->finish(h->ctx, x->loop->index, x->texts, &r);
 }
 
+/* x->easy still says afterwards that there was one. */
 static void drop_transfer(struct exchange *x) {
-  if (!x->easy) return;
-  upstream_remove(x->proxy->upstream, x->easy);
+  if (!x->under_way) return;
+  x->under_way = false;
+  upstream_remove(x->loop->upstream, x->easy);
   curl_easy_cleanup(x->easy); /* one that has not ended takes its connection with it: the upstream sees it at once */
+  atomic_fetch_sub(&x->loop->whole->targets[x->target].outstanding, 1);
 }
 
 /* The client must have been told by now. */
 static void exchange_end(struct exchange *x) {
-  struct wire_proxy *p = x->proxy;
+  struct proxy_loop *l = x->loop;
   wire_filter_close(x->filter);
   record(x);
   if (x->prev)
     x->prev->next = x->next;
   else
-    p->exchanges = x->next;
+    l->exchanges = x->next;
   if (x->next) x->next->prev = x->prev;
-  p->n_exchanges--;
+  atomic_fetch_sub(&l->whole->n_streams, 1);
+  atomic_fetch_sub_explicit(&l->whole->memory, EXCHANGE_BYTES + x->held, memory_order_relaxed);
   curl_slist_free_all(x->fields);
   buffer_free(&x->head);
   buffer_free(&x->out);
   free(x->method);
   free(x->path);
-  free(x->url);
-  free(x->target);
   free(x);
 }
 
 static sluice_status fault_of(struct exchange *x, CURLcode code) {
-  struct wire_proxy *p = x->proxy;
-  bool unreachable = code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST;
-  if (unreachable) p->unreachable_ns = clock_mono_ns();
   if (x->fault) return x->err.code; /* said already, where it arose */
+  if (!x->status) target_note(x->loop->whole, x->target, false);
   x->fault = code == CURLE_OPERATION_TIMEDOUT ? FAULT_TIMEOUT : FAULT_UPSTREAM;
   return sluice_fail(&x->err, SLUICE_NETWORK, "upstream: %s", curl_easy_strerror(code));
 }
 
-void exchange_done(struct exchange *x, CURLcode code) {
+static bool ask_another(struct exchange *x);
+
+/* Another server may be asked when nothing of an answer came, and asking twice does no harm: nothing had been sent, or
+ * the method says so (RFC 9110, 9.2.2). */
+static bool may_repeat(const struct exchange *x) {
+  static const char *const idempotent[] = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"};
+  long sent = 0;
+  if (x->status || x->begun || (x->fault != FAULT_UPSTREAM && x->fault != FAULT_TIMEOUT)) return false;
+  curl_easy_getinfo(x->easy, CURLINFO_REQUEST_SIZE, &sent);
+  bool harmless = sent == 0;
+  for (size_t i = 0; i < sizeof idempotent / sizeof *idempotent; i++) harmless |= !strcmp(x->method, idempotent[i]);
+  return harmless;
+}
+
+static void exchange_done(struct transfer *transfer, CURLcode code) {
+  struct exchange *x = (struct exchange *)(void *)transfer;
   struct client *c = x->client;
   bool cancelled = x->stopped && code != CURLE_OK;
   sluice_status st = SLUICE_OK;
-  if (cancelled) x->proxy->counts.cancelled++;
+  if (cancelled) proxy_count(&x->loop->counts.cancelled, 1);
   if (code && !cancelled) st = fault_of(x, code);
+  bool again = st && may_repeat(x);
   drop_transfer(x);
+  if (again && ask_another(x)) return;
   if (!st && !x->fault) {
     st = answer_finish(x, &x->err);
     if (st) x->fault = FAULT_UNREADABLE;
@@ -97,11 +117,12 @@ void exchange_leave(struct exchange *x) {
   drop_transfer(x);
   x->client->call = NULL;
   x->fault = FAULT_CLIENT_LEFT;
-  x->proxy->counts.cancelled++;
+  proxy_count(&x->loop->counts.cancelled, 1);
   exchange_end(x);
 }
 
 void exchange_cut(struct exchange *x, enum fault why, const char *message) {
+  if (why == FAULT_TIMEOUT && !x->status && x->tried) target_note(x->loop->whole, x->target, false);
   drop_transfer(x);
   x->fault = why;
   sluice_fail(&x->err, SLUICE_NETWORK, "%s", message);
@@ -110,7 +131,7 @@ void exchange_cut(struct exchange *x, enum fault why, const char *message) {
 }
 
 void exchange_tick(struct exchange *x, int64_t now) {
-  const struct wire_proxy_options *o = &x->proxy->o;
+  const struct wire_proxy_options *o = &x->loop->whole->o;
   if (now - x->began_ns > o->total_s * SECOND)
     exchange_cut(x, FAULT_TIMEOUT, "the answer took longer than this proxy allows");
   else if (!x->paused && now - x->heard_ns > o->idle_s * SECOND)
@@ -163,7 +184,7 @@ static size_t on_field(char *bytes, size_t size, size_t n, void *ctx) {
     curl_off_t length = -1;
     x->head_done = true;
     x->first_ns = x->heard_ns;
-    x->proxy->unreachable_ns = 0;
+    target_note(x->loop->whole, x->target, true);
     curl_easy_getinfo(x->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     x->length = length;
     st = answer_begin(x, &x->err);
@@ -175,10 +196,11 @@ static size_t on_field(char *bytes, size_t size, size_t n, void *ctx) {
 
 static size_t on_bytes(char *bytes, size_t size, size_t n, void *ctx) {
   struct exchange *x = ctx;
+  size_t backlog = client_backlog(x->client);
   x->heard_ns = clock_mono_ns();
-  if (client_backlog(x->client) >= SERVER_BACKLOG_HIGH) {
+  if (backlog >= SERVER_BACKLOG_HIGH || (backlog && proxy_memory_spent(x->loop->whole))) {
     x->paused = true;
-    x->proxy->counts.pauses++;
+    proxy_count(&x->loop->counts.pauses, 1);
     return CURL_WRITEFUNC_PAUSE; /* libcurl stops reading: the upstream feels the slow client in its own send */
   }
   x->bytes_in += size * n;
@@ -190,13 +212,13 @@ static size_t on_bytes(char *bytes, size_t size, size_t n, void *ctx) {
 }
 
 void exchange_resume(struct exchange *x) {
-  struct upstream *u = x->proxy->upstream;
+  struct upstream *u = x->loop->upstream;
   if (!x->paused || client_backlog(x->client) > SERVER_BACKLOG_LOW) return;
   x->paused = false;
   x->heard_ns = clock_mono_ns();
   CURLcode code = curl_easy_pause(x->easy, CURLPAUSE_CONT);
   if (code) /* what on_bytes refused just now is told here alone */
-    exchange_done(x, code);
+    exchange_done(&x->transfer, code);
   else
     upstream_check(u);
 }
@@ -264,12 +286,13 @@ static sluice_status make_fields(struct exchange *x, const struct http_head *h, 
 }
 
 static sluice_status set_options(struct exchange *x) {
-  const struct wire_proxy *p = x->proxy;
+  const struct wire_proxy *p = x->loop->whole;
   const struct client *c = x->client;
   CURL *e = x->easy;
-  bool bad = curl_easy_setopt(e, CURLOPT_URL, x->url) || curl_easy_setopt(e, CURLOPT_REQUEST_TARGET, x->target) ||
+  char *target = sluice_format("%s%.*s", p->targets[x->target].prefix, (int)c->head.target.len, c->head.target.ptr);
+  bool bad = !target || curl_easy_setopt(e, CURLOPT_REQUEST_TARGET, target) || !target_set(p, x->target, e) ||
              curl_easy_setopt(e, CURLOPT_HTTPHEADER, x->fields);
-  if (p->unix_path) bad |= curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, p->unix_path) != CURLE_OK;
+  free(target);
   if (c->head_only) {
     bad |= curl_easy_setopt(e, CURLOPT_NOBODY, 1L) != CURLE_OK;
   } else if (c->body.len || c->head.chunked || slice_is(c->head.method, "POST")) {
@@ -279,22 +302,16 @@ static sluice_status set_options(struct exchange *x) {
   if (!c->head_only) bad |= curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, x->method) != CURLE_OK;
   /* identity is asked for; what is sent compressed all the same is decoded. */
   if (x->kind == EXCHANGE_JUDGED) bad |= curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "identity") != CURLE_OK;
-  bad |= curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK;
   curl_easy_setopt(e, CURLOPT_PRIVATE, (char *)(void *)x);
   curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_field);
   curl_easy_setopt(e, CURLOPT_HEADERDATA, x);
   curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_bytes);
   curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
-  curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1); /* HTTP/2's windows hide back-pressure */
-  curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(e, CURLOPT_PROXY, "");
   curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
-  curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT, (long)p->o.connect_s);
   return bad ? sluice_fail(&x->err, SLUICE_NOMEM, "no memory for the request") : SLUICE_OK;
 }
 
 static sluice_status prepare(struct exchange *x, const struct http_head *h) {
-  struct wire_proxy *p = x->proxy;
   struct buffer plain;
   buffer_init(&plain, SERVER_HEAD_MAX);
   sluice_status st = http_path_plain(h->target, &plain, &x->err);
@@ -304,53 +321,103 @@ static sluice_status prepare(struct exchange *x, const struct http_head *h) {
   size_t path = query ? (size_t)(query - h->target.ptr) : h->target.len;
   x->method = sluice_strndup(h->method.ptr, h->method.len);
   x->path = sluice_strndup(h->target.ptr, path); /* without the query, which may hold keys */
-  x->url = sluice_format("%s/", p->base);
-  x->target = sluice_format("%s%.*s", p->prefix, (int)h->target.len, h->target.ptr);
-  if (!st && (!x->method || !x->path || !x->url || !x->target))
-    st = sluice_fail(&x->err, SLUICE_NOMEM, "no memory for the request");
+  if (!st && (!x->method || !x->path)) st = sluice_fail(&x->err, SLUICE_NOMEM, "no memory for the request");
   return st ? st : make_fields(x, h, &x->err);
 }
 
 static void refuse(struct exchange *x, int status, const char *code, const char *message) {
   x->told = status;
-  x->proxy->counts.refused++;
+  proxy_count(&x->loop->counts.refused, 1);
   if (!x->err.message[0]) sluice_fail(&x->err, SLUICE_UNSUPPORTED, "%s", message);
   client_refuse(x->client, status, code, message);
   exchange_end(x);
 }
 
 static sluice_status start_transfer(struct exchange *x) {
+  struct target *t = &x->loop->whole->targets[x->target];
   x->easy = curl_easy_init();
   if (!x->easy) return sluice_fail(&x->err, SLUICE_NOMEM, "no memory for the request");
   sluice_status st = set_options(x);
-  if (!st) st = upstream_add(x->proxy->upstream, x->easy, &x->err);
-  if (!st) return SLUICE_OK;
-  curl_easy_cleanup(x->easy);
-  x->easy = NULL;
-  return st;
+  if (!st) st = upstream_add(x->loop->upstream, x->easy, &x->err);
+  if (st) {
+    curl_easy_cleanup(x->easy);
+    x->easy = NULL;
+    return st;
+  }
+  x->under_way = true;
+  x->tried |= UINT64_C(1) << x->target;
+  atomic_fetch_add(&t->outstanding, 1);
+  atomic_fetch_add(&t->requests, 1);
+  return SLUICE_OK;
+}
+
+/* After a server that gave no answer. False: there is no other, or it cannot be asked. */
+static bool ask_another(struct exchange *x) {
+  enum fault fault = x->fault;
+  struct sluice_error before = x->err;
+  size_t first = x->target, next = target_pick(x->loop->whole, x->tried);
+  if (next == PROXY_TARGETS_MAX) return false;
+  x->target = next;
+  x->fault = FAULT_NONE;
+  x->err = (struct sluice_error){0};
+  x->heard_ns = clock_mono_ns();
+  if (!start_transfer(x)) {
+    proxy_count(&x->loop->counts.repeated, 1);
+    return true;
+  }
+  x->target = first;
+  x->fault = fault;
+  x->err = before;
+  return false;
+}
+
+/* How many tokens the answer may have, as the request says it. */
+static int64_t token_limit(struct slice body) {
+  static const char *const keys[] = {"max_completion_tokens", "max_output_tokens", "max_tokens"};
+  struct json_span root, v;
+  struct sluice_error ignored = {0};
+  if (!body.len || json_span_root(body, &root, &ignored)) return -1;
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    int64_t n = 0;
+    if (!json_span_member(body, root, keys[i], &v) || v.type != JSON_NUMBER || v.end - v.start > 9) continue;
+    for (size_t at = v.start; at < v.end; at++) {
+      if (body.ptr[at] < '0' || body.ptr[at] > '9') return -1;
+      n = 10 * n + (body.ptr[at] - '0');
+    }
+    return n;
+  }
+  return -1;
 }
 
 void exchange_start(struct client *c) {
-  struct wire_proxy *p = client_proxy(c);
+  struct proxy_loop *l = client_loop(c);
+  struct wire_proxy *p = l->whole;
   struct exchange *x = calloc(1, sizeof *x);
   if (!x) {
     client_refuse(c, 503, "no_memory", "no memory for the request");
     return;
   }
-  x->proxy = p;
+  x->transfer.done = exchange_done;
+  x->loop = l;
   x->client = c;
-  x->number = ++p->numbers;
-  x->length = -1;
+  x->number = atomic_fetch_add(&p->numbers, 1) + 1;
+  x->length = x->token_limit = -1;
   x->began_ns = x->heard_ns = clock_mono_ns();
   buffer_init(&x->head, SERVER_HEAD_MAX);
   buffer_init(&x->out, 4 * p->o.max_frame + SERVER_HEAD_MAX);
-  x->next = p->exchanges;
+  x->next = l->exchanges;
   if (x->next) x->next->prev = x;
-  p->exchanges = x;
-  p->n_exchanges++;
+  l->exchanges = x;
+  size_t streams = atomic_fetch_add(&p->n_streams, 1) + 1;
+  bool spent = proxy_memory_spent(p);
+  atomic_fetch_add_explicit(&p->memory, EXCHANGE_BYTES, memory_order_relaxed);
   c->call = x;
   sluice_status st = prepare(x, &c->head);
-  if (!st && p->n_exchanges > p->o.max_streams)
+  if (!st && x->kind == EXCHANGE_JUDGED) x->token_limit = token_limit((struct slice){c->body.ptr, c->body.len});
+  x->target = target_pick(p, 0);
+  if (!st && spent)
+    refuse(x, 503, "memory_bound", "this proxy holds as many bytes as it may; please try again");
+  else if (!st && streams > p->o.max_streams)
     refuse(x, 503, "too_many_streams", "this proxy carries as many streams as it may; please try again");
   else if (!st && x->kind == EXCHANGE_UNJUDGED && !p->o.pass_unjudged)
     refuse(

@@ -2,6 +2,7 @@
 #include "wire/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -113,13 +114,38 @@ sluice_status server_listen(struct server *s, const char *where, bool admin, str
   return SLUICE_OK;
 }
 
+/* Each thread has its own queue of connections (SO_REUSEPORT); a socket file has one, which all take from. */
+sluice_status server_listen_with(struct server *s, const struct server *from, struct sluice_error *err) {
+  sluice_status st = SLUICE_OK;
+  for (size_t i = 0; !st && i < from->n_listeners; i++) {
+    const struct server_listener *theirs = &from->listeners[i];
+    if (theirs->admin) continue;
+    if (strncmp(theirs->address, "unix:", 5) != 0) {
+      st = server_listen(s, theirs->address, false, err);
+      continue;
+    }
+    struct server_listener *l = &s->listeners[s->n_listeners];
+    *l = (struct server_listener){.server = s, .shared = true};
+    snprintf(l->address, sizeof l->address, "%s", theirs->address);
+    int fd = fcntl(evconnlistener_get_fd(theirs->listener), F_DUPFD_CLOEXEC, 0);
+    if (fd >= 0) l->listener = evconnlistener_new(s->loop, on_accept, l, LEV_OPT_CLOSE_ON_FREE, 0, fd);
+    if (!l->listener) {
+      if (fd >= 0) close(fd);
+      return sluice_fail(err, SLUICE_IO, "cannot listen at %s with another thread: %s", l->address, strerror(errno));
+    }
+    evconnlistener_set_error_cb(l->listener, on_accept_error);
+    s->n_listeners++;
+  }
+  return st;
+}
+
 void server_stop_listening(struct server *s, bool admin_too) {
   for (size_t i = 0; i < s->n_listeners; i++) {
     struct server_listener *l = &s->listeners[i];
     if (!l->listener || (l->admin && !admin_too)) continue;
     evconnlistener_free(l->listener);
     l->listener = NULL;
-    if (!strncmp(l->address, "unix:", 5)) unlink(l->address + 5);
+    if (!l->shared && !strncmp(l->address, "unix:", 5)) unlink(l->address + 5);
   }
 }
 

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/resource.h>
 
 #define SECOND 1000000000LL
@@ -14,46 +13,72 @@
 
 /* ---- the clock and the end ---- */
 
-static void begin_drain(struct wire_proxy *p) {
-  p->server.draining = true;
-  p->drain_until_ns = clock_mono_ns() + p->o.drain_s * SECOND;
-  server_stop_listening(&p->server, false);
+static void begin_drain(struct proxy_loop *l) {
+  l->server.draining = true;
+  server_stop_listening(&l->server, false);
 }
 
 static void on_signal(evutil_socket_t number, short what, void *ctx) {
-  struct wire_proxy *p = ctx;
+  struct proxy_loop *l = ctx;
+  int64_t now = clock_mono_ns();
   (void)number, (void)what;
-  if (p->server.draining)
-    p->drain_until_ns = clock_mono_ns();
-  else
-    begin_drain(p);
+  atomic_store(&l->whole->drain_until_ns, l->server.draining ? now : now + l->whole->o.drain_s * SECOND);
+  if (!l->server.draining) begin_drain(l); /* the other threads see it at their clock's next tick */
 }
 
-static void cut_streams(struct wire_proxy *p) {
-  while (p->exchanges) {
-    p->cut++;
-    exchange_cut(p->exchanges, FAULT_CUT, "this proxy is shutting down");
+static void on_hup(evutil_socket_t number, short what, void *ctx) {
+  struct wire_proxy *p = ctx;
+  struct sluice_error err = {0};
+  (void)number, (void)what;
+  if (!p->o.hooks.reload) return;
+  if (!p->o.hooks.reload(p->o.hooks.ctx, &err)) {
+    atomic_fetch_add(&p->reloads, 1);
+    return;
   }
+  atomic_fetch_add(&p->failed_reloads, 1);
+  log_line(LOG_ERROR, "proxy: not reloaded, all stays as it was: %s", err.message);
+}
+
+static void cut_streams(struct proxy_loop *l) {
+  while (l->exchanges) {
+    l->cut++;
+    exchange_cut(l->exchanges, FAULT_CUT, "this proxy is shutting down");
+  }
+}
+
+void proxy_publish(struct proxy_loop *l) {
+  const struct server *s = &l->server;
+  struct proxy_gauges now = {.clients = s->n_clients, .connections = s->connections, .refused = s->refused};
+  for (const struct client *c = s->clients; c; c = c->next) now.backlog += client_backlog(c);
+  __atomic_store_n(&l->gauges.clients, now.clients, __ATOMIC_RELAXED);
+  __atomic_store_n(&l->gauges.backlog, now.backlog, __ATOMIC_RELAXED);
+  __atomic_store_n(&l->gauges.connections, now.connections, __ATOMIC_RELAXED);
+  __atomic_store_n(&l->gauges.refused, now.refused, __ATOMIC_RELAXED);
 }
 
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
-  struct wire_proxy *p = ctx;
-  int64_t now = clock_mono_ns();
+  struct proxy_loop *l = ctx;
+  int64_t now = clock_mono_ns(), until = atomic_load(&l->whole->drain_until_ns);
   (void)fd, (void)what;
-  for (struct exchange *x = p->exchanges, *next; x; x = next) {
+  for (struct exchange *x = l->exchanges, *next; x; x = next) {
     next = x->next;
     exchange_tick(x, now);
   }
-  server_tick(&p->server, now);
-  if (!p->server.draining) return;
-  if (now >= p->drain_until_ns) cut_streams(p);
-  if (!server_busy(&p->server) || now >= p->drain_until_ns + FLUSH_S * SECOND) event_base_loopbreak(p->server.loop);
+  server_tick(&l->server, now);
+  proxy_publish(l);
+  if (!until) {
+    if (l->index == 0) targets_probe(l, now);
+    return;
+  }
+  if (!l->server.draining) begin_drain(l);
+  if (now >= until) cut_streams(l);
+  if (!server_busy(&l->server) || now >= until + FLUSH_S * SECOND) event_base_loopbreak(l->server.loop);
 }
 
 /* ---- what the server asks ---- */
 
 static void on_request(struct client *c) {
-  if (c->admin || !client_proxy(c)->o.admin) {
+  if (c->admin || !client_loop(c)->whole->o.admin) {
     if (pages_answer(c)) return;
     if (c->admin) {
       client_refuse(c, 404, "not_found", "here are /healthz, /readyz and /metrics");
@@ -81,24 +106,16 @@ static const struct server_hooks hooks = {on_request, on_taken, on_left, error_b
 
 /* ---- opening ---- */
 
-static sluice_status read_upstream(struct wire_proxy *p, struct sluice_error *err) {
-  const char *url = p->o.upstream;
-  if (!strncmp(url, "unix:", 5)) {
-    p->unix_path = url + 5;
-    url = "http://localhost";
-  }
-  size_t scheme = !strncasecmp(url, "http://", 7) ? 7 : !strncasecmp(url, "https://", 8) ? 8 : 0;
-  size_t host = strcspn(url + scheme, "/?#");
-  const char *path = url + scheme + host;
-  if (!scheme || !host || strpbrk(path, "?# ") || memchr(url + scheme, '@', host))
-    return sluice_fail(err, SLUICE_USAGE,
-                       "\"%s\" is no upstream: give http://HOST[:PORT], https://HOST[:PORT] or unix:PATH",
-                       p->o.upstream);
-  size_t n = strlen(path);
-  while (n && path[n - 1] == '/') n--;
-  p->base = sluice_strndup(url, scheme + host);
-  p->prefix = sluice_strndup(path, n);
-  return p->base && p->prefix ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "no memory for the upstream");
+static sluice_status read_upstreams(struct wire_proxy *p, struct sluice_error *err) {
+  const struct wire_proxy_options *o = &p->o;
+  sluice_status st = SLUICE_OK;
+  if (o->n_upstreams + o->n_backups > PROXY_TARGETS_MAX)
+    return sluice_fail(err, SLUICE_USAGE, "more than %d upstreams", PROXY_TARGETS_MAX);
+  for (size_t i = 0; !st && i < o->n_upstreams; i++)
+    st = target_read(&p->targets[p->n_targets++], o->upstreams[i], false, err);
+  for (size_t i = 0; !st && i < o->n_backups; i++)
+    st = target_read(&p->targets[p->n_targets++], o->backups[i], true, err);
+  return st;
 }
 
 static void fill_defaults(struct wire_proxy_options *o) {
@@ -106,6 +123,9 @@ static void fill_defaults(struct wire_proxy_options *o) {
   if (!o->max_frame) o->max_frame = WIRE_FRAME_MAX;
   if (!o->max_streams) o->max_streams = 1024;
   if (!o->max_clients) o->max_clients = 4096;
+  if (!o->max_memory) o->max_memory = (size_t)1 << 30;
+  if (!o->threads) o->threads = 1;
+  if (!o->eject_after) o->eject_after = 3;
   if (!o->connect_s) o->connect_s = 5;
   if (!o->idle_s) o->idle_s = 300;
   if (!o->total_s) o->total_s = 3600;
@@ -121,16 +141,34 @@ static void raise_descriptors(void) {
   }
 }
 
-static sluice_status open_loop(struct wire_proxy *p, struct sluice_error *err) {
+static sluice_status open_loop(struct wire_proxy *p, struct proxy_loop *l, struct sluice_error *err) {
   struct timeval tick = {0, TICK_MS * 1000};
-  p->server.loop = event_base_new();
-  if (!p->server.loop) return sluice_fail(err, SLUICE_NOMEM, "no event loop");
-  p->clock = event_new(p->server.loop, -1, EV_PERSIST, on_clock, p);
-  p->on_term = evsignal_new(p->server.loop, SIGTERM, on_signal, p);
-  p->on_int = evsignal_new(p->server.loop, SIGINT, on_signal, p);
-  if (!p->clock || !p->on_term || !p->on_int || event_add(p->clock, &tick) || event_add(p->on_term, NULL) ||
-      event_add(p->on_int, NULL))
-    return sluice_fail(err, SLUICE_NOMEM, "no memory for the event loop");
+  l->server = (struct server){.hooks = &hooks,
+                              .owner = l,
+                              .max_body = p->o.max_body,
+                              .max_clients = (p->o.max_clients + p->n_loops - 1) / p->n_loops,
+                              .memory = &p->memory,
+                              .max_memory = p->o.max_memory,
+                              .reuse_port = p->o.reuse_port || p->n_loops > 1};
+  l->server.loop = event_base_new();
+  if (!l->server.loop) return sluice_fail(err, SLUICE_NOMEM, "no event loop");
+  l->clock = event_new(l->server.loop, -1, EV_PERSIST, on_clock, l);
+  if (!l->clock || event_add(l->clock, &tick)) return sluice_fail(err, SLUICE_NOMEM, "no memory for the event loop");
+  sluice_status st = upstream_open(l, &l->upstream, err);
+  if (!st && l->index) return server_listen_with(&l->server, &p->loops[0].server, err);
+  for (size_t i = 0; !st && i < p->o.n_listen; i++) st = server_listen(&l->server, p->o.listen[i], false, err);
+  if (!st && p->o.admin) st = server_listen(&l->server, p->o.admin, true, err);
+  return st;
+}
+
+static sluice_status catch_signals(struct wire_proxy *p, struct sluice_error *err) {
+  struct event_base *loop = p->loops[0].server.loop;
+  p->on_term = evsignal_new(loop, SIGTERM, on_signal, &p->loops[0]);
+  p->on_int = evsignal_new(loop, SIGINT, on_signal, &p->loops[0]);
+  p->on_hup = evsignal_new(loop, SIGHUP, on_hup, p);
+  if (!p->on_term || !p->on_int || !p->on_hup || event_add(p->on_term, NULL) || event_add(p->on_int, NULL) ||
+      event_add(p->on_hup, NULL))
+    return sluice_fail(err, SLUICE_NOMEM, "no memory for signals");
   return SLUICE_OK;
 }
 
@@ -140,18 +178,17 @@ sluice_status wire_proxy_open(const struct wire_proxy_options *o, struct wire_pr
   p->o = *o;
   p->started_ns = clock_mono_ns();
   fill_defaults(&p->o);
-  p->server = (struct server){.hooks = &hooks,
-                              .owner = p,
-                              .max_body = p->o.max_body,
-                              .max_clients = p->o.max_clients,
-                              .reuse_port = p->o.reuse_port};
   raise_descriptors();
-  sluice_status st = read_upstream(p, err);
+  p->loops = p->o.threads > PROXY_THREADS_MAX ? NULL : calloc(p->o.threads, sizeof *p->loops);
+  p->n_loops = p->loops ? p->o.threads : 0;
+  sluice_status st = p->loops ? read_upstreams(p, err) : sluice_fail(err, SLUICE_NOMEM, "no memory for the threads");
   if (!st && curl_global_init(CURL_GLOBAL_DEFAULT)) st = sluice_fail(err, SLUICE_INTERNAL, "libcurl does not start");
-  if (!st) st = open_loop(p, err);
-  if (!st) st = upstream_open(p, &p->upstream, err);
-  for (size_t i = 0; !st && i < o->n_listen; i++) st = server_listen(&p->server, o->listen[i], false, err);
-  if (!st && o->admin) st = server_listen(&p->server, o->admin, true, err);
+  for (size_t i = 0; i < p->n_loops; i++) {
+    p->loops[i].whole = p;
+    p->loops[i].index = i;
+    if (!st) st = open_loop(p, &p->loops[i], err);
+  }
+  if (!st) st = catch_signals(p, err);
   if (!st) {
     *out = p;
     return SLUICE_OK;
@@ -161,25 +198,64 @@ sluice_status wire_proxy_open(const struct wire_proxy_options *o, struct wire_pr
 }
 
 const char *wire_proxy_address(const struct wire_proxy *p, size_t i) {
-  return i < p->server.n_listeners ? p->server.listeners[i].address : NULL;
+  const struct server *s = &p->loops[0].server;
+  return i < s->n_listeners ? s->listeners[i].address : NULL;
+}
+
+/* ---- running ---- */
+
+static void *run_loop(void *ctx) {
+  struct proxy_loop *l = ctx;
+  event_base_dispatch(l->server.loop);
+  return NULL;
+}
+
+/* Signals are the first thread's. */
+static sluice_status start_threads(struct wire_proxy *p, struct sluice_error *err) {
+  sigset_t all, before;
+  int failed = 0;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  for (size_t i = 1; i < p->n_loops && !failed; i++) {
+    failed = pthread_create(&p->loops[i].thread, NULL, run_loop, &p->loops[i]);
+    p->loops[i].started = !failed;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return failed ? sluice_fail(err, SLUICE_IO, "cannot start a thread: %s", strerror(failed)) : SLUICE_OK;
 }
 
 sluice_status wire_proxy_run(struct wire_proxy *p, uint64_t *cut, struct sluice_error *err) {
-  int ended = event_base_dispatch(p->server.loop);
-  *cut = p->cut;
-  return ended < 0 ? sluice_fail(err, SLUICE_IO, "the event loop ended: %s", strerror(errno)) : SLUICE_OK;
+  sluice_status st = start_threads(p, err);
+  if (st) atomic_store(&p->drain_until_ns, 1); /* those that run end at their next tick */
+  if (!st && event_base_dispatch(p->loops[0].server.loop) < 0) {
+    st = sluice_fail(err, SLUICE_IO, "the event loop ended: %s", strerror(errno));
+    atomic_store(&p->drain_until_ns, 1);
+  }
+  *cut = p->loops[0].cut;
+  for (size_t i = 1; i < p->n_loops; i++) {
+    if (p->loops[i].started) pthread_join(p->loops[i].thread, NULL);
+    p->loops[i].started = false;
+    *cut += p->loops[i].cut;
+  }
+  return st;
+}
+
+static void close_loop(struct proxy_loop *l) {
+  server_stop_listening(&l->server, true);
+  server_free_clients(&l->server);
+  upstream_close(l->upstream);
+  if (l->clock) event_free(l->clock);
 }
 
 void wire_proxy_close(struct wire_proxy *p) {
   if (!p) return;
-  server_stop_listening(&p->server, true);
-  server_free_clients(&p->server);
-  upstream_close(p->upstream);
-  if (p->clock) event_free(p->clock);
-  if (p->on_term) event_free(p->on_term);
-  if (p->on_int) event_free(p->on_int);
-  if (p->server.loop) event_base_free(p->server.loop);
-  free(p->base);
-  free(p->prefix);
+  struct event *signals[] = {p->on_term, p->on_int, p->on_hup};
+  for (size_t i = 0; i < p->n_loops; i++) close_loop(&p->loops[i]);
+  for (size_t i = 0; i < 3; i++)
+    if (signals[i]) event_free(signals[i]);
+  for (size_t i = 0; i < p->n_loops; i++)
+    if (p->loops[i].server.loop) event_base_free(p->loops[i].server.loop);
+  for (size_t i = 0; i < p->n_targets; i++) target_free(&p->targets[i]);
+  free(p->loops);
   free(p);
 }

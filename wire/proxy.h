@@ -3,7 +3,11 @@
  *   client (client.c)      one connection: reads requests, writes answers (server.h)
  *   exchange (exchange.c)  one request on its way: libcurl's transfer, the filter, what the client is told
  *   upstream (upstream.c)  libcurl's multi interface in libevent's loop
- *   proxy (proxy.c)        signals, the clock, shutting down;  pages.c: health and metrics
+ *   target (targets.c)     one server behind the proxy: which is asked next, which is left alone for a while
+ *   loop (proxy.c)         one thread with its own event loop, listeners, clients, exchanges and connections upstream
+ *   proxy (proxy.c)        all loops, signals, shutting down;  pages.c: health and metrics
+ *
+ * Loops share what is immutable after the start and what is atomic, nothing else.
  *
  * Who may free whom: an exchange is freed by exchange_end alone, a client by client_free alone, never inside a callback
  * of libcurl (which may neither remove a transfer nor see its buffers go). */
@@ -13,8 +17,13 @@
 #include "wire/server.h"
 
 #include <curl/curl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
-enum { PROXY_JUDGE_BUCKETS = 7 };
+enum { PROXY_JUDGE_BUCKETS = 7, PROXY_TARGETS_MAX = 64, PROXY_THREADS_MAX = 256 };
+enum {
+  EXCHANGE_BYTES = 24 << 10
+}; /* what one costs besides its buffers: libcurl's handle, the filter's and the monitor's */
 
 /* proxy_errors.c. sequence: the event's own number, where the form has one. */
 enum answer_form { FORM_CHAT, FORM_RESPONSES, FORM_MESSAGES };
@@ -25,13 +34,21 @@ sluice_status proxy_error_event(struct buffer *out, enum answer_form form, int s
 
 enum exchange_kind { EXCHANGE_PASSED, EXCHANGE_JUDGED, EXCHANGE_UNJUDGED };
 enum fault { FAULT_NONE, FAULT_UPSTREAM, FAULT_UNREADABLE, FAULT_TIMEOUT, FAULT_CLIENT_LEFT, FAULT_CUT, FAULT_KINDS };
+struct transfer { /* one of libcurl's, whoever asked for it */
+  void (*done)(struct transfer *t, CURLcode code);
+};
+struct proxy_loop;
 struct exchange {
-  struct wire_proxy *proxy;
+  struct transfer transfer; /* first */
+  struct proxy_loop *loop;
   struct client *client;
   struct exchange *prev, *next;
   uint64_t number;
-  char *method, *path, *url, *target;
+  char *method, *path;
   CURL *easy;
+  size_t target;  /* the server that is asked */
+  uint64_t tried; /* servers that were, by bit */
+  bool under_way; /* libcurl has easy */
   struct curl_slist *fields;
   enum exchange_kind kind;
   enum answer_form form; /* that the path speaks */
@@ -52,12 +69,13 @@ struct exchange {
   enum fault fault;
   struct sluice_error err;
   uint64_t bytes_in, bytes_out;
+  size_t held;         /* bytes in the filter and in out, as charged to the proxy's memory */
+  int64_t token_limit; /* that the request set on its answer; -1: none */
   int64_t began_ns, first_ns, heard_ns;
 };
 void exchange_start(struct client *c);    /* c->head and c->body are a request */
 void exchange_resume(struct exchange *x); /* the client has taken what waited */
-void exchange_done(struct exchange *x, CURLcode code);
-void exchange_leave(struct exchange *x); /* the client has gone */
+void exchange_leave(struct exchange *x);  /* the client has gone */
 void exchange_cut(struct exchange *x, enum fault why, const char *message);
 void exchange_tick(struct exchange *x, int64_t now);
 /* answer.c: from the upstream's bytes to the client's */
@@ -66,32 +84,79 @@ sluice_status answer_push(struct exchange *x, struct slice bytes, struct sluice_
 sluice_status answer_finish(struct exchange *x, struct sluice_error *err);
 void answer_fail(struct exchange *x); /* tells the client as well as can be still told */
 
+/* targets.c */
+struct target {
+  char *base, *prefix;              /* scheme and authority; path without a '/' at its end */
+  const char *unix_path;            /* NULL: base says where */
+  const char *name;                 /* as it was given */
+  bool backup;                      /* asked only when no other is well */
+  atomic_int outstanding, failures; /* failures: in a row */
+  atomic_llong away_until_ns;       /* left alone until a probe after this succeeds; 0: in use */
+  atomic_llong away_for_ns, unreachable_ns;
+  atomic_bool probing;
+  atomic_ullong requests, failed, ejections;
+};
+sluice_status target_read(struct target *t, const char *url, bool backup, struct sluice_error *err);
+void target_free(struct target *t);
+/* The server to ask: not one of `tried`; PROXY_TARGETS_MAX: none is left. */
+size_t target_pick(struct wire_proxy *p, uint64_t tried);
+void target_note(struct wire_proxy *p, size_t target, bool good); /* it answered, or did not */
+bool target_any_ready(struct wire_proxy *p);
+void targets_probe(struct proxy_loop *l, int64_t now); /* asks those that were left alone whether they are back */
+/* What a transfer to it needs besides a path. */
+bool target_set(const struct wire_proxy *p, size_t target, CURL *easy);
+
 struct upstream;
-sluice_status upstream_open(struct wire_proxy *p, struct upstream **out, struct sluice_error *err);
+sluice_status upstream_open(struct proxy_loop *l, struct upstream **out, struct sluice_error *err);
 void upstream_close(struct upstream *u);
 sluice_status upstream_add(struct upstream *u, CURL *easy, struct sluice_error *err);
 void upstream_remove(struct upstream *u, CURL *easy);
-void upstream_check(struct upstream *u); /* ends the exchanges whose transfers have ended */
+void upstream_check(struct upstream *u); /* tells who asked for the transfers that have ended */
 
 struct proxy_counts {
   uint64_t requests[3][6]; /* by exchange_kind and the status's first digit; 0: the client left before */
-  uint64_t faults[FAULT_KINDS], stops, cancelled, refused, pauses, bytes_in, bytes_out;
+  uint64_t faults[FAULT_KINDS], stops, cancelled, refused, pauses, repeated, bytes_in, bytes_out;
   uint64_t judge_ns, judged_reads, judge_buckets[PROXY_JUDGE_BUCKETS + 1];
+};
+struct proxy_gauges { /* what the other threads may know of a loop */
+  uint64_t clients, backlog, connections, refused;
+};
+struct proxy_loop {
+  struct wire_proxy *whole;
+  size_t index;
+  struct server server;
+  struct event *clock;
+  struct upstream *upstream;
+  struct exchange *exchanges;
+  uint64_t cut;
+  struct proxy_counts counts; /* written by this loop's thread with proxy_count, read by any with proxy_read */
+  struct proxy_gauges gauges; /* alike */
+  pthread_t thread;
+  bool started;
 };
 struct wire_proxy {
   struct wire_proxy_options o;
-  char *base, *prefix; /* of the upstream: scheme and authority; path without a '/' at its end */
-  const char *unix_path;
-  struct server server;
-  struct event *clock, *on_term, *on_int;
-  struct upstream *upstream;
-  struct exchange *exchanges;
-  size_t n_exchanges;
-  int64_t drain_until_ns, started_ns, unreachable_ns; /* when the upstream last could not be reached; 0: it was */
-  uint64_t numbers, cut;
-  struct proxy_counts counts;
+  struct target targets[PROXY_TARGETS_MAX];
+  size_t n_targets;
+  struct proxy_loop *loops;
+  size_t n_loops;
+  struct event *on_term, *on_int, *on_hup; /* in the first loop */
+  atomic_llong drain_until_ns;             /* 0: serving */
+  atomic_size_t n_streams, memory;         /* memory: bytes of all buffers that outside data can grow */
+  atomic_ullong numbers, turn, reloads, failed_reloads;
+  int64_t started_ns;
 };
-static inline struct wire_proxy *client_proxy(const struct client *c) {
+static inline void proxy_count(uint64_t *at, uint64_t n) {
+  __atomic_store_n(at, *at + n, __ATOMIC_RELAXED);
+}
+static inline uint64_t proxy_read(const uint64_t *at) {
+  return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
+void proxy_publish(struct proxy_loop *l); /* its gauges */
+static inline bool proxy_memory_spent(const struct wire_proxy *p) {
+  return atomic_load_explicit(&p->memory, memory_order_relaxed) >= p->o.max_memory;
+}
+static inline struct proxy_loop *client_loop(const struct client *c) {
   return c->server->owner;
 }
 static inline struct exchange *client_exchange(const struct client *c) {

@@ -12,6 +12,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
+#include <stdatomic.h>
 
 enum {
   SERVER_LISTENERS_MAX = 16,
@@ -35,6 +36,7 @@ struct client {
   struct http_head head; /* points into head_bytes */
   struct http_chunks chunks;
   int64_t deadline_ns; /* for what the state waits for; 0: none */
+  size_t charged;      /* bytes of the body, as counted in the server's memory */
   int64_t moved_ns;    /* when it last took a byte, or had nothing to take */
   void *call;          /* the hooks' own, while an answer is under way; NULL: none */
 };
@@ -52,6 +54,7 @@ struct server_listener {
   struct server *server;
   struct evconnlistener *listener;
   bool admin;
+  bool shared; /* another server's, whose socket file is not this one's to remove */
   char address[128];
 };
 struct server {
@@ -59,6 +62,8 @@ struct server {
   const struct server_hooks *hooks;
   void *owner;
   size_t max_body, max_clients;
+  atomic_size_t *memory; /* bytes of all buffers that outside data can grow are counted here; NULL: nowhere */
+  size_t max_memory;     /* at which bodies are refused; 0: none */
   bool reuse_port;
   bool full;     /* listeners rest until a client leaves */
   bool draining; /* no answer is followed by another request */
@@ -71,6 +76,8 @@ struct server {
 
 /* ---- listen.c ---- */
 sluice_status server_listen(struct server *s, const char *where, bool admin, struct sluice_error *err);
+/* Listens where `from`, of another thread, does; not on its admin listener. */
+sluice_status server_listen_with(struct server *s, const struct server *from, struct sluice_error *err);
 void server_stop_listening(struct server *s, bool admin_too);
 /* Now and then: accepts again after a rest, and ends what waits for too long. */
 void server_tick(struct server *s, int64_t now);

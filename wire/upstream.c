@@ -11,7 +11,7 @@ struct watch { /* one socket of libcurl's */
   struct watch *prev, *next;
 };
 struct upstream {
-  struct wire_proxy *proxy;
+  struct proxy_loop *loop;
   CURLM *multi;
   struct event *timer;
   struct watch *watches;
@@ -71,7 +71,7 @@ static int set_watch(CURL *easy, curl_socket_t fd, int what, void *ctx, void *so
     curl_multi_assign(u->multi, fd, w);
   }
   if (w->event) event_free(w->event);
-  w->event = event_new(u->proxy->server.loop, fd, wanted, on_socket, u);
+  w->event = event_new(u->loop->server.loop, fd, wanted, on_socket, u);
   return w->event && event_add(w->event, NULL) == 0 ? 0 : -1;
 }
 
@@ -79,11 +79,12 @@ void upstream_check(struct upstream *u) {
   CURLMsg *message;
   int left;
   while ((message = curl_multi_info_read(u->multi, &left))) {
-    char *exchange = NULL;
+    char *private = NULL;
     if (message->msg != CURLMSG_DONE) continue;
     CURLcode code = message->data.result;
-    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &exchange);
-    exchange_done((struct exchange *)(void *)exchange, code);
+    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
+    struct transfer *t = (struct transfer *)(void *)private;
+    t->done(t, code);
   }
 }
 
@@ -96,13 +97,13 @@ void upstream_remove(struct upstream *u, CURL *easy) {
   curl_multi_remove_handle(u->multi, easy);
 }
 
-sluice_status upstream_open(struct wire_proxy *p, struct upstream **out, struct sluice_error *err) {
+sluice_status upstream_open(struct proxy_loop *l, struct upstream **out, struct sluice_error *err) {
   struct upstream *u = calloc(1, sizeof *u);
   *out = u;
   if (!u) return sluice_fail(err, SLUICE_NOMEM, "no memory for the upstream");
-  u->proxy = p;
+  u->loop = l;
   u->multi = curl_multi_init();
-  u->timer = evtimer_new(p->server.loop, on_timer, u);
+  u->timer = evtimer_new(l->server.loop, on_timer, u);
   if (!u->multi || !u->timer) return sluice_fail(err, SLUICE_NOMEM, "no memory for the upstream");
   curl_multi_setopt(u->multi, CURLMOPT_SOCKETFUNCTION, set_watch);
   curl_multi_setopt(u->multi, CURLMOPT_SOCKETDATA, u);

@@ -86,6 +86,7 @@ sluice_status wire_filter_open(const struct wire_filter_options *o, const struct
 void wire_filter_close(struct wire_filter *f);
 sluice_status wire_filter_push(struct wire_filter *f, struct slice bytes, struct sluice_error *err);
 sluice_status wire_filter_end(struct wire_filter *f, struct sluice_error *err);
+size_t wire_filter_held(const struct wire_filter *f);      /* bytes that have come and not left */
 bool wire_filter_ended(const struct wire_filter *f);       /* stopped, and no choice is left: read no more */
 bool wire_filter_stopped(const struct wire_filter *f);     /* at least one choice was stopped */
 int64_t wire_filter_sequence(const struct wire_filter *f); /* sequence_number of the last frame that left */
@@ -98,7 +99,7 @@ typedef sluice_status (*wire_text_fn)(void *ctx, const struct wire_key *key, str
 sluice_status wire_read_texts(struct slice json, const char *text_key, wire_text_fn fn, void *ctx, bool *known,
                               struct sluice_error *err);
 
-/* ---- proxy (wire/proxy.c): clients on one side, one OpenAI-compatible server on the other, one thread, one event loop
+/* ---- proxy (wire/proxy.c): clients on one side, OpenAI-compatible servers on the other; one event loop a thread
  * Answers of POST .../chat/completions, .../completions, .../responses and .../v1/messages go through a filter whose
  * gate is handed in; every other path goes by as it came. Fails closed: what cannot be judged is an error that the
  * client can read, never passed on. Every buffer has a bound; a client that reads slowly slows the upstream, one that
@@ -112,19 +113,32 @@ struct wire_record { /* what became of one request */
       *outcome; /* "done", "stopped", "refused", "upstream_error", "unreadable", "timeout", "client_left", "cut" */
   const char *detail; /* an error's words; "" */
   bool judged, streamed;
+  const char *upstream;         /* the server that was asked last, as given; "" */
+  int64_t token_limit;          /* that the request set on its answer; -1: none */
   uint64_t bytes_in, bytes_out; /* of bodies: from the upstream, to the client */
   int64_t first_ns, total_ns; /* from the request's last byte to the upstream's first, and to the end; first -1: none */
 };
 struct wire_hooks {
   void *ctx;
-  /* A gate for the texts of one answer. *texts is handed back to finish. */
-  sluice_status (*begin)(void *ctx, uint64_t request, struct wire_gate *gate, void **texts, struct sluice_error *err);
-  void (*finish)(void *ctx, void *texts, const struct wire_record *record); /* texts: NULL when begin was not called */
+  /* A gate for the texts of one answer. *texts is handed back to finish. Both are called from every thread, those of
+   * one answer from the same one: `thread`, from 0. */
+  sluice_status (*begin)(void *ctx, size_t thread, uint64_t request, struct wire_gate *gate, void **texts,
+                         struct sluice_error *err);
+  /* texts: NULL when begin was not called */
+  void (*finish)(void *ctx, size_t thread, void *texts, const struct wire_record *record);
   sluice_status (*metrics)(void *ctx, struct buffer *out, struct sluice_error *err); /* more lines for /metrics; NULL */
+  /* SIGHUP: whatever begin stands on is read again, for answers that begin from now on. NULL: there is nothing. */
+  sluice_status (*reload)(void *ctx, struct sluice_error *err);
 };
 struct wire_proxy_options {
-  const char *upstream; /* http://HOST[:PORT][/PREFIX], https://..., or unix:PATH */
-  const char **listen;  /* ADDRESS:PORT, [V6]:PORT or unix:PATH; port 0: any free one */
+  const char **upstreams; /* http://HOST[:PORT][/PREFIX], https://..., or unix:PATH; the least busy one is asked */
+  size_t n_upstreams;
+  const char **backups; /* asked when none of those is well */
+  size_t n_backups;
+  const char *probe_path; /* GET of it says whether a server is back; NULL: a connection does */
+  int eject_after;        /* failures in a row, after which a server is left alone until it is back; 0: 3 */
+  size_t threads;         /* 0: 1 */
+  const char **listen;    /* ADDRESS:PORT, [V6]:PORT or unix:PATH; port 0: any free one */
   size_t n_listen;
   const char *admin;  /* where /healthz, /readyz and /metrics answer; NULL: on the listeners, before any upstream's */
   bool reuse_port;    /* several processes share a port */
@@ -133,6 +147,7 @@ struct wire_proxy_options {
   size_t max_frame;   /* of one event or whole answer to judge, bytes; 0: 8 MiB */
   size_t max_streams; /* at the same time; 0: 1024. More are told 503 */
   size_t max_clients; /* connections; 0: 4096. More wait to be accepted */
+  size_t max_memory;  /* of all buffers that clients and upstreams can grow, bytes; 0: 1 GiB */
   int64_t connect_s, idle_s, total_s, drain_s; /* seconds; 0: 5, 300, 3600, 30 */
   struct wire_hooks hooks;
 };

@@ -1,0 +1,51 @@
+/* What the parts of `sluice proxy` share: verb_proxy.c (options, log), proxy_policy.c (the policy that is in force,
+ * which a SIGHUP replaces), proxy_metrics.c (verdicts and counts as metrics). */
+#ifndef SLUICE_CLI_PROXY_RUN_H
+#define SLUICE_CLI_PROXY_RUN_H
+
+#include "cli/gate.h"
+
+#include <pthread.h>
+
+enum { PROXY_CATEGORIES_MAX = 256 };
+struct verdict_count { /* a category's events, by mode and action */
+  char category[104];
+  uint64_t n[MONITOR_MODES][3], not_scanned[2]; /* [1]: of rules that fail open */
+  uint64_t exposed[MONITOR_MODES];              /* bytes */
+};
+struct generation; /* a policy that was read, and what stands on it */
+struct proxy_run {
+  const char *policy_path, *mode, *source, *audit_path;
+  bool audit_text, quiet;
+  size_t threads;
+  pthread_mutex_t lock; /* over all below */
+  struct generation *current;
+  struct monitor_counts ended; /* of answers that have ended */
+  struct verdict_count verdicts[PROXY_CATEGORIES_MAX];
+  size_t n_verdicts;
+  uint64_t stopped;
+  uint64_t tokens_saved_max, stops_without_limit;
+};
+
+/* ---- proxy_policy.c ---- */
+struct answer_texts { /* the texts of one answer */
+  struct gate gate;
+  struct wire_gate judged; /* the gate's own */
+  struct generation *generation;
+  size_t thread;
+  uint64_t request;
+};
+/* Reads policy and audit; answers that begin from now on stand on them. What fails leaves all as it was. */
+sluice_status proxy_policy_load(struct proxy_run *r, struct sluice_error *err);
+sluice_status proxy_policy_close(struct proxy_run *r, struct sluice_error *err); /* the audit's first error */
+const char *proxy_policy_words(const struct proxy_run *r, size_t *rules);        /* its name */
+sluice_status proxy_policy_begin(struct proxy_run *r, size_t thread, uint64_t request, struct wire_gate *gate,
+                                 void **texts, struct sluice_error *err);
+void proxy_policy_end(struct proxy_run *r, struct answer_texts *t, const struct monitor_counts *counts);
+
+/* ---- proxy_metrics.c: r->lock is held by who calls count_event ---- */
+sluice_status proxy_metrics_list(struct proxy_run *r, const struct monitor_policy *p, struct sluice_error *err);
+void proxy_metrics_count(struct proxy_run *r, const struct monitor_event *e);
+sluice_status proxy_metrics_write(void *run, struct buffer *out, struct sluice_error *err);
+
+#endif
