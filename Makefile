@@ -29,7 +29,7 @@ CC := cc
 endif
 PREFIX ?= /usr/local
 PKG_CONFIG ?= pkg-config
-PACKAGES := libpcre2-8 libcjson libcurl libevent_core sqlite3 libcrypto zlib
+PACKAGES := libpcre2-8 libcjson libcurl libevent_core libevent_openssl libssl sqlite3 libcrypto zlib
 # What libsluice is linked with: the others are the wire's and the ledger's.
 API_PACKAGES = $(filter-out libcurl libevent% sqlite3 zlib libssl,$(PACKAGES))
 OBJCOPY ?= objcopy

@@ -18,9 +18,9 @@ has_tool "${PKG_CONFIG:-pkg-config}" || need pkg-config
 has_library libpcre2-8 || need libpcre2-dev
 has_library libcjson || need libcjson-dev
 has_library libcurl || need libcurl4-openssl-dev
-has_library libevent_core || need libevent-dev
+{ has_library libevent_core && has_library libevent_openssl; } || need libevent-dev
 has_library sqlite3 || need libsqlite3-dev
-has_library libcrypto || need libssl-dev
+{ has_library libcrypto && has_library libssl; } || need libssl-dev
 has_library zlib || need zlib1g-dev
 has_library icu-i18n || need libicu-dev
 

@@ -9,8 +9,8 @@
 
 struct proxy_words { /* of the command line */
   struct string_list upstreams, backups, listen;
-  const char *admin, *probe;
-  bool pass_unjudged, reuse_port, json;
+  const char *admin, *probe, *tls_cert, *tls_key, *tls_client_ca, *upstream_ca, *upstream_cert, *upstream_key;
+  bool upstream_http2, pass_unjudged, reuse_port, json;
   int64_t threads, eject_after, max_streams, max_body_mb, max_memory_mb, idle_s, total_s, drain_s, connect_s;
 };
 
@@ -91,6 +91,13 @@ static sluice_status serve(struct proxy_run *r, const struct proxy_words *w, uin
                                  .n_backups = w->backups.n,
                                  .probe_path = w->probe,
                                  .eject_after = (int)w->eject_after,
+                                 .upstream_ca = w->upstream_ca,
+                                 .upstream_cert = w->upstream_cert,
+                                 .upstream_key = w->upstream_key,
+                                 .upstream_http2 = w->upstream_http2,
+                                 .tls_cert = w->tls_cert,
+                                 .tls_key = w->tls_key,
+                                 .tls_client_ca = w->tls_client_ca,
                                  .threads = r->threads,
                                  .listen = (const char **)(w->listen.n ? w->listen.items : usual),
                                  .n_listen = w->listen.n ? w->listen.n : 1,
@@ -185,12 +192,22 @@ int verb_proxy(int argc, char **argv) {
       {"eject-after", 0, OPTION_INT, &w.eject_after, "N",
        "failures in a row after which a server is left alone until it is back (default: 3)"},
       {"probe", 0, OPTION_STRING, &w.probe, "PATH", "GET of it says whether a server is back (default: a connection)"},
+      {"upstream-ca", 0, OPTION_STRING, &w.upstream_ca, "FILE",
+       "PEM: who signs for https:// upstreams (default: the system's)"},
+      {"upstream-cert", 0, OPTION_STRING, &w.upstream_cert, "FILE", "PEM: the certificate shown to https:// upstreams"},
+      {"upstream-key", 0, OPTION_STRING, &w.upstream_key, "FILE", "PEM: its key (default: in the same file)"},
+      {"upstream-http2", 0, OPTION_FLAG, &w.upstream_http2, NULL, "HTTP/2 to https:// upstreams that offer it"},
       {"policy", 'p', OPTION_STRING, &r.policy_path, "FILE",
        "rules (default: $SLUICE_POLICY, else the shipped policy); read again on SIGHUP"},
       {"mode", 0, OPTION_STRING, &r.mode, "MODE",
        "for all rules: strict, optimistic, shadow, bounded:tokens=N,ms=M (default: the policy's)"},
       {"listen", 'l', OPTION_LIST, &w.listen, "ADDRESS",
        "ADDRESS:PORT, [V6]:PORT or unix:PATH; may be repeated (default: 127.0.0.1:8080)"},
+      {"tls-cert", 0, OPTION_STRING, &w.tls_cert, "FILE",
+       "PEM: TLS towards clients, with this chain; read again on SIGHUP"},
+      {"tls-key", 0, OPTION_STRING, &w.tls_key, "FILE", "PEM: its key (default: in the same file)"},
+      {"tls-client-ca", 0, OPTION_STRING, &w.tls_client_ca, "FILE",
+       "PEM: clients must show a certificate signed by it"},
       {"threads", 't', OPTION_INT, &w.threads, "N", "event loops, each with its own connections (default: 1)"},
       {"admin", 0, OPTION_STRING, &w.admin, "ADDRESS", "where alone /healthz, /readyz and /metrics answer"},
       {"audit", 'a', OPTION_STRING, &r.audit_path, "FILE",

@@ -84,6 +84,7 @@ void client_free(struct client *c) {
 static void shut(struct client *c) {
   if (c->shut) return;
   c->shut = true;
+  if (c->tls) tls_say_goodbye(c->bev);
   shutdown(bufferevent_getfd(c->bev), SHUT_WR);
   wait_for(c, CLIENT_CLOSING, LINGER_S);
 }
@@ -310,10 +311,11 @@ void client_tick(struct client *c, int64_t now) {
   }
 }
 
-void client_accept(struct server *s, evutil_socket_t fd, bool admin) {
+void client_accept(struct server *s, evutil_socket_t fd, bool admin, bool tls) {
   int one = 1;
   struct client *c = calloc(1, sizeof *c);
-  struct bufferevent *bev = c ? bufferevent_socket_new(s->loop, fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
+  struct bufferevent *bev = NULL;
+  if (c) bev = tls ? tls_accept(s->tls, s->loop, fd) : bufferevent_socket_new(s->loop, fd, BEV_OPT_CLOSE_ON_FREE);
   if (!bev || !evbuffer_add_cb(bufferevent_get_output(bev), on_moved, c) ||
       !evbuffer_add_cb(bufferevent_get_input(bev), on_moved, c)) {
     if (bev)
@@ -327,6 +329,7 @@ void client_accept(struct server *s, evutil_socket_t fd, bool admin) {
   c->server = s;
   c->bev = bev;
   c->admin = admin;
+  c->tls = tls;
   buffer_init(&c->head_bytes, 2 * SERVER_HEAD_MAX);
   buffer_init(&c->body, s->max_body);
   c->next = s->clients;

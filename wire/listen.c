@@ -14,7 +14,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
   struct server_listener *l = ctx;
   struct server *s = l->server;
   (void)listener, (void)from, (void)len;
-  client_accept(s, fd, l->admin);
+  client_accept(s, fd, l->admin, l->tls);
   if (s->full || s->n_clients < s->max_clients) return;
   s->full = true;
   for (size_t i = 0; i < s->n_listeners; i++)
@@ -102,7 +102,7 @@ sluice_status server_listen(struct server *s, const char *where, bool admin, str
   sluice_status st = parse_address(where, &a, &len, err);
   if (st) return st;
   struct server_listener *l = &s->listeners[s->n_listeners];
-  *l = (struct server_listener){.server = s, .admin = admin};
+  *l = (struct server_listener){.server = s, .admin = admin, .tls = s->tls && !admin && a.ss_family != AF_UNIX};
   unsigned flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE;
   if (s->reuse_port && a.ss_family != AF_UNIX) flags |= LEV_OPT_REUSEABLE_PORT;
   errno = 0;

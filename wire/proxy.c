@@ -29,12 +29,16 @@ static void on_signal(evutil_socket_t number, short what, void *ctx) {
 static void on_hup(evutil_socket_t number, short what, void *ctx) {
   struct wire_proxy *p = ctx;
   struct sluice_error err = {0};
+  struct ssl_ctx_st *fresh = NULL;
   (void)number, (void)what;
-  if (!p->o.hooks.reload) return;
-  if (!p->o.hooks.reload(p->o.hooks.ctx, &err)) {
+  sluice_status st = p->tls ? tls_server_read(p->tls, &fresh, &err) : SLUICE_OK;
+  if (!st && p->o.hooks.reload) st = p->o.hooks.reload(p->o.hooks.ctx, &err);
+  if (!st) {
+    if (p->tls) tls_server_take(p->tls, fresh);
     atomic_fetch_add(&p->reloads, 1);
     return;
   }
+  tls_server_drop(fresh);
   atomic_fetch_add(&p->failed_reloads, 1);
   log_line(LOG_ERROR, "proxy: not reloaded, all stays as it was: %s", err.message);
 }
@@ -118,6 +122,16 @@ static sluice_status read_upstreams(struct wire_proxy *p, struct sluice_error *e
   return st;
 }
 
+static sluice_status open_tls(struct wire_proxy *p, struct sluice_error *err) {
+  const struct wire_proxy_options *o = &p->o;
+  struct tls_files files = {o->tls_cert, o->tls_key ? o->tls_key : o->tls_cert, o->tls_client_ca};
+  sluice_status st = tls_check_client_files(o->upstream_ca, o->upstream_cert, o->upstream_key, err);
+  if (st || o->tls_cert) return st ? st : tls_server_open(&files, &p->tls, err);
+  if (o->tls_key || o->tls_client_ca)
+    return sluice_fail(err, SLUICE_USAGE, "TLS towards clients needs a certificate: --tls-cert FILE");
+  return SLUICE_OK;
+}
+
 static void fill_defaults(struct wire_proxy_options *o) {
   if (!o->max_body) o->max_body = 32 << 20;
   if (!o->max_frame) o->max_frame = WIRE_FRAME_MAX;
@@ -149,6 +163,7 @@ static sluice_status open_loop(struct wire_proxy *p, struct proxy_loop *l, struc
                               .max_clients = (p->o.max_clients + p->n_loops - 1) / p->n_loops,
                               .memory = &p->memory,
                               .max_memory = p->o.max_memory,
+                              .tls = p->tls,
                               .reuse_port = p->o.reuse_port || p->n_loops > 1};
   l->server.loop = event_base_new();
   if (!l->server.loop) return sluice_fail(err, SLUICE_NOMEM, "no event loop");
@@ -183,6 +198,7 @@ sluice_status wire_proxy_open(const struct wire_proxy_options *o, struct wire_pr
   p->n_loops = p->loops ? p->o.threads : 0;
   sluice_status st = p->loops ? read_upstreams(p, err) : sluice_fail(err, SLUICE_NOMEM, "no memory for the threads");
   if (!st && curl_global_init(CURL_GLOBAL_DEFAULT)) st = sluice_fail(err, SLUICE_INTERNAL, "libcurl does not start");
+  if (!st) st = open_tls(p, err);
   for (size_t i = 0; i < p->n_loops; i++) {
     p->loops[i].whole = p;
     p->loops[i].index = i;
@@ -256,6 +272,7 @@ void wire_proxy_close(struct wire_proxy *p) {
   for (size_t i = 0; i < p->n_loops; i++)
     if (p->loops[i].server.loop) event_base_free(p->loops[i].server.loop);
   for (size_t i = 0; i < p->n_targets; i++) target_free(&p->targets[i]);
+  tls_server_close(p->tls);
   free(p->loops);
   free(p);
 }

@@ -140,6 +140,7 @@ struct wire_proxy {
   size_t n_targets;
   struct proxy_loop *loops;
   size_t n_loops;
+  struct tls_server *tls;                  /* NULL: clients speak plain */
   struct event *on_term, *on_int, *on_hup; /* in the first loop */
   atomic_llong drain_until_ns;             /* 0: serving */
   atomic_size_t n_streams, memory;         /* memory: bytes of all buffers that outside data can grow */

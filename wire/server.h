@@ -7,6 +7,7 @@
 #define SLUICE_WIRE_SERVER_H
 
 #include "wire/http.h"
+#include "wire/tls.h"
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -31,7 +32,7 @@ struct client {
   bool admin;
   bool keep_alive; /* after the answer under way */
   bool chunked;    /* framing of the answer under way */
-  bool head_only, shut;
+  bool head_only, shut, tls;
   struct buffer head_bytes, body;
   struct http_head head; /* points into head_bytes */
   struct http_chunks chunks;
@@ -54,6 +55,7 @@ struct server_listener {
   struct server *server;
   struct evconnlistener *listener;
   bool admin;
+  bool tls;
   bool shared; /* another server's, whose socket file is not this one's to remove */
   char address[128];
 };
@@ -62,8 +64,9 @@ struct server {
   const struct server_hooks *hooks;
   void *owner;
   size_t max_body, max_clients;
-  atomic_size_t *memory; /* bytes of all buffers that outside data can grow are counted here; NULL: nowhere */
-  size_t max_memory;     /* at which bodies are refused; 0: none */
+  atomic_size_t *memory;  /* bytes of all buffers that outside data can grow are counted here; NULL: nowhere */
+  size_t max_memory;      /* at which bodies are refused; 0: none */
+  struct tls_server *tls; /* for connections that come over TCP, but the admin's; NULL: none. Not owned */
   bool reuse_port;
   bool full;     /* listeners rest until a client leaves */
   bool draining; /* no answer is followed by another request */
@@ -85,7 +88,7 @@ bool server_busy(const struct server *s); /* any client but an admin's */
 void server_free_clients(struct server *s);
 
 /* ---- client.c ---- */
-void client_accept(struct server *s, evutil_socket_t fd, bool admin);
+void client_accept(struct server *s, evutil_socket_t fd, bool admin, bool tls);
 void client_free(struct client *c);
 void client_tick(struct client *c, int64_t now); /* may free it */
 size_t client_backlog(const struct client *c);

@@ -71,6 +71,14 @@ bool target_set(const struct wire_proxy *p, size_t target, CURL *easy) {
   bool bad = n < 0 || (size_t)n >= sizeof url || curl_easy_setopt(easy, CURLOPT_URL, url);
   bad |= curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, t->unix_path) != CURLE_OK;
   bad |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK;
+  if (o->upstream_ca) bad |= curl_easy_setopt(easy, CURLOPT_CAINFO, o->upstream_ca) != CURLE_OK;
+  if (o->upstream_cert)
+    bad |= curl_easy_setopt(easy, CURLOPT_SSLCERT, o->upstream_cert) ||
+           curl_easy_setopt(easy, CURLOPT_SSLKEY, o->upstream_key ? o->upstream_key : o->upstream_cert);
+  curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+  /* HTTP/2's windows hide back-pressure: only where it is asked for. */
+  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+                   (long)(o->upstream_http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_PROXY, "");
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)o->connect_s);

@@ -110,7 +110,8 @@ sluice_status upstream_open(struct proxy_loop *l, struct upstream **out, struct 
   curl_multi_setopt(u->multi, CURLMOPT_TIMERFUNCTION, set_timer);
   curl_multi_setopt(u->multi, CURLMOPT_TIMERDATA, u);
   curl_multi_setopt(u->multi, CURLMOPT_MAXCONNECTS, (long)IDLE_CONNECTIONS);
-  curl_multi_setopt(u->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+  curl_multi_setopt(u->multi, CURLMOPT_PIPELINING,
+                    (long)(l->whole->o.upstream_http2 ? CURLPIPE_MULTIPLEX : CURLPIPE_NOTHING));
   return SLUICE_OK;
 }
 

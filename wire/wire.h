@@ -137,10 +137,15 @@ struct wire_proxy_options {
   size_t n_backups;
   const char *probe_path; /* GET of it says whether a server is back; NULL: a connection does */
   int eject_after;        /* failures in a row, after which a server is left alone until it is back; 0: 3 */
-  size_t threads;         /* 0: 1 */
-  const char **listen;    /* ADDRESS:PORT, [V6]:PORT or unix:PATH; port 0: any free one */
+  /* For https:// upstreams: who signs for them (NULL: the system's), what this side shows (NULL: nothing). PEM. */
+  const char *upstream_ca, *upstream_cert, *upstream_key;
+  bool upstream_http2; /* over TLS, where the server offers it */
+  size_t threads;      /* 0: 1 */
+  const char **listen; /* ADDRESS:PORT, [V6]:PORT or unix:PATH; port 0: any free one */
   size_t n_listen;
-  const char *admin;  /* where /healthz, /readyz and /metrics answer; NULL: on the listeners, before any upstream's */
+  const char *admin; /* where /healthz, /readyz and /metrics answer; NULL: on the listeners, before any upstream's */
+  /* TLS towards clients, on every listener but the admin's and unix sockets. PEM; read again on SIGHUP. NULL: none. */
+  const char *tls_cert, *tls_key, *tls_client_ca;
   bool reuse_port;    /* several processes share a port */
   bool pass_unjudged; /* pass model answers that no dialect reads (Ollama's, ...); else they are refused */
   size_t max_body;    /* of a request, bytes; 0: 32 MiB */
@@ -231,8 +236,9 @@ sluice_status wire_answer_whole(const struct wire_answer *a, const struct wire_p
 sluice_status wire_answer_error(int status, const char *code, const char *param, const char *message,
                                 struct buffer *out, struct sluice_error *err);
 
-/* ---- a server (wire/serve.c): requests in, answers out, by hooks; for `sluice serve` ----------------------------------
- * One thread, one event loop, which its owner turns. HTTP/1.1, read as strictly as the proxy reads it. */
+/* ---- a server (wire/serve.c): requests in, answers out, by hooks; for `sluice serve`
+ * ---------------------------------- One thread, one event loop, which its owner turns. HTTP/1.1, read as strictly as
+ * the proxy reads it. */
 struct wire_call; /* one request and its answer; gone after the answer's end or after `left` */
 struct wire_server_options {
   const char **listen; /* as struct wire_proxy_options' */
@@ -247,20 +253,22 @@ struct wire_server_options {
 struct wire_server;
 sluice_status wire_server_open(const struct wire_server_options *o, struct wire_server **out, struct sluice_error *err);
 const char *wire_server_address(const struct wire_server *s, size_t i); /* with the real port; NULL past the last */
-/* Handles what the network brought. wait: sleeps until something comes. False: a signal came and all answers have ended,
- * or their time is up (then those under way are told by `left`). */
+/* Handles what the network brought. wait: sleeps until something comes. False: a signal came and all answers have
+ * ended, or their time is up (then those under way are told by `left`). */
 bool wire_server_turn(struct wire_server *s, bool wait);
 bool wire_server_draining(const struct wire_server *s);
 void wire_server_close(struct wire_server *s); /* tells `left` of every call under way */
 
 struct slice wire_call_method(const struct wire_call *c);
-const char *wire_call_path(const struct wire_call *c); /* as a server routes by: no query, escapes resolved, no '/' last */
+const char *
+wire_call_path(const struct wire_call *c); /* as a server routes by: no query, escapes resolved, no '/' last */
 struct slice wire_call_body(const struct wire_call *c);
 void wire_call_keep(struct wire_call *c, void *mine); /* for the owner, with wire_call_kept */
 void *wire_call_kept(const struct wire_call *c);
 /* A whole answer; then the call is gone. */
 void wire_call_answer(struct wire_call *c, int status, const char *type, struct slice body);
-/* An answer in parts: begin, any number of sends, end (then the call is gone) or break (the client sees it unfinished). */
+/* An answer in parts: begin, any number of sends, end (then the call is gone) or break (the client sees it unfinished).
+ */
 void wire_call_begin(struct wire_call *c, int status, const char *type);
 void wire_call_send(struct wire_call *c, struct slice bytes);
 void wire_call_end(struct wire_call *c);
