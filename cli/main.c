@@ -8,6 +8,7 @@
 static const struct verb verbs[] = {
     {"filter", verb_filter, "judge a stream on its way: stop, mask or flag what the policy names"},
     {"proxy", verb_proxy, "judge every answer of an OpenAI-compatible server on its way to the client"},
+    {"serve", verb_serve, "local weights behind OpenAI's interface, many answers at once"},
     {"policy", verb_policy, "say what a policy's rules ask; turn gitleaks files and word lists into policies"},
     {"replay", verb_replay, "play a recorded stream at reading speed"},
     {"data", verb_data, "list, make and show benchmark dialogues and training text"},

@@ -22,6 +22,7 @@ int verb_policy(int argc, char **argv);
 int verb_proxy(int argc, char **argv);
 int verb_report(int argc, char **argv);
 int verb_run(int argc, char **argv);
+int verb_serve(int argc, char **argv);
 int verb_score(int argc, char **argv);
 int verb_baseline(int argc, char **argv);
 int verb_compare(int argc, char **argv);

@@ -49,7 +49,7 @@ static void ask(char *out, size_t size, const char *path, const char *script) {
       "POST %s?s=%s HTTP/1.1\r\nHost: me\r\nAccept-Encoding: gzip\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
       path, script);
 }
-static char *chat(int port, const char *script) {
+static inline char *chat(int port, const char *script) {
   char request[512];
   ask(request, sizeof request, "/v1/chat/completions", script);
   return talk(port, request);

@@ -251,6 +251,8 @@ static sluice_status read_all(struct reading *g, struct json_span root, struct s
   if (!st && member_of(g->json, root, "stream_options", JSON_OBJECT, &options))
     st = read_flag(g->json, options, "include_usage", &r->include_usage, err);
   if (!st) st = read_logprobs(g->json, root, r, err);
+  if (!st && r->echo && r->logprobs)
+    st = sluice_fail(err, SLUICE_UNSUPPORTED, "echo: not together with logprobs, which are told of new tokens only");
   if (!st) st = read_stops(g, root, err);
   if (!st && r->n_prompts * (size_t)r->n > WIRE_CHOICES_MAX)
     return sluice_fail(err, SLUICE_INPUT, "n: %zu prompts times %lld are more than %d choices", r->n_prompts,
