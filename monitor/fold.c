@@ -62,8 +62,7 @@ void fold_map_drop(struct fold_map *m, uint64_t folded) {
   m->n -= n;
 }
 
-static sluice_status add_mark(struct folder *f, const struct fold_mark *mark, struct sluice_error *err) {
-  struct fold_map *m = &f->map;
+sluice_status fold_map_add(struct fold_map *m, const struct fold_mark *mark, struct sluice_error *err) {
   if (m->n == m->cap) {
     size_t cap = m->cap ? 2 * m->cap : 64;
     if (cap > MARKS_MAX) return sluice_fail(err, SLUICE_LIMIT, "more than %d folded characters wait", MARKS_MAX);
@@ -73,8 +72,12 @@ static sluice_status add_mark(struct folder *f, const struct fold_mark *mark, st
     m->cap = cap;
   }
   m->marks[m->n++] = *mark;
-  f->changed_end = mark->raw + mark->n_raw;
   return SLUICE_OK;
+}
+
+void fold_map_free(struct fold_map *m) {
+  free(m->marks);
+  *m = (struct fold_map){0};
 }
 
 /* ---- characters ---- */
@@ -87,7 +90,8 @@ static sluice_status put(struct folder *f, struct view *out, struct slice bytes,
                          bool changed, uint64_t keep_from, struct sluice_error *err) {
   uint64_t at = view_end_offset(out);
   sluice_status st = view_put(out, bytes, keep_from, err);
-  if (!st && changed) st = add_mark(f, &(struct fold_mark){at, raw, (uint16_t)bytes.len, (uint16_t)n_raw}, err);
+  if (!st && changed)
+    st = fold_map_add(&f->map, &(struct fold_mark){at, raw, (uint16_t)bytes.len, (uint16_t)n_raw}, err);
   f->raw_end = raw + n_raw;
   return st;
 }
@@ -121,7 +125,7 @@ void fold_begin(struct folder *f, uint64_t at) {
 }
 
 void fold_free(struct folder *f) {
-  free(f->map.marks);
+  fold_map_free(&f->map);
   *f = (struct folder){0};
 }
 

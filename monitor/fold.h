@@ -23,12 +23,13 @@ uint64_t fold_raw_start(const struct fold_map *m, uint64_t folded); /* of the ra
 uint64_t fold_raw_end(const struct fold_map *m, uint64_t folded);   /* behind the one that the byte before came from */
 /* Whether a character that folding changed or removed lies in [start, end). */
 bool fold_covers_change(const struct fold_map *m, uint64_t start, uint64_t end);
+sluice_status fold_map_add(struct fold_map *m, const struct fold_mark *mark, struct sluice_error *err);
+void fold_map_free(struct fold_map *m);
 void fold_map_drop(struct fold_map *m, uint64_t folded); /* what lies before is not asked for any more */
 
 struct folder {
   struct fold_map map;
-  uint64_t raw_end;     /* every raw byte before it stands in the view */
-  uint64_t changed_end; /* behind the last raw character that changed; 0: none since it began */
+  uint64_t raw_end; /* every raw byte before it stands in the view */
   unsigned removed_run;
 };
 void fold_begin(struct folder *f, uint64_t at); /* up to offset `at` raw and folded text are the same */

@@ -4,7 +4,8 @@
 
 #include <stdlib.h>
 
-const unsigned char lane_views[LANES] = {VIEW_RAW, VIEW_FOLDED, VIEW_LEET};
+const unsigned char lane_views[LANES] = {
+    VIEW_RAW, VIEW_FOLDED, VIEW_LEET, VIEW_DECODED, VIEW_DECODED | VIEW_FOLDED, VIEW_DECODED | VIEW_LEET};
 
 sluice_status lane_open(struct lane *l, struct monitor_stream *s, enum lane_kind kind, const char *name,
                         struct sluice_error *err) {
@@ -38,11 +39,12 @@ sluice_status lane_scan(struct lane *l, bool final, uint64_t *hold, struct sluic
  * too. An event without a match stands for what its rule could have seen. */
 static bool is_own(const struct lane *l, const struct found *f) {
   const struct rule *r = &l->monitor->policy->rules[f->rule];
-  if (!(r->views & lane_views[l->kind])) return false;
+  if ((r->views & lane_views[l->kind]) != lane_views[l->kind]) return false;
   uint64_t start = f->match_start, end = f->kind == MONITOR_MATCH ? f->match_end : start + r->max_match;
   if (l->leet && leet_covers_change(l->leet, start, end)) return true;
   if (l->leet && (r->views & VIEW_FOLDED)) return false;
-  return l->kind == LANE_RAW || (l->folder && fold_covers_change(&l->folder->map, start, end));
+  return l->kind == LANE_RAW || l->kind == LANE_DECODED ||
+         (l->folder && fold_covers_change(&l->folder->map, start, end));
 }
 
 sluice_status lane_report(struct lane *l, const struct found *f, struct sluice_error *err) {
@@ -56,5 +58,5 @@ sluice_status lane_report(struct lane *l, const struct found *f, struct sluice_e
     raw.match_start = fold_raw_start(map, f->match_start);
     raw.match_end = f->match_end > f->match_start ? fold_raw_end(map, f->match_end) : raw.match_start;
   }
-  return verdict_report(l->stream, &raw, err);
+  return layer_report(l->layer, &raw, err);
 }

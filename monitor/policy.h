@@ -13,7 +13,7 @@ enum hold_mode { HOLD_MATCH, HOLD_WORD, HOLD_AFTER };
 /* Readings of a text that a rule can ask for, as bits. */
 enum { VIEW_RAW = 1, VIEW_FOLDED = 2, VIEW_LEET = 4, VIEW_DECODED = 8 };
 /* The readings as they run. */
-enum lane_kind { LANE_RAW, LANE_FOLDED, LANE_LEET, LANES };
+enum lane_kind { LANE_RAW, LANE_FOLDED, LANE_LEET, LANE_DECODED, LANE_DECODED_FOLDED, LANE_DECODED_LEET, LANES };
 
 struct keyword {
   char *text; /* ASCII folded to lower case */
@@ -115,7 +115,7 @@ struct policy_refusals {
 };
 /* monitor_policy_parse; with refusals a rule that does not load is set aside there. */
 sluice_status policy_read(const char *name, const char *dir, struct slice json, struct policy_refusals *refusals,
-                           struct monitor_policy **out, struct sluice_error *err);
+                          struct monitor_policy **out, struct sluice_error *err);
 void policy_refusals_free(struct policy_refusals *refusals);
 enum keyword_kind { KEYWORD_ANY_CASE, KEYWORD_CASED, KEYWORD_CONTEXT };
 struct pattern_source;

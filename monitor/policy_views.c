@@ -38,13 +38,18 @@ unsigned policy_default_views(bool caseless, bool checked) {
  * runs the derived lane's rules too, even where they do not report. */
 static bool runs_in(unsigned views, enum lane_kind k) {
   const unsigned looks = VIEW_FOLDED | VIEW_LEET;
+  if (k >= LANE_DECODED && !(views & VIEW_DECODED)) return false;
   switch (k) {
   case LANE_RAW:
     return views & (VIEW_RAW | looks);
   case LANE_FOLDED:
+  case LANE_DECODED_FOLDED:
     return views & looks;
-  default:
+  case LANE_LEET:
+  case LANE_DECODED_LEET:
     return views & VIEW_LEET;
+  default:
+    return true;
   }
 }
 

@@ -67,7 +67,8 @@ sluice_status monitor_stream_open(struct monitor *m, int choice, int channel, in
   s->channel = channel;
   s->index = index;
   s->text = calloc(1, sizeof *s->text);
-  sluice_status st = s->text ? layer_open(s->text, s, err) : sluice_fail(err, SLUICE_NOMEM, "no memory for a stream");
+  sluice_status st =
+      s->text ? layer_open(s->text, s, NULL, err) : sluice_fail(err, SLUICE_NOMEM, "no memory for a stream");
   if (st)
     monitor_stream_close(s);
   else

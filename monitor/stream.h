@@ -13,11 +13,19 @@ struct view {
   size_t cap, len, ready; /* ready: whole characters only, decided signs only */
   uint64_t base;          /* raw offset of bytes[0] */
   size_t defer;           /* so many signs at the end wait for what follows (leet.h); 0: none do */
+  size_t run, hex_run;    /* length of the runs at the end */
   unsigned seen;          /* SEEN_*: kinds of bytes among those appended last that other views may read differently */
 };
-enum { SEEN_NOT_ASCII = 1, SEEN_SIGN = 2 /* leet.h */ };
+enum {
+  SEEN_NOT_ASCII = 1,
+  SEEN_SIGN = 2,    /* leet.h */
+  SEEN_RUN = 4,     /* decode.h: enough characters without white space */
+  SEEN_HEX_RUN = 8, /* enough hex digits and what stands between them */
+  SEEN_ANY = 15
+};
 sluice_status view_append(struct view *v, struct slice raw, uint64_t keep_from, struct sluice_error *err);
-void view_end(struct view *v); /* an unfinished last character is invalid after all */
+void view_reset(struct view *v); /* the text begins anew; memory is kept */
+void view_end(struct view *v);   /* an unfinished last character is invalid after all */
 static inline uint64_t view_ready_end(const struct view *v) {
   return v->base + v->ready;
 }
@@ -39,6 +47,7 @@ struct found {
   enum monitor_action action;
   enum lane_kind lane;
   const char *view; /* the lane's name */
+  bool quiet;       /* more of what has been told: masked, not told again */
 };
 
 struct monitor {
@@ -54,10 +63,12 @@ struct monitor {
 /* One reading of a text, with the detectors' state over it. Offsets that detectors see and report count its own bytes.
  */
 struct folder;
+struct layer;
 struct leet;
 struct lane {
   struct monitor *monitor;
   struct monitor_stream *stream;
+  struct layer *layer; /* whose reading it is */
   enum lane_kind kind;
   const char *name;        /* as events call it: "raw" */
   const uint64_t *enabled; /* bit set of the rules that run over it */

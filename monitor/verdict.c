@@ -70,6 +70,7 @@ static sluice_status add_span(struct monitor_stream *s, const struct found *f, s
 }
 
 static sluice_status act(struct monitor_stream *s, const struct found *f, struct sluice_error *err) {
+  if (f->quiet) return add_span(s, f, err);
   uint64_t exposed = f->kind == MONITOR_MATCH && f->action != MONITOR_FLAG ? exposed_bytes(s, f) : 0;
   s->counts.exposed += exposed;
   tell(s, f, exposed);

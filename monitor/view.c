@@ -32,18 +32,57 @@ static sluice_status make_room(struct view *v, size_t need, uint64_t keep_from, 
   return SLUICE_OK;
 }
 
+/* What a byte may mean to other readings of the text: SEEN_NOT_ASCII, SEEN_SIGN, and the runs it may belong to. */
+enum { RUN = SEEN_RUN, HEX = SEEN_HEX_RUN, MIN_RUN = 24 /* decode.h */ };
 static const unsigned char classes[256] = {
-    ['0' ... '9'] = SEEN_SIGN, ['@'] = SEEN_SIGN, ['$'] = SEEN_SIGN,
-    ['!'] = SEEN_SIGN,         ['|'] = SEEN_SIGN, [0x80 ... 0xFF] = SEEN_NOT_ASCII};
+    ['0' ... '9'] = SEEN_SIGN | RUN | HEX,
+    ['A' ... 'F'] = RUN | HEX,
+    ['G' ... 'Z'] = RUN,
+    ['a' ... 'f'] = RUN | HEX,
+    ['g' ... 'w'] = RUN,
+    ['x'] = RUN | HEX,
+    ['y' ... 'z'] = RUN,
+    ['@'] = SEEN_SIGN | RUN,
+    ['$'] = SEEN_SIGN | RUN,
+    ['!'] = SEEN_SIGN | RUN,
+    ['|'] = SEEN_SIGN,
+    [' '] = HEX,
+    ['\n'] = HEX,
+    ['\\'] = HEX,
+    [':'] = RUN | HEX,
+    ['-'] = RUN | HEX,
+    [','] = RUN | HEX,
+    ['%'] = RUN,
+    ['.'] = RUN,
+    ['_'] = RUN,
+    ['~'] = RUN,
+    ['+'] = RUN,
+    ['&'] = RUN,
+    ['='] = RUN,
+    ['/'] = RUN,
+    ['?'] = RUN,
+    [';'] = RUN,
+    ['\''] = RUN,
+    ['('] = RUN,
+    [')'] = RUN,
+    ['*'] = RUN,
+    ['#'] = RUN,
+    [0x80 ... 0xFF] = SEEN_NOT_ASCII,
+};
 
 static void settle_characters(struct view *v) {
   char *bytes = v->bytes;
-  size_t at = v->ready, len = v->len;
+  size_t at = v->ready, len = v->len, run = v->run, hex = v->hex_run, longest = 0, longest_hex = 0;
   unsigned seen = v->seen;
   while (at < len) {
     uint32_t ignored;
     unsigned char c = (unsigned char)bytes[at];
-    seen |= classes[c];
+    unsigned class = classes[c];
+    seen |= class & (SEEN_NOT_ASCII | SEEN_SIGN);
+    run = class & RUN ? run + 1 : 0;
+    hex = class & HEX ? hex + 1 : 0;
+    longest = run > longest ? run : longest;
+    longest_hex = hex > longest_hex ? hex : longest_hex;
     if (c < 0x80) {
       at++;
       continue;
@@ -57,7 +96,9 @@ static void settle_characters(struct view *v) {
     at += (size_t)n;
   }
   v->ready = at;
-  v->seen = seen;
+  v->run = run;
+  v->hex_run = hex;
+  v->seen = seen | (longest >= MIN_RUN ? SEEN_RUN : 0u) | (longest_hex >= MIN_RUN ? SEEN_HEX_RUN : 0u);
 }
 
 /* What follows a short run of signs at the text's end says whether it is letters: scanned now, it would have to be
@@ -66,7 +107,10 @@ static void defer_signs(struct view *v, size_t floor) {
   size_t n = 0;
   while (n <= v->defer && n < v->ready && (classes[(unsigned char)v->bytes[v->ready - 1 - n]] & SEEN_SIGN)) n++;
   if (n > v->defer) return;
-  v->ready = v->ready - floor > n ? v->ready - n : floor;
+  if (v->ready - floor < n) n = v->ready - floor;
+  v->ready -= n;
+  v->run = v->run > n ? v->run - n : 0;
+  v->hex_run = v->hex_run > n ? v->hex_run - n : 0;
 }
 
 sluice_status view_append(struct view *v, struct slice raw, uint64_t keep_from, struct sluice_error *err) {
@@ -88,6 +132,10 @@ sluice_status view_put(struct view *v, struct slice valid, uint64_t keep_from, s
   v->len += valid.len;
   v->ready = v->len;
   return SLUICE_OK;
+}
+
+void view_reset(struct view *v) {
+  *v = (struct view){.bytes = v->bytes, .cap = v->cap, .defer = v->defer};
 }
 
 void view_end(struct view *v) {

@@ -8,7 +8,7 @@ struct detector {
   const char *name;
   sluice_status (*open)(const struct monitor_policy *p, void **state, struct sluice_error *err);
   void (*close)(void *state);
-  /* The state of another lane with the same text so far. */
+  /* The state of another lane with the same text so far; from NULL: as it was opened, for a text that begins anew. */
   void (*copy)(const struct monitor_policy *p, void *to, const void *from);
   /* Of two lanes that read the same since lane_back bytes: whether what they read before makes no difference. */
   bool (*same)(const struct monitor_policy *p, const void *a, const void *b);

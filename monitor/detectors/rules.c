@@ -22,16 +22,25 @@ struct rules_state {
   struct rule_state rules[];
 };
 
+static void rules_begin(const struct monitor_policy *p, struct rules_state *st) {
+  st->at = 0;
+  memset(st->awake, 0, 2 * p->n_open_words * sizeof(uint64_t));
+  for (size_t i = 0; i < p->n_rules; i++) {
+    bool capped = st->rules[i].capped_told, fault = st->rules[i].fault_told;
+    st->rules[i] = (struct rule_state){.keyword = NO_KEYWORD,
+                                       .context = p->rules[i].contexted ? NO_CONTEXT : 0,
+                                       .capped_told = capped,
+                                       .fault_told = fault};
+  }
+}
+
 static sluice_status rules_open(const struct monitor_policy *p, void **state, struct sluice_error *err) {
   size_t words = p->n_open_words, head = sizeof(struct rules_state) + p->n_rules * sizeof(struct rule_state);
   struct rules_state *st = calloc(1, head + 2 * words * sizeof(uint64_t));
   if (!st) return sluice_fail(err, SLUICE_NOMEM, "no memory for the state of %zu rules", p->n_rules);
   st->awake = (uint64_t *)(void *)((char *)st + head);
   st->open = st->awake + words;
-  for (size_t i = 0; i < p->n_rules; i++) {
-    st->rules[i].keyword = NO_KEYWORD;
-    st->rules[i].context = p->rules[i].contexted ? NO_CONTEXT : 0;
-  }
+  rules_begin(p, st);
   *state = st;
   return SLUICE_OK;
 }
@@ -44,6 +53,10 @@ static void rules_close(void *state) {
 static void rules_copy(const struct monitor_policy *p, void *to, const void *from) {
   struct rules_state *t = to;
   const struct rules_state *f = from;
+  if (!f) {
+    rules_begin(p, t);
+    return;
+  }
   t->at = f->at;
   memcpy(t->awake, f->awake, 2 * p->n_open_words * sizeof(uint64_t));
   for (size_t i = 0; i < p->n_rules; i++) {
@@ -156,7 +169,7 @@ static bool accept(const struct lane *s, uint32_t index, const struct attempt *a
   uint64_t start = max_u64(a->group_start, from), end = a->group_end;
   if (!a->exempt && !conditions_hold(s, r, a)) return false;
   if (start >= end) start = end = a->end;
-  *f = (struct found){start, end, a->start, a->end, index, MONITOR_MATCH, r->action, s->kind, s->name};
+  *f = (struct found){start, end, a->start, a->end, index, MONITOR_MATCH, r->action, s->kind, s->name, false};
   return true;
 }
 
@@ -165,7 +178,8 @@ static sluice_status report_capped(struct lane *s, uint32_t index, struct rule_s
   s->counts->capped++;
   if (st->capped_told) return SLUICE_OK;
   st->capped_told = true;
-  return lane_report(s, &(struct found){at, at, at, at, index, MONITOR_CAPPED, MONITOR_FLAG, s->kind, s->name}, err);
+  return lane_report(s, &(struct found){at, at, at, at, index, MONITOR_CAPPED, MONITOR_FLAG, s->kind, s->name, false},
+                     err);
 }
 
 static sluice_status report_fault(struct lane *s, uint32_t index, struct rule_state *st, uint64_t start,
@@ -175,9 +189,10 @@ static sluice_status report_fault(struct lane *s, uint32_t index, struct rule_st
   if (r->fail_open && st->fault_told) return SLUICE_OK;
   st->fault_told = true;
   enum monitor_action action = r->fail_open ? MONITOR_FLAG : MONITOR_STOP;
-  return lane_report(
-      s, &(struct found){start, start, match_start, match_start, index, MONITOR_NOT_SCANNED, action, s->kind, s->name},
-      err);
+  return lane_report(s,
+                     &(struct found){start, start, match_start, match_start, index, MONITOR_NOT_SCANNED, action,
+                                     s->kind, s->name, false},
+                     err);
 }
 
 static uint64_t next_start(const struct lane *s, uint64_t at) {
