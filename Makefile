@@ -29,9 +29,9 @@ CC := cc
 endif
 PREFIX ?= /usr/local
 PKG_CONFIG ?= pkg-config
-PACKAGES := libpcre2-8 libcjson libcurl libevent_core libevent_openssl libssl sqlite3 libcrypto zlib
+PACKAGES := libpcre2-8 libcjson libcurl libevent_core libevent_openssl libssl sqlite3 libcrypto zlib icu-uc
 # What libsluice is linked with: the others are the wire's and the ledger's.
-API_PACKAGES = $(filter-out libcurl libevent% sqlite3 zlib libssl,$(PACKAGES))
+API_PACKAGES = $(filter-out libcurl libevent% sqlite3 zlib libssl icu-uc,$(PACKAGES))
 OBJCOPY ?= objcopy
 OPT ?= -O2 -g
 # Warnings are errors with the compiler that we test with; a newer one's new warnings must not stop a user's build.

@@ -16,6 +16,7 @@ echo '#include <stdio.h>' | "${CC:-cc}" -E - >/dev/null 2>&1 || need libc6-dev
 has_tool make || need make
 has_tool "${PKG_CONFIG:-pkg-config}" || need pkg-config
 has_library libpcre2-8 || need libpcre2-dev
+has_library icu-uc || need libicu-dev
 has_library libcjson || need libcjson-dev
 has_library libcurl || need libcurl4-openssl-dev
 { has_library libevent_core && has_library libevent_openssl; } || need libevent-dev

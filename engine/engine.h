@@ -7,11 +7,18 @@
 
 /* ---- tokenizer (engine/tokenizer/) ---------------------------------------------------------------------------- */
 struct tokenizer;
-enum { TOKENIZE_PLAIN = 0, TOKENIZE_SPECIALS = 1 /* text such as <|user|> becomes its special id */ };
-/* tokenizer.json, byte-level BPE. */
+enum {
+  TOKENIZE_PLAIN = 0,
+  TOKENIZE_SPECIALS = 1, /* text such as <|user|> becomes its special id */
+  /* For vocabularies that put a space before a text (tokenizer_puts_space): this text goes on where other text ended, or
+   * it follows a special token of the same text. Neither: it begins a text. */
+  TOKENIZE_CONTINUES = 2,
+  TOKENIZE_AFTER_SPECIAL = 4
+};
+/* tokenizer.json, or the vocabulary in a GGUF file: BPE over bytes, or over characters as SentencePiece has it. */
 sluice_status tokenizer_open(const char *path, struct tokenizer **out, struct sluice_error *err);
 void tokenizer_close(struct tokenizer *t);
-/* Appends ids of text to *ids (malloc'd, grown; *n is updated). Never adds BOS or spaces by itself. */
+/* Appends ids of text to *ids (malloc'd, grown; *n is updated). Never adds BOS. */
 sluice_status tokenizer_encode(const struct tokenizer *t, struct slice text, unsigned flags, int32_t **ids, size_t *n,
                                struct sluice_error *err);
 /* Raw bytes of one id (may split a UTF-8 character); a special token's own text. Empty slice: no such id. */
@@ -19,10 +26,12 @@ struct slice tokenizer_bytes(const struct tokenizer *t, int32_t id);
 bool tokenizer_is_special(const struct tokenizer *t, int32_t id);
 int32_t tokenizer_find(const struct tokenizer *t, const char *token); /* id of an exact token text; -1 */
 int tokenizer_size(const struct tokenizer *t);
-const char *tokenizer_hash(const struct tokenizer *t); /* SHA-256 of the file, hex */
+const char *tokenizer_hash(const struct tokenizer *t); /* SHA-256, hex: of tokenizer.json, or of GGUF's vocabulary */
 /* False when the file has a post_processor that puts no token around a text (GPT-2's, SmolLM2's): such a model saw none in
  * training, whatever bos_token_id its configuration names. */
 bool tokenizer_wants_bos(const struct tokenizer *t);
+/* Whether a text is given a space in front, as SentencePiece does, so that the first token of an answer has one too many. */
+bool tokenizer_puts_space(const struct tokenizer *t);
 
 /* ---- model (engine/model/) ------------------------------------------------------------------------------------ */
 /* How RoPE frequencies are stretched for texts longer than the model was first trained on; the names are Hugging Face's. */
@@ -63,13 +72,14 @@ struct model_config {
   int window, window_from;
 };
 struct model; /* weights mapped or loaded; immutable after opening; shared by sessions */
-/* A Hugging Face folder: config.json, model.safetensors, tokenizer.json (absent tokenizer is allowed). */
-sluice_status model_open(const char *dir, struct model **out, struct sluice_error *err);
+/* A Hugging Face folder: config.json, model.safetensors or its shards, tokenizer.json (absent tokenizer is allowed); or a
+ * GGUF file, which may be named by a folder that holds it and no config.json. */
+sluice_status model_open(const char *path, struct model **out, struct sluice_error *err);
 void model_close(struct model *m);
 const struct model_config *model_configuration(const struct model *m);
 const struct tokenizer *model_tokenizer(const struct model *m); /* NULL when the folder has none */
-const char *model_hash(const struct model *m);                  /* SHA-256 of the weights file, hex */
-const char *model_directory(const struct model *m);
+const char *model_hash(const struct model *m);                  /* SHA-256 of the weights' file, hex */
+const char *model_directory(const struct model *m); /* the folder, or the GGUF file */
 uint64_t model_parameters(const struct model *m);
 /* The folder of the embedded default: $SLUICE_MODEL, else beside the program, else the installed share directory. */
 sluice_status model_default_dir(char **dir, struct sluice_error *err);

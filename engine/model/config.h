@@ -8,6 +8,9 @@
  * means that family's default. What the engine does not do (another activation, other ways to stretch RoPE than linear
  * and llama3, quantised weights) is refused by the key's name. Keys that do not change the computation are ignored. */
 sluice_status model_config_read(const char *path, struct model_config *out, struct sluice_error *err);
+/* The same from the open GGUF files of *m into m->config and m->fused_qkv; rope_divisors points into a file. */
+struct model;
+sluice_status gguf_config_read(struct model *m, struct sluice_error *err);
 /* SHA-256, in hex, of all that changes what the model computes: equal weights under another theta are another model. */
 void model_config_hash(const struct model_config *c, char hex[2 * SHA256_BYTES + 1]);
 

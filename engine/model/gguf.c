@@ -433,7 +433,7 @@ static sluice_status read_file(struct gguf *g, struct sluice_error *err) {
   int64_t alignment = 0;
   sluice_status st = read_counts(g, &c, &pairs, err);
   if (!st) st = read_pairs(g, &c, pairs, err);
-  if (!st) st = gguf_whole(g, "general.alignment", false, 32, 2, 1 << 20, &alignment, err);
+  if (!st) st = gguf_whole(g, "general.alignment", false, 32, 8, 1 << 20, &alignment, err);
   if (!st && (alignment & (alignment - 1)) != 0) st = wrong_type(g, "general.alignment", "a power of two", err);
   /* The smallest description has 8 + 1 + 4 + 8 + 4 + 8 bytes: a hostile count asks for no more memory than that. */
   if (!st && g->n_tensors > (uint64_t)(c.end - c.at) / 33) st = cut_short(&c, "the list of tensors", err);

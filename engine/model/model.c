@@ -1,18 +1,27 @@
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/model/config.h"
 #include "engine/model/family.h"
-#include "engine/model/tensors.h"
+#include "engine/model/gguf.h"
 #include "engine/model/weights.h"
+#include "engine/tokenizer/tokenizer.h"
+
+/* ---- a Hugging Face folder ----------------------------------------------------------------------------------------
+ */
+
+static sluice_status check_tokenizer(const struct model *m, const char *path, struct sluice_error *err) {
+  if (!m->tok || tokenizer_size(m->tok) <= m->config.vocab) return SLUICE_OK;
+  return sluice_fail(err, SLUICE_INPUT, "%s: its largest id is %d, but %s %d", path, tokenizer_size(m->tok) - 1,
+                     m->gguf ? "the rows of token_embd.weight are" : "vocab_size in config.json is", m->config.vocab);
+}
 
 static sluice_status open_tokenizer(struct model *m, struct sluice_error *err) {
   char *path = sluice_format("%s/tokenizer.json", m->dir);
   if (!path) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", m->dir);
   sluice_status st = file_exists(path) ? tokenizer_open(path, &m->tok, err) : SLUICE_OK;
-  if (!st && m->tok && tokenizer_size(m->tok) > m->config.vocab)
-    st = sluice_fail(err, SLUICE_INPUT, "%s: its largest id is %d, but vocab_size in config.json is %d", path,
-                     tokenizer_size(m->tok) - 1, m->config.vocab);
+  if (!st) st = check_tokenizer(m, path, err);
   free(path);
   return st;
 }
@@ -30,17 +39,64 @@ static sluice_status open_config(struct model *m, struct sluice_error *err) {
   return st;
 }
 
-sluice_status model_open(const char *dir, struct model **out, struct sluice_error *err) {
-  struct model *m = calloc(1, sizeof *m);
-  if (!m) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", dir);
-  pthread_mutex_init(&m->hash_lock, NULL);
-  sluice_status st = SLUICE_OK;
-  m->dir = sluice_strdup(dir);
-  if (!m->dir) st = sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", dir);
-  if (!st) st = open_config(m, err);
+static sluice_status open_folder(struct model *m, struct sluice_error *err) {
+  sluice_status st = open_config(m, err);
   if (!st) st = weights_open(m, err);
   if (!st) st = weights_bind(m, err);
-  if (!st) st = open_tokenizer(m, err);
+  return st ? st : open_tokenizer(m, err);
+}
+
+/* ---- a GGUF file --------------------------------------------------------------------------------------------------
+ */
+
+static sluice_status open_gguf(struct model *m, const char *path, struct sluice_error *err) {
+  struct gguf *g;
+  m->names = NAMES_GGUF;
+  sluice_status st = weights_open_gguf(m, path, &g, err);
+  if (st) return st;
+  m->gguf = g;
+  st = gguf_config_read(m, err);
+  if (!st) st = weights_bind(m, err);
+  if (!st) st = tokenizer_from_gguf(g, &m->tok, err);
+  return st ? st : check_tokenizer(m, path, err);
+}
+
+/* The GGUF file that a folder without a config.json holds, or the first part of one; NULL when there is none or more
+ * than one. Caller frees. */
+static char *gguf_inside(const char *dir) {
+  char *config = sluice_format("%s/config.json", dir), *found = NULL;
+  DIR *d = config && !file_exists(config) ? opendir(dir) : NULL;
+  int n = 0;
+  for (struct dirent *e; d && (e = readdir(d));) {
+    const size_t len = strlen(e->d_name);
+    if (len < 5 || strcmp(e->d_name + len - 5, ".gguf") != 0) continue;
+    if (strstr(e->d_name, "-of-") && !strstr(e->d_name, "-00001-of-")) continue;
+    n++;
+    free(found);
+    found = sluice_format("%s/%s", dir, e->d_name);
+  }
+  if (d) closedir(d);
+  free(config);
+  if (n == 1) return found;
+  free(found);
+  return NULL;
+}
+
+static sluice_status open_any(struct model *m, struct sluice_error *err) {
+  if (gguf_is(m->dir)) return open_gguf(m, m->dir, err);
+  char *inside = gguf_inside(m->dir);
+  if (!inside) return open_folder(m, err);
+  free(m->dir);
+  m->dir = inside;
+  return open_gguf(m, inside, err);
+}
+
+sluice_status model_open(const char *path, struct model **out, struct sluice_error *err) {
+  struct model *m = calloc(1, sizeof *m);
+  if (!m) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", path);
+  pthread_mutex_init(&m->hash_lock, NULL);
+  m->dir = sluice_strdup(path);
+  sluice_status st = m->dir ? open_any(m, err) : sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", path);
   if (st) {
     model_close(m);
     return st;

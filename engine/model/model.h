@@ -72,7 +72,8 @@ struct model {
   bool fused_qkv;               /* the files keep q, k and v of a layer as one matrix */
   struct tensor_file **files;   /* own the mappings */
   size_t n_files;
-  char *dir;
+  const struct gguf *gguf;   /* one of the files, with the metadata; NULL: a folder */
+  char *dir;                 /* the folder, or the path of the GGUF file */
   pthread_mutex_t hash_lock; /* hash is computed at the first question: 1 GB takes longer than opening may */
   char hash[2 * SHA256_BYTES + 1];
 };

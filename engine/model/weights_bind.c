@@ -7,6 +7,11 @@
 #include "engine/model/weights.h"
 
 /* Finds a tensor in whichever file has it, and checks its type and shape; cols 0: a vector. */
+/* What says which tensors there should be, for messages. */
+static const char *described_by(const struct model *m) {
+  return m->names == NAMES_GGUF ? "the metadata" : "config.json";
+}
+
 static sluice_status find_tensor(const struct model *m, const char *name, int rows, int cols, const struct tensor **out,
                                  struct sluice_error *err) {
   const struct tensor *found = NULL;
@@ -25,18 +30,19 @@ static sluice_status find_tensor(const struct model *m, const char *name, int ro
   else
     snprintf(wanted, sizeof wanted, "[%d]", rows);
   if (!found)
-    return sluice_fail(err, SLUICE_INPUT, "%s: no tensor \"%s\"; config.json asks for one of shape %s", path, name,
-                       wanted);
+    return sluice_fail(err, SLUICE_INPUT, "%s: no tensor \"%s\"; %s asks for one of shape %s", path, name,
+                       described_by(m), wanted);
   if (!found->readable)
-    return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: tensor \"%s\" is %s; F32, F16 and BF16 are read", path, name,
-                       found->dtype_text);
+    return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: tensor \"%s\" is %s; %s", path, name, found->dtype_text,
+                       m->names == NAMES_GGUF ? "F32, F16, BF16, Q8_0, Q4_0, Q4_K and Q6_K are read"
+                                              : "F32, F16 and BF16 are read");
   bool fits = found->n_dims == (cols ? 2 : 1) && found->shape[0] == rows && (!cols || found->shape[1] == cols);
   if (!fits) {
     char has[160] = "";
     for (int i = 0; i < found->n_dims && strlen(has) < 120; i++)
       snprintf(has + strlen(has), sizeof has - strlen(has), "%s%lld", i ? ", " : "", (long long)found->shape[i]);
-    return sluice_fail(err, SLUICE_INPUT, "%s: tensor \"%s\" has shape [%s]; config.json asks for %s", path, name, has,
-                       wanted);
+    return sluice_fail(err, SLUICE_INPUT, "%s: tensor \"%s\" has shape [%s]; %s asks for %s", path, name, has,
+                       described_by(m), wanted);
   }
   *out = found;
   return SLUICE_OK;
@@ -68,6 +74,9 @@ static sluice_status bind_vector(struct model *m, const char *name, int n, struc
   float *into = space->next;
   sluice_status st = find_tensor(m, name, n, 0, &t, err);
   if (st) return st;
+  if (dtype_is_quantised(t->dtype))
+    return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: tensor \"%s\" is %s; vectors are read as F32, F16 or BF16", m->dir,
+                       name, t->dtype_text);
   for (int i = 0; i < n; i++) {
     into[i] = dtype_to_float(t->data, t->dtype, (size_t)i);
     if (!isfinite(into[i]))
@@ -80,19 +89,43 @@ static sluice_status bind_vector(struct model *m, const char *name, int n, struc
 }
 
 /* ---- q, k and v in one matrix -------------------------------------------------------------------------------------
- * GPT-NeoX's rows go head by head: q of head 0, k of head 0, v of head 0, q of head 1, ... They are put in order once,
- * in memory of our own, so that everything behind this file knows three matrices. */
+ * GPT-NeoX's folders go head by head: q of head 0, k of head 0, v of head 0, q of head 1, ... These rows are put in
+ * order once, in memory of our own, so that everything behind this file knows three matrices. GGUF has them in order.
+ */
+
+static bool is_fused(const struct model *m, const struct layer_part *p) {
+  static const size_t parts[] = {offsetof(struct layer_weights, wq), offsetof(struct layer_weights, wk),
+                                 offsetof(struct layer_weights, wv), offsetof(struct layer_weights, bq),
+                                 offsetof(struct layer_weights, bk), offsetof(struct layer_weights, bv)};
+  for (size_t i = 0; m->fused_qkv && i < sizeof parts / sizeof *parts; i++)
+    if (p->offset == parts[i]) return true;
+  return false;
+}
+
+/* Whether the file has this part as a tensor of its own. */
+static bool is_separate(const struct model *m, const struct layer_part *p) {
+  return p->name[m->names] && !is_fused(m, p) && layer_part_wanted(&m->config, p);
+}
 
 static sluice_status split_fused(struct model *m, int layer, const struct tensor *t, struct sluice_error *err) {
   const struct model_config *c = &m->config;
   struct layer_weights *l = &m->layers[layer];
   struct weight *const parts[3] = {&l->wq, &l->wk, &l->wv};
+  const int rows[3] = {model_extent(c, EXTENT_QUERIES), model_extent(c, EXTENT_KEYS), model_extent(c, EXTENT_KEYS)};
+  if (m->names == NAMES_GGUF) {
+    const unsigned char *at = t->data;
+    for (size_t i = 0; i < 3; i++) {
+      *parts[i] = (struct weight){at, t->dtype, rows[i], c->d_model};
+      at += (size_t)rows[i] * dtype_row_bytes(t->dtype, c->d_model);
+    }
+    return SLUICE_OK;
+  }
   const size_t block = (size_t)c->head_dim * dtype_row_bytes(t->dtype, c->d_model), part = block * (size_t)c->n_heads;
   char *copy = sluice_alloc_aligned(3 * part);
   if (!copy) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory for layer %d", m->dir, layer);
   m->copies[layer] = copy;
   for (size_t i = 0; i < 3; i++) {
-    *parts[i] = (struct weight){copy + i * part, t->dtype, c->n_heads * c->head_dim, c->d_model};
+    *parts[i] = (struct weight){copy + i * part, t->dtype, rows[i], c->d_model};
     for (size_t h = 0; h < (size_t)c->n_heads; h++)
       memcpy(copy + i * part + h * block, t->data + (3 * h + i) * block, block);
   }
@@ -104,8 +137,13 @@ static sluice_status split_fused_bias(struct model *m, int layer, const char *na
   const struct model_config *c = &m->config;
   struct layer_weights *l = &m->layers[layer];
   const float **const parts[3] = {&l->bq, &l->bk, &l->bv};
-  const int n = model_extent(c, EXTENT_QUERIES);
+  const int n = model_extent(c, EXTENT_QUERIES), kv = model_extent(c, EXTENT_KEYS);
   const float *fused;
+  if (m->names == NAMES_GGUF) { /* biases of whole cache lines stay where they are; alignment is no promise here */
+    sluice_status found = bind_vector(m, name, n + 2 * kv, space, &fused, err);
+    l->bq = fused, l->bk = fused + n, l->bv = fused + n + kv;
+    return found;
+  }
   sluice_status st = bind_vector(m, name, 3 * n, space, &fused, err); /* its room is given back below */
   float *copy = st ? NULL : malloc(3 * (size_t)n * sizeof *copy);
   if (st) return st;
@@ -149,7 +187,7 @@ static sluice_status bind_layer(struct model *m, int layer, struct vector_space 
     const struct layer_part *p = &layer_parts[i];
     void *member = (char *)&m->layers[layer] + p->offset;
     char name[96];
-    if (!p->name[m->names] || !layer_part_wanted(c, p)) continue;
+    if (!is_separate(m, p)) continue;
     layer_tensor_name(name, sizeof name, m, layer, p->name[m->names]);
     const int rows = model_extent(c, p->rows);
     if (p->cols == EXTENT_ONE)
@@ -185,7 +223,7 @@ static bool layer_reads(const struct model *m, const char *name) {
   if (m->fused_qkv && m->config.qkv_bias && strcmp(name, outer->fused_qkv_bias) == 0) return true;
   for (size_t i = 0; i < n_layer_parts; i++) {
     const char *part = layer_parts[i].name[m->names];
-    if (part && strcmp(name, part) == 0) return layer_part_wanted(&m->config, &layer_parts[i]);
+    if (part && strcmp(name, part) == 0) return is_separate(m, &layer_parts[i]);
   }
   return false;
 }
@@ -219,8 +257,7 @@ static bool is_harmless(const struct model *m, const char *name) {
 static size_t tensors_wanted(const struct model *m) {
   const struct model_config *c = &m->config;
   size_t layer = m->fused_qkv ? (c->qkv_bias ? 2 : 1) : 0;
-  for (size_t i = 0; i < n_layer_parts; i++)
-    layer += layer_parts[i].name[m->names] && layer_part_wanted(c, &layer_parts[i]);
+  for (size_t i = 0; i < n_layer_parts; i++) layer += is_separate(m, &layer_parts[i]);
   return layer * (size_t)c->n_layers + 2 + (c->tied ? 0 : 1) + (c->norm == NORM_LAYER ? 1 : 0);
 }
 
@@ -236,11 +273,11 @@ static sluice_status refuse_leftovers(const struct model *m, struct sluice_error
       present++;
       if (!is_read(m, name))
         return sluice_fail(err, SLUICE_UNSUPPORTED,
-                           "%s: tensor \"%.120s\" is not part of the %s model that config.json describes",
-                           m->files[f]->path, name, m->config.family);
+                           "%s: tensor \"%.120s\" is not part of the %s model that %s describes", m->files[f]->path,
+                           name, m->config.family, described_by(m));
     }
   if (present != wanted) /* such as a layer's number written in two ways */
-    return sluice_fail(err, SLUICE_INPUT, "%s: %zu tensors; config.json asks for %zu", m->dir, present, wanted);
+    return sluice_fail(err, SLUICE_INPUT, "%s: %zu tensors; %s asks for %zu", m->dir, present, described_by(m), wanted);
   return SLUICE_OK;
 }
 
@@ -261,7 +298,7 @@ sluice_status weights_bind(struct model *m, struct sluice_error *err) {
   if (!st && c->tied) m->lm_head = m->embedding;
   if (!st && !c->tied) {
     st = bind_weight(m, names->head, c->vocab, c->d_model, &m->lm_head, err);
-    if (st == SLUICE_INPUT)
+    if (st == SLUICE_INPUT && m->names != NAMES_GGUF)
       st = sluice_fail_in(err, "tie_word_embeddings is false in config.json, or absent, which means the same");
   }
   return st ? st : refuse_leftovers(m, err);

@@ -2,18 +2,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/model/gguf.h"
 #include "engine/model/safetensors.h"
 #include "engine/model/weights.h"
 
 enum { MAX_SHARDS = 4096 };
 
+static sluice_status make_room(struct model *m, struct sluice_error *err) {
+  struct tensor_file **files = realloc(m->files, (m->n_files + 1) * sizeof *files);
+  if (!files) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", m->dir);
+  m->files = files;
+  return SLUICE_OK;
+}
+
 static sluice_status add_file(struct model *m, const char *name, struct sluice_error *err) {
   char *path = sluice_format("%s/%s", m->dir, name);
-  struct tensor_file **files = realloc(m->files, (m->n_files + 1) * sizeof *files);
-  if (files) m->files = files;
-  sluice_status st = SLUICE_OK;
-  if (!path || !files) st = sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", m->dir);
   struct safetensors *opened;
+  sluice_status st = path ? make_room(m, err) : sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", m->dir);
   if (!st) st = safetensors_open(path, &opened, err);
   if (!st) m->files[m->n_files++] = (struct tensor_file *)opened;
   free(path);
@@ -65,5 +70,36 @@ sluice_status weights_open(struct model *m, struct sluice_error *err) {
   cJSON_Delete(root);
   free(index);
   free(single);
+  return st;
+}
+
+/* ---- GGUF ---------------------------------------------------------------------------------------------------------
+ */
+
+static sluice_status add_gguf(struct model *m, const char *path, struct gguf **out, struct sluice_error *err) {
+  sluice_status st = make_room(m, err);
+  if (!st) st = gguf_open(path, out, err);
+  if (!st) m->files[m->n_files++] = (struct tensor_file *)*out;
+  return st;
+}
+
+/* A large model comes as NAME-00001-of-00003.gguf and so on; the first part holds the metadata. */
+sluice_status weights_open_gguf(struct model *m, const char *path, struct gguf **out, struct sluice_error *err) {
+  int64_t parts = 1;
+  char ending[32];
+  struct gguf *part;
+  sluice_status st = add_gguf(m, path, out, err);
+  if (!st) st = gguf_whole(*out, "split.count", false, 1, 0, MAX_SHARDS, &parts, err);
+  if (st || parts <= 1) return st;
+  snprintf(ending, sizeof ending, "-00001-of-%05d.gguf", (int)parts);
+  const size_t n = strlen(path), k = strlen(ending);
+  if (n < k || strcmp(path + n - k, ending) != 0)
+    return sluice_fail(err, SLUICE_USAGE, "%s: one of %d parts; name the first, which ends in %s", path, (int)parts,
+                       ending);
+  for (int i = 2; !st && i <= parts; i++) {
+    char *name = sluice_format("%.*s-%05d-of-%05d.gguf", (int)(n - k), path, i, (int)parts);
+    st = name ? add_gguf(m, name, &part, err) : sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", path);
+    free(name);
+  }
   return st;
 }

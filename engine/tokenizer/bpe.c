@@ -7,7 +7,7 @@
 
 #include "engine/tokenizer/tokenizer.h"
 
-enum { SCAN_AT_MOST = 48 }; /* bytes; a scan beats the heap below about this */
+enum { SCAN_AT_MOST = 48 }; /* ids; a scan beats the heap below about this */
 
 struct bpe_node {
   int32_t id;
@@ -34,25 +34,48 @@ sluice_status id_list_push(struct id_list *list, int32_t id, struct sluice_error
 void bpe_scratch_free(struct bpe_scratch *s) {
   free(s->nodes);
   free(s->heap);
-  *s = (struct bpe_scratch){0};
+  s->nodes = NULL, s->heap = NULL, s->n_nodes = 0;
 }
 
-static sluice_status byte_ids(const struct tokenizer *t, unsigned char byte, int32_t *id, struct sluice_error *err) {
-  *id = t->byte_id[byte] >= 0 ? t->byte_id[byte] : t->unknown;
-  if (*id >= 0) return SLUICE_OK;
-  return sluice_fail(err, SLUICE_INPUT, "the tokenizer has neither byte 0x%02x in its vocabulary nor an unk_token",
-                     byte);
+size_t bpe_character(const char *text, size_t len) {
+  uint32_t codepoint;
+  const int n = utf8_decode(text, len, &codepoint);
+  return n > 0 ? (size_t)n : 1;
 }
 
-static sluice_status encode_by_scan(const struct tokenizer *t, const char *piece, size_t len, struct id_list *out,
-                                    struct sluice_error *err) {
-  int32_t ids[SCAN_AT_MOST];
-  const struct merge *merges[SCAN_AT_MOST]; /* of ids[i] with ids[i + 1] */
-  for (size_t i = 0; i < len; i++) {
-    sluice_status st = byte_ids(t, (unsigned char)piece[i], &ids[i], err);
-    if (st) return st;
+sluice_status bpe_fall_back(const struct tokenizer *t, const char *bytes, size_t len, struct id_list *out,
+                            struct sluice_error *err) {
+  size_t known = 0;
+  while (known < len && t->byte_id[(unsigned char)bytes[known]] >= 0) known++;
+  if (known < len && t->unknown < 0)
+    return sluice_fail(err, SLUICE_INPUT, "the tokenizer has neither byte 0x%02x in its vocabulary nor an unk_token",
+                       (unsigned char)bytes[known]);
+  if (known < len) {
+    if (t->fuse_unknown && out->n > 0 && out->ids[out->n - 1] == t->unknown) return SLUICE_OK;
+    return id_list_push(out, t->unknown, err);
   }
-  size_t n = len;
+  sluice_status st = SLUICE_OK;
+  for (size_t i = 0; !st && i < len; i++) st = id_list_push(out, t->byte_id[(unsigned char)bytes[i]], err);
+  return st;
+}
+
+/* What a piece begins as: an id a byte, or an id a character where that is in the vocabulary. At most one a byte. */
+static sluice_status initial_ids(const struct tokenizer *t, const char *piece, size_t len, struct id_list *out,
+                                 struct sluice_error *err) {
+  sluice_status st = SLUICE_OK;
+  for (size_t i = 0, n = 0; !st && i < len; i += n) {
+    n = t->kind == VOCABULARY_BYTE_LEVEL ? 1 : bpe_character(piece + i, len - i);
+    const int32_t id = t->kind == VOCABULARY_BYTE_LEVEL ? -1 : bytes_map_get(t, &t->by_bytes, piece + i, n);
+    st = id >= 0 ? id_list_push(out, id, err) : bpe_fall_back(t, piece + i, n, out, err);
+  }
+  return st;
+}
+
+/* The ids from `begun` on, merged in place. */
+static void merge_by_scan(const struct tokenizer *t, struct id_list *out, size_t begun) {
+  int32_t *ids = out->ids + begun;
+  const struct merge *merges[SCAN_AT_MOST]; /* of ids[i] with ids[i + 1] */
+  size_t n = out->n - begun;
   for (size_t i = 0; i + 1 < n; i++) merges[i] = merge_map_get(&t->merges, ids[i], ids[i + 1]);
   while (n > 1) {
     size_t best = n;
@@ -66,11 +89,7 @@ static sluice_status encode_by_scan(const struct tokenizer *t, const char *piece
     if (best > 0) merges[best - 1] = merge_map_get(&t->merges, ids[best - 1], ids[best]);
     if (best + 1 < n) merges[best] = merge_map_get(&t->merges, ids[best], ids[best + 1]);
   }
-  for (size_t i = 0; i < n; i++) {
-    sluice_status st = id_list_push(out, ids[i], err);
-    if (st) return st;
-  }
-  return SLUICE_OK;
+  out->n = begun + n;
 }
 
 static bool before(const struct bpe_candidate *a, const struct bpe_candidate *b) {
@@ -132,31 +151,34 @@ static void merge_all(const struct tokenizer *t, struct bpe_scratch *s) {
   }
 }
 
-static sluice_status encode_by_heap(const struct tokenizer *t, const char *piece, size_t len, struct bpe_scratch *s,
-                                    struct id_list *out, struct sluice_error *err) {
-  if (len > TOKENIZER_MAX_PIECE)
-    return sluice_fail(err, SLUICE_LIMIT, "a piece of %zu bytes without a cut; at most %d are taken", len,
-                       (int)TOKENIZER_MAX_PIECE);
-  sluice_status st = make_room(s, len, err);
-  for (size_t i = 0; !st && i < len; i++) {
-    st = byte_ids(t, (unsigned char)piece[i], &s->nodes[i].id, err);
-    s->nodes[i].prev = (int32_t)i - 1;
-    s->nodes[i].next = i + 1 < len ? (int32_t)i + 1 : -1;
-  }
+static sluice_status merge_by_heap(const struct tokenizer *t, struct id_list *out, size_t begun, struct bpe_scratch *s,
+                                   struct sluice_error *err) {
+  const size_t n = out->n - begun;
+  sluice_status st = make_room(s, n, err);
   if (st) return st;
+  for (size_t i = 0; i < n; i++)
+    s->nodes[i] = (struct bpe_node){out->ids[begun + i], (int32_t)i - 1, i + 1 < n ? (int32_t)i + 1 : -1};
   s->n_heap = 0;
-  for (size_t i = 0; i + 1 < len; i++) push_pair(t, s, (int32_t)i);
+  for (size_t i = 0; i + 1 < n; i++) push_pair(t, s, (int32_t)i);
   merge_all(t, s);
-  for (int32_t i = 0; !st && i >= 0; i = s->nodes[i].next) st = id_list_push(out, s->nodes[i].id, err);
-  return st;
+  out->n = begun;
+  for (int32_t i = 0; i >= 0; i = s->nodes[i].next) out->ids[out->n++] = s->nodes[i].id;
+  return SLUICE_OK;
 }
 
 sluice_status bpe_encode(const struct tokenizer *t, const char *piece, size_t len, struct bpe_scratch *scratch,
                          struct id_list *out, struct sluice_error *err) {
+  if (len > TOKENIZER_MAX_PIECE)
+    return sluice_fail(err, SLUICE_LIMIT, "a piece of %zu bytes without a cut; at most %d are taken", len,
+                       (int)TOKENIZER_MAX_PIECE);
   if (t->ignore_merges) {
     int32_t whole = bytes_map_get(t, &t->by_bytes, piece, len);
     if (whole >= 0 && !t->special[whole]) return id_list_push(out, whole, err);
   }
-  if (len <= SCAN_AT_MOST) return encode_by_scan(t, piece, len, out, err);
-  return encode_by_heap(t, piece, len, scratch, out, err);
+  const size_t begun = out->n;
+  sluice_status st = initial_ids(t, piece, len, out, err);
+  if (st || out->n == begun) return st;
+  if (out->n - begun > SCAN_AT_MOST) return merge_by_heap(t, out, begun, scratch, err);
+  merge_by_scan(t, out, begun);
+  return SLUICE_OK;
 }

@@ -1,7 +1,6 @@
 /* tokenizer.json (the Hugging Face tokenizers library, version "1.0") into tables. What would change ids or lose bytes
- * and is not done here is refused by name: a normalizer, dropout, sub-word prefixes, byte fallback, stripping added
- * tokens. A post_processor is not run: it adds tokens around a text (a BOS), which here is the caller's work; only
- * whether it would is kept. */
+ * and is not done here is refused by name: other normalizers, dropout, sub-word prefixes. A post_processor is not run:
+ * it adds tokens around a text (a BOS), which here is the caller's work; only whether it would is kept. */
 #include <cjson/cJSON.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -16,23 +15,12 @@ static bool asks_for_nothing(const cJSON *item) {
   return cJSON_IsNumber(item) && item->valuedouble == 0;
 }
 
-static sluice_status refuse_unknown_work(const char *path, const cJSON *root, const cJSON *model,
-                                         struct sluice_error *err) {
-  static const char *const keys[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback",
-                                     NULL};
+static sluice_status refuse_unknown_work(const char *path, const cJSON *model, struct sluice_error *err) {
+  static const char *const keys[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", NULL};
   for (size_t i = 0; keys[i]; i++)
     if (!asks_for_nothing(cJSON_GetObjectItemCaseSensitive(model, keys[i])))
-      return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: model.%s is set; only plain byte-level BPE is done here", path,
-                         keys[i]);
-  const cJSON *normalizer = cJSON_GetObjectItemCaseSensitive(root, "normalizer");
-  if (asks_for_nothing(normalizer)) return SLUICE_OK;
-  const cJSON *type = cJSON_GetObjectItemCaseSensitive(normalizer, "type");
-  const cJSON *steps = cJSON_GetObjectItemCaseSensitive(normalizer, "normalizers");
-  if (cJSON_IsArray(steps) && cJSON_GetArraySize(steps) == 0) return SLUICE_OK;
-  return sluice_fail(err, SLUICE_UNSUPPORTED,
-                     "%s: normalizer: type \"%s\" is not done here, because it would change the text; use a tokenizer "
-                     "with \"normalizer\": null",
-                     path, cJSON_IsString(type) ? type->valuestring : "?");
+      return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: model.%s is set, which is not done here", path, keys[i]);
+  return SLUICE_OK;
 }
 
 /* `list` and `name` say which id it is in messages. */
@@ -74,12 +62,7 @@ static sluice_status find_size(struct tokenizer *t, const char *path, const cJSO
     if (id > largest) largest = id;
   }
   if (largest < 0) return sluice_fail(err, SLUICE_INPUT, "%s: model.vocab is empty", path);
-  t->size = largest + 1;
-  t->texts = calloc((size_t)t->size, sizeof *t->texts);
-  t->special = calloc((size_t)t->size, sizeof *t->special);
-  if (!t->texts || !t->special) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory for %d ids", path, t->size);
-  st = bytes_map_init(&t->by_bytes, (size_t)t->size, err);
-  return st ? st : bytes_map_init(&t->added_by_bytes, (size_t)cJSON_GetArraySize(added), err);
+  return vocabulary_begin(t, path, largest + 1, (size_t)cJSON_GetArraySize(added), err);
 }
 
 /* Whether the vocabulary's spelling of an id that is also an added token means that token: as it stands, or printable.
@@ -90,13 +73,23 @@ static bool same_token(const struct tokenizer *t, int32_t id, const char *spelli
   return slice_equal(token, slice_of(spelling)) || slice_equal(token, raw);
 }
 
+/* <0x41>: found by its byte alone, so that it is no other spelling of "A". */
+static sluice_status load_byte(struct tokenizer *t, int byte, int32_t id, struct sluice_error *err) {
+  const char raw = (char)byte;
+  t->byte_id[byte] = id;
+  t->texts[id] = (struct token_text){(uint32_t)t->pool.len, 1};
+  return buffer_append(&t->pool, &raw, 1, err);
+}
+
 static sluice_status load_token(struct tokenizer *t, const char *path, const cJSON *item, struct sluice_error *err) {
   int32_t id = 0;
   sluice_status st = read_id(path, "model.vocab", item->string, item, &id, err);
   if (st) return st;
   size_t start = t->pool.len, len = strlen(item->string);
   bool mapped;
-  st = byte_level_decode(item->string, len, &t->pool, &mapped, err);
+  const int byte = t->kind == VOCABULARY_MERGES ? vocabulary_byte(item->string, len) : -1;
+  if (byte >= 0) return load_byte(t, byte, id, err);
+  st = vocabulary_decode(t, item->string, len, &t->pool, &mapped, err);
   if (!st && !mapped) st = buffer_append(&t->pool, item->string, len, err); /* an added token, as it stands */
   if (st || t->pool.len == start) return st;
   struct slice raw = {t->pool.ptr + start, t->pool.len - start};
@@ -122,23 +115,7 @@ static sluice_status load_vocab(struct tokenizer *t, const char *path, const cJS
     sluice_status st = load_token(t, path, item, err);
     if (st) return st;
   }
-  for (int b = 0; b < 256; b++) {
-    char byte = (char)b;
-    t->byte_id[b] = bytes_map_get(t, &t->by_bytes, &byte, 1);
-    if (t->byte_id[b] >= 0 && t->special[t->byte_id[b]])
-      return sluice_fail(err, SLUICE_INPUT, "%s: added_tokens: the byte 0x%02x is a special token", path, (unsigned)b);
-  }
-  return SLUICE_OK;
-}
-
-/* An id for one printable token text of the merges; -1 when the vocabulary has none. */
-static sluice_status find_text(const struct tokenizer *t, const char *text, size_t len, struct buffer *raw, int32_t *id,
-                               struct sluice_error *err) {
-  bool mapped;
-  sluice_status st = byte_level_decode(text, len, raw, &mapped, err);
-  if (st) return st;
-  *id = mapped ? bytes_map_get(t, &t->by_bytes, raw->ptr, raw->len) : -1;
-  return SLUICE_OK;
+  return vocabulary_bytes(t, path, err);
 }
 
 /* Both spellings: "a b" and ["a", "b"]. */
@@ -163,28 +140,7 @@ static sluice_status load_merge(struct tokenizer *t, const char *path, const cJS
   struct slice half[2];
   if (!merge_halves(item, &half[0], &half[1]))
     return sluice_fail(err, SLUICE_INPUT, "%s: model.merges[%d]: neither \"a b\" nor [\"a\", \"b\"]", path, rank);
-  int32_t ids[2];
-  for (size_t i = 0; i < 2; i++) {
-    buffer_clear(raw);
-    sluice_status st = find_text(t, half[i].ptr, half[i].len, raw, &ids[i], err);
-    if (st) return st;
-    if (ids[i] < 0)
-      return sluice_fail(err, SLUICE_INPUT, "%s: model.merges[%d]: \"%.*s\" is not in model.vocab", path, rank,
-                         (int)(half[i].len < 80 ? half[i].len : 80), half[i].ptr);
-  }
-  buffer_clear(raw);
-  sluice_status st = SLUICE_OK;
-  for (size_t i = 0; !st && i < 2; i++)
-    st = buffer_append(raw, t->pool.ptr + t->texts[ids[i]].start, t->texts[ids[i]].len, err);
-  if (st) return st;
-  int32_t made = bytes_map_get(t, &t->by_bytes, raw->ptr, raw->len);
-  if (made < 0)
-    return sluice_fail(err, SLUICE_INPUT, "%s: model.merges[%d]: what it makes is not in model.vocab", path, rank);
-  if (t->special[made]) /* else plain text could become a special token */
-    return sluice_fail(err, SLUICE_INPUT, "%s: model.merges[%d]: it makes the special token with id %d", path, rank,
-                       made);
-  merge_map_put(&t->merges, ids[0], ids[1], rank, made);
-  return SLUICE_OK;
+  return vocabulary_merge(t, path, "model.merges", half[0], half[1], rank, raw, err);
 }
 
 static sluice_status load_merges(struct tokenizer *t, const char *path, const cJSON *merges, struct sluice_error *err) {
@@ -202,13 +158,12 @@ static sluice_status load_merges(struct tokenizer *t, const char *path, const cJ
   return st;
 }
 
+static bool is_true(const cJSON *item, const char *key) {
+  return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, key));
+}
+
 static sluice_status read_added(struct tokenizer *t, const char *path, const cJSON *item, size_t index,
                                 struct sluice_error *err) {
-  static const char *const stripping[] = {"lstrip", "rstrip", "single_word", NULL};
-  for (size_t i = 0; stripping[i]; i++)
-    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, stripping[i])))
-      return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: added_tokens[%zu].%s: true is not done here", path, index,
-                         stripping[i]);
   const char *text = content_of(item);
   if (!text[0])
     return sluice_fail(err, SLUICE_INPUT, "%s: added_tokens[%zu].content is not a text of at least one byte", path,
@@ -229,58 +184,28 @@ static sluice_status read_added(struct tokenizer *t, const char *path, const cJS
     if ((st = buffer_append(&t->pool, text, len, err))) return st;
     bytes_map_put(t, &t->added_by_bytes, id);
   }
-  bool special = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "special"));
-  t->special[id] = t->special[id] || special;
-  if (other < 0) t->added[t->n_added++] = (struct added_token){id, special};
-  return SLUICE_OK;
-}
-
-/* qsort hands no context to the comparison, so what it compares is copied out. */
-struct added_order {
-  struct added_token token;
-  unsigned char first;
-  uint32_t len;
-};
-
-static int compare_added(const void *a, const void *b) {
-  const struct added_order *x = a, *y = b;
-  if (x->first != y->first) return x->first < y->first ? -1 : 1;
-  if (x->len != y->len) return x->len > y->len ? -1 : 1;
-  return x->token.id < y->token.id ? -1 : x->token.id > y->token.id;
-}
-
-static sluice_status sort_added(struct tokenizer *t, const char *path, struct sluice_error *err) {
-  struct added_order *order = malloc((t->n_added + 1) * sizeof *order);
-  if (!order) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory for %zu added tokens", path, t->n_added);
-  for (size_t i = 0; i < t->n_added; i++) {
-    struct token_text text = t->texts[t->added[i].id];
-    order[i] = (struct added_order){t->added[i], (unsigned char)t->pool.ptr[text.start], text.len};
-  }
-  qsort(order, t->n_added, sizeof *order, compare_added);
-  size_t at = 0;
-  for (unsigned b = 0; b < 256; b++) {
-    t->added_from[b] = (uint32_t)at;
-    for (; at < t->n_added && order[at].first == b; at++) t->added[at] = order[at].token;
-  }
-  t->added_from[256] = (uint32_t)t->n_added;
-  free(order);
+  const struct added_token token = {.id = id,
+                                    .special = is_true(item, "special"),
+                                    .normalized = is_true(item, "normalized"),
+                                    .lstrip = is_true(item, "lstrip"),
+                                    .rstrip = is_true(item, "rstrip"),
+                                    .single_word = is_true(item, "single_word")};
+  t->special[id] = t->special[id] || token.special;
+  if (other < 0) vocabulary_add(t, token);
   return SLUICE_OK;
 }
 
 static sluice_status load_added(struct tokenizer *t, const char *path, const cJSON *added, struct sluice_error *err) {
-  t->added = calloc((size_t)cJSON_GetArraySize(added) + 1, sizeof *t->added);
-  if (!t->added) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory for added tokens", path);
   const cJSON *item;
   size_t index = 0;
   cJSON_ArrayForEach(item, added) {
     sluice_status st = read_added(t, path, item, index++, err);
     if (st) return st;
   }
-  return sort_added(t, path, err);
+  return vocabulary_sort_added(t, path, err);
 }
 
 static sluice_status load_unknown(struct tokenizer *t, const char *path, const cJSON *model, struct sluice_error *err) {
-  t->unknown = -1;
   const cJSON *unk = cJSON_GetObjectItemCaseSensitive(model, "unk_token");
   if (asks_for_nothing(unk)) return SLUICE_OK;
   if (cJSON_IsString(unk)) t->unknown = tokenizer_find(t, unk->valuestring);
@@ -331,7 +256,9 @@ sluice_status tokenizer_load(struct tokenizer *t, const char *path, const struct
   const cJSON *post = cJSON_GetObjectItemCaseSensitive(root, "post_processor");
   t->wants_bos = !cJSON_IsObject(post) || adds_tokens(post);
   t->ignore_merges = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(model, "ignore_merges"));
-  sluice_status st = refuse_unknown_work(path, root, model, err);
+  t->fuse_unknown = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(model, "fuse_unk"));
+  sluice_status st = refuse_unknown_work(path, model, err);
+  if (!st) st = normalizer_load(t, path, root, err);
   if (!st) st = pre_tokenizer_load(t, path, root, err);
   if (!st) st = find_size(t, path, vocab, added, err);
   if (!st) st = load_added(t, path, added, err);

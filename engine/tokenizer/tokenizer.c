@@ -3,9 +3,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/model/gguf.h"
+#include "engine/tokenizer/normalize.h"
 #include "engine/tokenizer/tokenizer.h"
 
+static sluice_status open_gguf(const char *path, struct tokenizer **out, struct sluice_error *err) {
+  struct gguf *g;
+  sluice_status st = gguf_open(path, &g, err);
+  if (st) return st;
+  st = tokenizer_from_gguf(g, out, err);
+  if (!st && !*out) st = sluice_fail(err, SLUICE_INPUT, "%s: the file has no vocabulary", path);
+  gguf_close(g);
+  return st;
+}
+
 sluice_status tokenizer_open(const char *path, struct tokenizer **out, struct sluice_error *err) {
+  if (gguf_is(path)) return open_gguf(path, out, err);
   char *bytes = NULL;
   size_t len = 0;
   sluice_status st = file_read(path, TOKENIZER_MAX_FILE, &bytes, &len, err);
@@ -37,6 +50,7 @@ void tokenizer_close(struct tokenizer *t) {
   buffer_free(&t->pool);
   free(t->texts);
   free(t->special);
+  free(t->scores);
   free(t->by_bytes.slots);
   free(t->added_by_bytes.slots);
   free(t->merges.slots);
@@ -47,51 +61,134 @@ void tokenizer_close(struct tokenizer *t) {
 /* One call of tokenizer_encode. */
 struct encoding {
   const struct tokenizer *t;
+  unsigned flags;
+  bool begun; /* something of this text has become tokens */
   struct bpe_scratch scratch;
   struct id_list out;
 };
 
 static sluice_status encode_piece(void *ctx, const char *piece, size_t len, struct sluice_error *err) {
   struct encoding *e = ctx;
+  if (e->t->kind == VOCABULARY_SCORES) return score_encode(e->t, piece, len, &e->scratch, &e->out, err);
   return bpe_encode(e->t, piece, len, &e->scratch, &e->out, err);
 }
 
-/* The longest added token at the front of text; -1 when there is none. Special ones only count when the caller asks. */
-static int32_t added_at(const struct tokenizer *t, const char *text, size_t len, bool specials) {
-  unsigned char first = (unsigned char)text[0];
-  for (uint32_t i = t->added_from[first]; i < t->added_from[first + 1]; i++) {
-    if (t->added[i].special && !specials) continue;
-    struct token_text token = t->texts[t->added[i].id];
-    if (token.len <= len && memcmp(t->pool.ptr + token.start, text, token.len) == 0) return t->added[i].id;
-  }
-  return -1;
+/* ---- text between added tokens ----------------------------------------------------------------------------------- */
+
+/* Whether a space is put before this stretch of text. */
+static bool wants_dummy(const struct encoding *e, struct slice text) {
+  const struct tokenizer *t = e->t;
+  if (text.len == 0 || (t->dummy_unless_space && text.ptr[0] == ' ')) return false;
+  if (e->begun) return t->dummy == DUMMY_EVERY; /* what came before it in this call is an added token */
+  if (e->flags & TOKENIZE_CONTINUES) return false;
+  return t->dummy == DUMMY_EVERY || (t->dummy == DUMMY_FIRST && !(e->flags & TOKENIZE_AFTER_SPECIAL));
 }
 
-static sluice_status encode_text(struct encoding *e, struct slice text, bool specials, struct sluice_error *err) {
+#define SPACE_MARK "\xe2\x96\x81" /* U+2581: in these vocabularies it is a space */
+
+static sluice_status spell_spaces(struct slice text, bool dummy, struct buffer *out, struct sluice_error *err) {
+  sluice_status st = dummy ? buffer_append(out, " ", 1, err) : SLUICE_OK;
+  for (const char *mark; !st && (mark = memmem(text.ptr, text.len, SPACE_MARK, 3));) {
+    const size_t before = (size_t)(mark - text.ptr);
+    st = buffer_append(out, text.ptr, before, err);
+    if (!st) st = buffer_append(out, " ", 1, err);
+    text.ptr += before + 3;
+    text.len -= before + 3;
+  }
+  return st ? st : buffer_append(out, text.ptr, text.len, err);
+}
+
+static sluice_status encode_stretch(struct encoding *e, struct slice text, struct sluice_error *err) {
   const struct tokenizer *t = e->t;
+  struct buffer spelled;
+  if (text.len == 0) return SLUICE_OK;
+  if (t->kind == VOCABULARY_BYTE_LEVEL) return split_text(t->splits, t->n_splits, text, encode_piece, e, err);
+  buffer_init(&spelled, 0);
+  sluice_status st = spell_spaces(text, wants_dummy(e, text), &spelled, err);
+  const struct slice whole = {spelled.ptr, spelled.len};
+  if (!st && t->n_splits == 0)
+    st = encode_piece(e, whole.ptr, whole.len, err);
+  else if (!st)
+    st = split_text(t->splits, t->n_splits, whole, encode_piece, e, err);
+  buffer_free(&spelled);
+  return st;
+}
+
+/* ---- added tokens ------------------------------------------------------------------------------------------------ */
+
+/* Letters, digits, _ and everything beyond ASCII. */
+static bool is_word_byte(char c) {
+  const unsigned char b = (unsigned char)c;
+  return b >= 0x80 || (b >= '0' && b <= '9') || (b >= 'A' && b <= 'Z') || (b >= 'a' && b <= 'z') || b == '_';
+}
+
+static bool is_space(char c) {
+  return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* The longest added token of the given kind that stands at text[at]; NULL when there is none. Special ones only count
+ * when the caller asks. */
+static const struct added_token *added_at(const struct tokenizer *t, struct slice text, size_t at, bool specials,
+                                          bool normalized) {
+  const unsigned char first = (unsigned char)text.ptr[at];
+  for (uint32_t i = t->added_from[first]; i < t->added_from[first + 1]; i++) {
+    const struct added_token *a = &t->added[i];
+    if ((a->special && !specials) || a->normalized != normalized) continue;
+    const struct token_text token = t->texts[a->id];
+    const size_t end = at + token.len;
+    if (token.len > text.len - at || memcmp(t->pool.ptr + token.start, text.ptr + at, token.len) != 0) continue;
+    if (a->single_word &&
+        ((at > 0 && is_word_byte(text.ptr[at - 1])) || (end < text.len && is_word_byte(text.ptr[end]))))
+      continue;
+    return a;
+  }
+  return NULL;
+}
+
+static sluice_status encode_normalized(struct encoding *e, struct slice text, struct sluice_error *err);
+
+/* Text cut at added tokens: first at those that stand in the text as it is, then, normalized, at the others. */
+static sluice_status encode_cut(struct encoding *e, struct slice text, bool normalized, struct sluice_error *err) {
+  const struct tokenizer *t = e->t;
+  sluice_status (*const rest)(struct encoding *, struct slice, struct sluice_error *) =
+      normalized ? encode_stretch : encode_normalized;
   size_t plain = 0; /* where the text since the last added token starts */
   for (size_t i = 0; i < text.len && t->n_added > 0;) {
-    int32_t id = added_at(t, text.ptr + i, text.len - i, specials);
-    if (id < 0) {
+    const struct added_token *a = added_at(t, text, i, (e->flags & TOKENIZE_SPECIALS) != 0, normalized);
+    if (!a) {
       i++;
       continue;
     }
-    struct slice before = {text.ptr + plain, i - plain};
-    sluice_status st = split_text(t->splits, t->n_splits, before, encode_piece, e, err);
-    if (!st) st = id_list_push(&e->out, id, err);
+    size_t end = i;
+    while (a->lstrip && end > plain && is_space(text.ptr[end - 1])) end--;
+    sluice_status st = rest(e, (struct slice){text.ptr + plain, end - plain}, err);
+    if (!st) st = id_list_push(&e->out, a->id, err);
     if (st) return st;
-    i += t->texts[id].len;
+    e->begun = true;
+    i += t->texts[a->id].len;
+    while (a->rstrip && i < text.len && is_space(text.ptr[i])) i++;
     plain = i;
   }
-  struct slice rest = {text.ptr + plain, text.len - plain};
-  return split_text(t->splits, t->n_splits, rest, encode_piece, e, err);
+  return rest(e, (struct slice){text.ptr + plain, text.len - plain}, err);
+}
+
+static sluice_status encode_normalized(struct encoding *e, struct slice text, struct sluice_error *err) {
+  struct buffer composed;
+  if (text.len == 0) return SLUICE_OK;
+  if (!e->t->nfc) return encode_cut(e, text, true, err);
+  buffer_init(&composed, 0);
+  sluice_status st = normalize_nfc(text, &composed, err);
+  if (!st) st = encode_cut(e, (struct slice){composed.ptr, composed.len}, true, err);
+  buffer_free(&composed);
+  return st;
 }
 
 sluice_status tokenizer_encode(const struct tokenizer *t, struct slice text, unsigned flags, int32_t **ids, size_t *n,
                                struct sluice_error *err) {
-  struct encoding e = {.t = t, .out = {*ids, *n, *n}};
-  sluice_status st = encode_text(&e, text, (flags & TOKENIZE_SPECIALS) != 0, err);
+  struct encoding e = {.t = t, .flags = flags, .out = {*ids, *n, *n}};
+  sluice_status st = encode_cut(&e, text, false, err);
   bpe_scratch_free(&e.scratch);
+  score_scratch_free(&e.scratch);
   *ids = e.out.ids; /* also on failure: the old block may have moved */
   if (!st) *n = e.out.n;
   return st;
@@ -113,6 +210,10 @@ int32_t tokenizer_find(const struct tokenizer *t, const char *token) {
 
 int tokenizer_size(const struct tokenizer *t) {
   return t->size;
+}
+
+bool tokenizer_puts_space(const struct tokenizer *t) {
+  return t->dummy != DUMMY_NONE;
 }
 
 bool tokenizer_wants_bos(const struct tokenizer *t) {

@@ -1,4 +1,5 @@
-/* engine/tokenizer: byte-level BPE. Private to engine/; the public face is tokenizer_* in engine/engine.h. */
+/* engine/tokenizer: BPE over bytes, and over characters as SentencePiece has it. Private to engine/; the public face is
+ * tokenizer_* in engine/engine.h. */
 #ifndef SLUICE_ENGINE_TOKENIZER_H
 #define SLUICE_ENGINE_TOKENIZER_H
 
@@ -45,17 +46,39 @@ struct token_text {
 struct added_token {
   int32_t id;
   bool special;
+  bool normalized;     /* looked for after the text's normalization, among what the others leave */
+  bool lstrip, rstrip; /* takes the white space before it, behind it */
+  bool single_word;    /* only where no letter, digit or _ stands next to it */
+};
+
+/* What a piece begins as, before anything merges. */
+enum vocabulary_kind {
+  VOCABULARY_BYTE_LEVEL, /* bytes, each spelled as a printable character (GPT-2) */
+  VOCABULARY_MERGES,     /* characters, spaces spelled U+2581; what is not in the vocabulary falls back to bytes */
+  VOCABULARY_SCORES      /* the same, and the pair whose token scores highest merges (SentencePiece's own rule) */
+};
+/* SentencePiece puts a space before a text, so that its first word is spelled like any other. */
+enum dummy_space {
+  DUMMY_NONE,
+  DUMMY_FIRST /* at the beginning of the text */,
+  DUMMY_EVERY /* behind special tokens too */
 };
 
 struct tokenizer {
-  struct buffer pool; /* the raw bytes of all tokens */
+  enum vocabulary_kind kind;
+  enum dummy_space dummy;
+  bool dummy_unless_space; /* not where the text begins with one */
+  bool nfc;                /* text is normalized first */
+  bool fuse_unknown;       /* unknown characters in a row are one unknown token */
+  float *scores;           /* [size], VOCABULARY_SCORES */
+  struct buffer pool;      /* the raw bytes of all tokens */
   struct token_text *texts;
   bool *special;
   int size;                        /* largest id + 1 */
   struct bytes_map by_bytes;       /* model.vocab */
   struct bytes_map added_by_bytes; /* added_tokens: "é" may be one, while its two bytes are another token's */
   struct merge_map merges;
-  int32_t byte_id[256]; /* -1: the vocabulary does not have this byte */
+  int32_t byte_id[256]; /* -1: the vocabulary does not have this byte; else its own byte, or the fallback <0x41> */
   int32_t unknown;      /* model.unk_token; -1: none */
   bool wants_bos;       /* tokenizer_wants_bos */
   bool ignore_merges;   /* a whole piece that is in the vocabulary is one token */
@@ -71,11 +94,44 @@ sluice_status bytes_map_init(struct bytes_map *m, size_t expected, struct sluice
 void bytes_map_put(const struct tokenizer *t, struct bytes_map *m, int32_t id); /* the first of equal texts stays */
 int32_t bytes_map_get(const struct tokenizer *t, const struct bytes_map *m, const char *bytes, size_t len); /* -1 */
 
-/* ---- loading (load.c, pre_tokenizer.c) ----------------------------------------------------------------------- */
+/* ---- vocabulary.c: what all files fill ------------------------------------------------------------------------- */
+sluice_status vocabulary_begin(struct tokenizer *t, const char *where, int size, size_t n_added,
+                               struct sluice_error *err);
+/* Appends the raw bytes that a spelling of the vocabulary means. *mapped: false when it holds what no spelling has, and
+ * nothing was appended. */
+sluice_status vocabulary_decode(const struct tokenizer *t, const char *spelling, size_t len, struct buffer *out,
+                                bool *mapped, struct sluice_error *err);
+/* "<0x41>" -> 0x41; -1: another spelling. */
+int vocabulary_byte(const char *spelling, size_t len);
+/* One merge of a file's list, by its spellings. `list` names the list in messages. */
+sluice_status vocabulary_merge(struct tokenizer *t, const char *where, const char *list, struct slice left,
+                               struct slice right, int32_t rank, struct buffer *raw, struct sluice_error *err);
+/* Fills byte_id after the vocabulary; a byte may not be a special token. */
+sluice_status vocabulary_bytes(struct tokenizer *t, const char *where, struct sluice_error *err);
+/* Puts an added token into the list; vocabulary_sort_added when all are there. */
+void vocabulary_add(struct tokenizer *t, struct added_token token);
+sluice_status vocabulary_sort_added(struct tokenizer *t, const char *where, struct sluice_error *err);
+
+/* ---- loading (load.c, normalizer.c, pre_tokenizer.c, load_gguf.c) ----------------------------------------------- */
 struct cJSON;
 sluice_status tokenizer_load(struct tokenizer *t, const char *path, const struct cJSON *root, struct sluice_error *err);
+sluice_status normalizer_load(struct tokenizer *t, const char *path, const struct cJSON *root,
+                              struct sluice_error *err);
 sluice_status pre_tokenizer_load(struct tokenizer *t, const char *path, const struct cJSON *root,
                                  struct sluice_error *err);
+sluice_status pre_tokenizer_add(struct tokenizer *t, const char *path, const char *key, const char *pattern,
+                                bool literal, struct sluice_error *err);
+struct gguf;
+/* *out is NULL when the file says that it has no vocabulary. */
+sluice_status tokenizer_from_gguf(const struct gguf *g, struct tokenizer **out, struct sluice_error *err);
+
+enum { PRE_NFC = 1, PRE_WHOLE_PIECES = 2 /* ignore_merges */, PRE_BOS = 4 };
+struct pre_tokenizer_name {
+  const char *name;
+  const char *patterns[6]; /* one after the other; NULL after the last */
+  unsigned flags;
+};
+const struct pre_tokenizer_name *pre_tokenizer_named(struct slice name); /* NULL: unknown */
 
 /* ---- merging (bpe.c) ----------------------------------------------------------------------------------------- */
 struct id_list {
@@ -89,8 +145,20 @@ struct bpe_scratch {
   struct bpe_node *nodes;
   struct bpe_candidate *heap;
   size_t n_nodes, n_heap;
+  struct score_symbol *symbols; /* scores.c */
+  struct score_pair *pairs;
+  size_t n_symbols;
 };
 void bpe_scratch_free(struct bpe_scratch *s);
+/* Appends the ids that stand for bytes without a token of their own: their fallbacks, else the unknown token. */
+sluice_status bpe_fall_back(const struct tokenizer *t, const char *bytes, size_t len, struct id_list *out,
+                            struct sluice_error *err);
+/* Length of the character at the front, 1 for an invalid byte. */
+size_t bpe_character(const char *text, size_t len);
+/* VOCABULARY_SCORES, scores.c: the pair whose token scores highest merges first, of equal scores the leftmost. */
+void score_scratch_free(struct bpe_scratch *s);
+sluice_status score_encode(const struct tokenizer *t, const char *piece, size_t len, struct bpe_scratch *scratch,
+                           struct id_list *out, struct sluice_error *err);
 /* Appends the ids of one piece: the lowest rank merges first, of equal ranks the leftmost. */
 sluice_status bpe_encode(const struct tokenizer *t, const char *piece, size_t len, struct bpe_scratch *scratch,
                          struct id_list *out, struct sluice_error *err);

@@ -88,15 +88,14 @@ static void wrong_files_are_refused_by_name(void **state) {
   };
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) refused_text(texts[i][0], strlen(texts[i][0]), texts[i][1]);
   refused(file_text("", BYTE_LEVEL, "\"dropout\":0.1,", ABC, MERGES), "model.dropout");
-  refused(file_text("", BYTE_LEVEL, "\"byte_fallback\":true,", ABC, MERGES), "model.byte_fallback");
   refused(file_text("", BYTE_LEVEL, "\"continuing_subword_prefix\":\"##\",", ABC, MERGES), "continuing_subword_prefix");
   refused(file_text("", BYTE_LEVEL, "\"end_of_word_suffix\":\"</w>\",", ABC, MERGES), "end_of_word_suffix");
   refused(file_text("", BYTE_LEVEL, "\"unk_token\":\"?\",", ABC, MERGES), "unk_token");
   refused(file_text("",
                     BYTE_LEVEL ","
-                               "\"normalizer\":{\"type\":\"NFC\"}",
+                               "\"normalizer\":{\"type\":\"Lowercase\"}",
                     "", ABC, MERGES),
-          "NFC");
+          "Lowercase");
 }
 
 static void wrong_ids_are_refused(void **state) {
@@ -116,7 +115,6 @@ static void wrong_ids_are_refused(void **state) {
   refused(file_text("{\"id\":9,\"content\":\"\"}", BYTE_LEVEL, "", ABC, MERGES), "added_tokens[0].content");
   refused(file_text("{\"content\":\"x\"}", BYTE_LEVEL, "", ABC, MERGES), "added_tokens");
   refused(file_text("3", BYTE_LEVEL, "", ABC, MERGES), "added_tokens");
-  refused(file_text("{\"id\":9,\"content\":\"x\",\"lstrip\":true}", BYTE_LEVEL, "", ABC, MERGES), "lstrip");
   refused(file_text("{\"id\":0,\"content\":\"a\",\"special\":true}", BYTE_LEVEL, "", ABC, MERGES), "byte 0x61");
 }
 
@@ -136,10 +134,10 @@ static void wrong_merges_are_refused(void **state) {
 
 static void wrong_pre_tokenizers_are_refused(void **state) {
   (void)state;
-  refused(file_text("", "null", "", ABC, MERGES), "no ByteLevel");
-  refused(file_text("", "{\"type\":\"Metaspace\"}", "", ABC, MERGES), "Metaspace");
+  refused(file_text("", "null", "", ABC, MERGES), "neither a ByteLevel step");
+  refused(file_text("", "{\"type\":\"Metaspace\"}", "", ABC, MERGES), "replacement");
   refused(file_text("", "{\"type\":\"ByteLevel\"}", "", ABC, MERGES), "add_prefix_space");
-  refused(file_text("", "{\"type\":\"Sequence\",\"pretokenizers\":[]}", "", ABC, MERGES), "no ByteLevel");
+  refused(file_text("", "{\"type\":\"Sequence\",\"pretokenizers\":[]}", "", ABC, MERGES), "neither a ByteLevel step");
   refused(file_text("", "{\"type\":\"Sequence\",\"pretokenizers\":[" SPLIT("(") "," BYTE_LEVEL "]}", "", ABC, MERGES),
           "pretokenizers[0]");
   refused(
@@ -241,6 +239,108 @@ static void steps_of_a_sequence_cut_one_after_the_other(void **state) {
   EXPECT(t, "abc", 0, 3, 2);        /* [ab]+ keeps c apart */
   EXPECT(t, "1111", 0, 6, 6, 6, 6); /* digits one by one */
   EXPECT(t, "zz", 0, 5, 5);         /* bytes outside the vocabulary */
+  tokenizer_close(t);
+}
+
+#define ADDED(id, text, more) "{\"id\":" #id ",\"content\":\"" text "\",\"special\":true," more "}"
+
+/* What an added token takes from around it, and where it must not stand. */
+static void added_tokens_strip_and_keep_their_distance(void **state) {
+  (void)state;
+  struct tokenizer *t =
+      open_text(file_text(ADDED(5, "<l>", "\"lstrip\":true") "," ADDED(6, "<r>", "\"rstrip\":true") "," ADDED(
+                              7, "b", "\"single_word\":true"),
+                          BYTE_LEVEL, "", "\"a\":0,\"\xc4\xa0\":1,\"c\":2,\"\xc4\x8a\":3,\"?\":4", ""));
+  EXPECT(t, "a  <l> a", TOKENIZE_SPECIALS, 0, 5, 1, 0);
+  EXPECT(t, "a <r> \n a", TOKENIZE_SPECIALS, 0, 1, 6, 0);
+  EXPECT(t, "  <l>", TOKENIZE_SPECIALS, 5);
+  EXPECT(t, "<r>  <l>", TOKENIZE_SPECIALS, 6, 5);
+  EXPECT(t, "b a", TOKENIZE_SPECIALS, 7, 1, 0);
+  EXPECT(t, "a?b", TOKENIZE_SPECIALS, 0, 4, 7);
+  tokenizer_close(t);
+  t = open_text(file_text(ADDED(7, "bb", "\"single_word\":true"), BYTE_LEVEL, "", "\"a\":0,\"b\":1,\"?\":2", ""));
+  EXPECT(t, "bb?bb", TOKENIZE_SPECIALS, 7, 2, 7);
+  EXPECT(t, "abb", TOKENIZE_SPECIALS, 0, 1, 1); /* a word goes on: letters, not the token */
+  EXPECT(t, "bba", TOKENIZE_SPECIALS, 1, 1, 0);
+  tokenizer_close(t);
+}
+
+/* e + U+0301 becomes U+00E9; an added token that is normalized is found in what became of the text. */
+static void nfc_comes_before_the_pieces(void **state) {
+  (void)state;
+  struct tokenizer *t = open_text(file_text(
+      ADDED(5, "\xc3\xa9?", "\"normalized\":true") "," ADDED(6, "e\xcc\x81!", "\"normalized\":false"),
+      BYTE_LEVEL ",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"}]}", "",
+      "\"\xc3\x83\":0,\"\xc2\xa9\":1,\"e\":2,\"\xc3\x83\xc2\xa9\":3,\"?\":4,\"\xc3\xbf\":7", "\"\xc3\x83 \xc2\xa9\""));
+  EXPECT(t, "e\xcc\x81", TOKENIZE_PLAIN, 3);
+  EXPECT(t, "\xc3\xa9", TOKENIZE_PLAIN, 3);
+  EXPECT(t, "e\xcc\x81?", TOKENIZE_SPECIALS, 5);
+  EXPECT(t, "e\xcc\x81!", TOKENIZE_SPECIALS, 6);
+  EXPECT(t, "e\xff\xc3\xa9", TOKENIZE_PLAIN, 2, 7, 3); /* invalid bytes stay, and cut */
+  tokenizer_close(t);
+}
+
+#define MARK "\xe2\x96\x81"
+#define SENTENCE_PIECE                                                                                                 \
+  "null,\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"" MARK              \
+  "\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" MARK "\"}]}"
+#define PIECES                                                                                                         \
+  "\"<unk>\":0,\"<0xC3>\":1,\"<0xA9>\":2,\"<0x0A>\":3,\"" MARK "\":4,\"a\":5,\"b\":6,\"" MARK "a\":7,\"ab\":8,\"" MARK \
+  "ab\":9,\"\xc3\xbc\":10"
+#define PIECE_MERGES "\"" MARK " a\",\"a b\",\"" MARK "a b\""
+
+static void sentence_piece_falls_back_to_bytes(void **state) {
+  (void)state;
+  struct tokenizer *t =
+      open_text(file_text(ADDED(11, "<s>", "\"x\":0"), SENTENCE_PIECE,
+                          "\"byte_fallback\":true,\"unk_token\":\"<unk>\",\"fuse_unk\":true,", PIECES, PIECE_MERGES));
+  assert_true(tokenizer_puts_space(t));
+  EXPECT(t, "ab", TOKENIZE_PLAIN, 9);
+  EXPECT(t, " ab", TOKENIZE_PLAIN, 4, 9);
+  EXPECT(t, "ab", TOKENIZE_CONTINUES, 8);
+  EXPECT(t, "ab", TOKENIZE_AFTER_SPECIAL, 9);
+  EXPECT(t, "b\xc3\xbc\xc3\xa9\n", TOKENIZE_PLAIN, 4, 6, 10, 1, 2, 3);
+  EXPECT(t,
+         "\xe4\xbd\xa0\xe5\xa5\xbd"
+         "b",
+         TOKENIZE_PLAIN, 4, 0, 6); /* unknown ones in a row are one */
+  EXPECT(t, "a<s>ab", TOKENIZE_SPECIALS, 7, 11, 9);
+  EXPECT(t, "a" MARK "a", TOKENIZE_PLAIN, 7, 7);
+  assert_true(slice_is(tokenizer_bytes(t, 9), " ab"));
+  assert_true(slice_is(tokenizer_bytes(t, 1), "\xc3"));
+  tokenizer_close(t);
+}
+
+static void metaspace_puts_one_space(void **state) {
+  (void)state;
+#define METASPACE(scheme)                                                                                              \
+  "{\"type\":\"Metaspace\",\"replacement\":\"" MARK "\",\"prepend_scheme\":\"" scheme "\",\"split\":false}"
+  struct tokenizer *t = open_text(file_text(ADDED(11, "<s>", "\"x\":0"), METASPACE("first"), "", PIECES, PIECE_MERGES));
+  EXPECT(t, "ab", TOKENIZE_PLAIN, 9);
+  EXPECT(t, " ab", TOKENIZE_PLAIN, 9); /* it has one */
+  EXPECT(t, "ab<s>ab", TOKENIZE_SPECIALS, 9, 11, 8);
+  EXPECT(t, "ab", TOKENIZE_AFTER_SPECIAL, 8);
+  tokenizer_close(t);
+  t = open_text(file_text(ADDED(11, "<s>", "\"x\":0"), METASPACE("always"), "", PIECES, PIECE_MERGES));
+  EXPECT(t, "ab<s>ab", TOKENIZE_SPECIALS, 9, 11, 9);
+  tokenizer_close(t);
+  t = open_text(file_text("", METASPACE("never"), "", PIECES, PIECE_MERGES));
+  EXPECT(t, "ab", TOKENIZE_PLAIN, 8);
+  assert_false(tokenizer_puts_space(t));
+  tokenizer_close(t);
+}
+
+/* Falcon's sequence: digits are cut in threes behind ByteLevel. */
+static void digits_may_be_cut_behind_byte_level(void **state) {
+  (void)state;
+  struct tokenizer *t = open_text(file_text(
+      "",
+      "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Punctuation\",\"behavior\":\"Contiguous\"}," BYTE_LEVEL
+      "," SPLIT("[0-9][0-9][0-9]") "]}",
+      "", "\"1\":0,\"11\":1,\"111\":2,\"1111\":3,\"!\":4,\"!!\":5,\"!1\":6",
+      "\"1 1\",\"11 1\",\"11 11\",\"! !\",\"! 1\""));
+  EXPECT(t, "1111", TOKENIZE_PLAIN, 2, 0);
+  EXPECT(t, "!!11", TOKENIZE_PLAIN, 5, 1);
   tokenizer_close(t);
 }
 
@@ -480,6 +580,11 @@ int main(void) {
       cmocka_unit_test(specials_only_on_request),
       cmocka_unit_test(whole_pieces_with_ignore_merges),
       cmocka_unit_test(steps_of_a_sequence_cut_one_after_the_other),
+      cmocka_unit_test(added_tokens_strip_and_keep_their_distance),
+      cmocka_unit_test(nfc_comes_before_the_pieces),
+      cmocka_unit_test(sentence_piece_falls_back_to_bytes),
+      cmocka_unit_test(metaspace_puts_one_space),
+      cmocka_unit_test(digits_may_be_cut_behind_byte_level),
       cmocka_unit_test(every_byte_survives),
       cmocka_unit_test(merging_agrees_with_the_obvious_form),
       cmocka_unit_test(a_megabyte_word_takes_no_time),

@@ -1,0 +1,178 @@
+/* GGUF's metadata as a model_config. Keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. What the metadata
+ * leaves open, the tensors tell: which biases there are, a tied head, q, k and v in one matrix. */
+#include <string.h>
+
+#include "engine/model/config.h"
+#include "engine/model/family.h"
+#include "engine/model/gguf.h"
+
+enum { MAX_LAYERS = 1024, MAX_WIDTH = 1 << 18, MAX_VOCAB = 1 << 22, MAX_CONTEXT = 1 << 30 };
+
+struct reader {
+  const struct gguf *g;
+  const struct model *m; /* the tensors of all parts */
+  const struct model_family *family;
+  char key[128];
+};
+
+/* "llama.block_count" for "block_count". */
+static const char *key_of(struct reader *r, const char *name) {
+  snprintf(r->key, sizeof r->key, "%s.%s", r->family->gguf, name);
+  return r->key;
+}
+
+static sluice_status find_family(struct reader *r, struct sluice_error *err) {
+  struct slice name;
+  sluice_status st = gguf_string(r->g, "general.architecture", &name, err);
+  if (st) return st;
+  for (const struct model_family *f = model_families; f->name; f++)
+    if (name.ptr && slice_is(name, f->gguf)) {
+      r->family = f;
+      return SLUICE_OK;
+    }
+  char choices[256];
+  model_family_choices(offsetof(struct model_family, gguf), choices, sizeof choices);
+  return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: general.architecture: \"%.*s\" is not done here; these are: %s",
+                     gguf_path(r->g), (int)(name.len < 80 ? name.len : 80), name.ptr ? name.ptr : "", choices);
+}
+
+static sluice_status read_int(struct reader *r, const char *name, int fallback, int max, int *out,
+                              struct sluice_error *err) {
+  int64_t v = 0;
+  sluice_status st = gguf_whole(r->g, key_of(r, name), fallback == 0, fallback, 1, max, &v, err);
+  if (!st) *out = (int)v;
+  return st;
+}
+
+static const struct tensor *tensor(const struct reader *r, const char *name) {
+  const struct tensor *found = NULL;
+  for (size_t i = 0; i < r->m->n_files && !found; i++) found = tensors_find(r->m->files[i], name);
+  return found;
+}
+
+static sluice_status read_vocab(struct reader *r, struct model_config *c, struct sluice_error *err) {
+  const struct tensor *embedding = tensor(r, outer_names[NAMES_GGUF].embedding);
+  if (!embedding || embedding->n_dims != 2 || embedding->shape[0] < 1 || embedding->shape[0] > MAX_VOCAB)
+    return sluice_fail(err, SLUICE_INPUT, "%s: tensor \"%s\": expected a matrix of 1 to %d rows%s", gguf_path(r->g),
+                       outer_names[NAMES_GGUF].embedding, (int)MAX_VOCAB,
+                       embedding ? "" : "; there is none, so this file holds no model (a vocabulary alone?)");
+  c->vocab = (int)embedding->shape[0];
+  return SLUICE_OK;
+}
+
+static sluice_status read_shape(struct reader *r, struct model_config *c, struct sluice_error *err) {
+  int64_t experts = 0;
+  int value_dim = 0;
+  sluice_status st = gguf_whole(r->g, key_of(r, "expert_count"), false, 0, 0, MAX_WIDTH, &experts, err);
+  if (!st && experts)
+    st = sluice_fail(err, SLUICE_UNSUPPORTED, "%s: key %s: mixtures of experts are not done here", gguf_path(r->g),
+                     r->key);
+  if (!st) st = read_vocab(r, c, err);
+  if (!st) st = read_int(r, "block_count", 0, MAX_LAYERS, &c->n_layers, err);
+  if (!st) st = read_int(r, "embedding_length", 0, MAX_WIDTH, &c->d_model, err);
+  if (!st) st = read_int(r, "feed_forward_length", 0, MAX_WIDTH, &c->d_ff, err);
+  if (!st) st = read_int(r, "attention.head_count", 0, MAX_WIDTH, &c->n_heads, err);
+  if (!st) st = read_int(r, "attention.head_count_kv", c->n_heads, MAX_WIDTH, &c->n_kv_heads, err);
+  if (!st) st = read_int(r, "context_length", r->family->max_context, MAX_CONTEXT, &c->max_context, err);
+  if (st) return st;
+  const int implied = c->d_model / c->n_heads ? c->d_model / c->n_heads : 1;
+  st = read_int(r, "attention.key_length", implied, MAX_WIDTH, &c->head_dim, err);
+  if (!st) st = read_int(r, "attention.value_length", c->head_dim, MAX_WIDTH, &value_dim, err);
+  if (!st) st = read_int(r, "rope.dimension_count", c->head_dim, MAX_WIDTH, &c->rotary_dims, err);
+  if (st) return st;
+  if (value_dim != c->head_dim || c->head_dim % 2 != 0 || (int64_t)c->head_dim * c->n_heads > MAX_WIDTH ||
+      c->n_heads % c->n_kv_heads != 0 || c->rotary_dims > c->head_dim || c->rotary_dims % 2 != 0)
+    return sluice_fail(
+        err, SLUICE_UNSUPPORTED,
+        "%s: %s.attention: %d heads (%d for keys and values) of %d and %d numbers, %d of them rotated, are "
+        "not done here",
+        gguf_path(r->g), r->family->gguf, c->n_heads, c->n_kv_heads, c->head_dim, value_dim, c->rotary_dims);
+  return SLUICE_OK;
+}
+
+static sluice_status read_rope(struct reader *r, struct model_config *c, struct sluice_error *err) {
+  struct slice type;
+  double factor = 1;
+  sluice_status st = gguf_real(r->g, key_of(r, "rope.freq_base"), false, 10000, &c->rope_theta, err);
+  if (!st && !(c->rope_theta >= 1 && c->rope_theta <= 1e12))
+    st = sluice_fail(err, SLUICE_INPUT, "%s: key %s: expected 1 to 1e12, found %g", gguf_path(r->g), r->key,
+                     c->rope_theta);
+  if (!st) st = gguf_real(r->g, key_of(r, "rope.scale_linear"), false, 1, &factor, err); /* as old files say it */
+  if (!st) st = gguf_real(r->g, key_of(r, "rope.scaling.factor"), false, factor, &factor, err);
+  if (!st) st = gguf_string(r->g, key_of(r, "rope.scaling.type"), &type, err);
+  if (st) return st;
+  const bool linear = !type.ptr ? factor != 1 : slice_is(type, "linear");
+  if (type.ptr && !linear && !slice_is(type, "none"))
+    return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: key %s: \"%.*s\" is not done here; none and linear are",
+                       gguf_path(r->g), r->key, (int)(type.len < 40 ? type.len : 40), type.ptr);
+  if (linear && !(factor >= 1 && factor <= 1e6))
+    return sluice_fail(err, SLUICE_INPUT, "%s: key %s: expected 1 to 1e6, found %g", gguf_path(r->g),
+                       key_of(r, "rope.scaling.factor"), factor);
+  if (linear) c->rope_scaling = (struct rope_scaling){.type = ROPE_LINEAR, .factor = factor};
+  return SLUICE_OK;
+}
+
+/* Llama 3.1's scaling comes as a vector: what each frequency is divided by. It points into the mapping. */
+static sluice_status read_divisors(struct reader *r, struct model_config *c, struct sluice_error *err) {
+  const struct tensor *t = tensor(r, "rope_freqs.weight");
+  if (!t) return SLUICE_OK;
+  if (t->n_dims != 1 || t->shape[0] != c->rotary_dims / 2 || t->dtype != DTYPE_F32 || !t->readable)
+    return sluice_fail(err, SLUICE_INPUT, "%s: tensor \"%s\": expected %d numbers of F32", gguf_path(r->g), t->name,
+                       c->rotary_dims / 2);
+  c->rope_divisors = (const float *)(const void *)t->data; /* gguf_open: aligned to 8 bytes at least */
+  for (int i = 0; i < c->rotary_dims / 2; i++)
+    if (!(c->rope_divisors[i] >= 1e-6f && c->rope_divisors[i] <= 1e6f))
+      return sluice_fail(err, SLUICE_INPUT, "%s: tensor \"%s\"[%d]: expected 1e-6 to 1e6, found %g", gguf_path(r->g),
+                         t->name, i, (double)c->rope_divisors[i]);
+  return SLUICE_OK;
+}
+
+static sluice_status read_block(struct reader *r, struct model_config *c, struct sluice_error *err) {
+  const struct model_family *f = r->family;
+  double eps = 0;
+  int64_t window = 0;
+  c->family = f->name;
+  c->norm = f->norm, c->activation = f->activation, c->plain_ffn = f->plain_ffn, c->qk_norm = f->qk_norm;
+  c->parallel_residual = f->parallel_residual;
+  c->rotary_neighbours = f->names == NAMES_LLAMA && strcmp(f->gguf, "llama") == 0;
+  c->qkv_bias = tensor(r, "blk.0.attn_q.bias") || tensor(r, "blk.0.attn_qkv.bias");
+  c->o_bias = tensor(r, "blk.0.attn_output.bias");
+  c->ffn_bias = tensor(r, "blk.0.ffn_up.bias");
+  c->tied = !tensor(r, outer_names[NAMES_GGUF].head);
+  const char *eps_key = f->norm == NORM_RMS ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon";
+  sluice_status st = gguf_real(r->g, key_of(r, eps_key), false, f->eps, &eps, err);
+  if (!st && !(eps > 0 && eps < 1))
+    st = sluice_fail(err, SLUICE_INPUT, "%s: key %s: expected more than 0 and less than 1, found %g", gguf_path(r->g),
+                     r->key, eps);
+  c->norm_eps = (float)eps;
+  if (!st && f->parallel_residual)
+    st = gguf_flag(r->g, key_of(r, "use_parallel_residual"), true, &c->parallel_residual, err);
+  if (!st) st = gguf_whole(r->g, key_of(r, "attention.sliding_window"), false, 0, 0, MAX_CONTEXT, &window, err);
+  c->window = (int)window;
+  return st;
+}
+
+static sluice_status read_token(const struct gguf *g, const char *key, int vocab, int32_t *out,
+                                struct sluice_error *err) {
+  int64_t id = -1;
+  sluice_status st = gguf_whole(g, key, false, -1, -1, vocab - 1, &id, err);
+  *out = (int32_t)id;
+  return st;
+}
+
+sluice_status gguf_config_read(struct model *m, struct sluice_error *err) {
+  const struct gguf *g = m->gguf;
+  struct reader r = {.g = g, .m = m};
+  struct model_config c = {0};
+  sluice_status st = find_family(&r, err);
+  if (!st) st = read_shape(&r, &c, err);
+  if (!st) st = read_block(&r, &c, err);
+  if (!st) st = read_rope(&r, &c, err);
+  if (!st) st = read_divisors(&r, &c, err);
+  if (!st) st = read_token(g, "tokenizer.ggml.bos_token_id", c.vocab, &c.bos, err);
+  if (!st) st = read_token(g, "tokenizer.ggml.eos_token_id", c.vocab, &c.eos, err);
+  if (st) return st;
+  m->fused_qkv = tensor(&r, "blk.0.attn_qkv.weight") != NULL;
+  m->config = c;
+  return SLUICE_OK;
+}
