@@ -68,8 +68,9 @@ sluice_status operand_open(struct operand *o, int cols, int n_tokens, struct slu
   const size_t n = (size_t)n_tokens * o->width, groups = n / ACT_GROUP;
   o->turned = sluice_alloc_aligned(n * sizeof *o->turned);
   o->q = sluice_alloc_aligned(n);
+  o->by_halves = sluice_alloc_aligned(n);
   o->total = sluice_alloc_aligned(groups * sizeof *o->total);
-  bool ok = o->turned && o->q && o->total;
+  bool ok = o->turned && o->q && o->by_halves && o->total;
   for (int half = 0; half < 2; half++) {
     o->step[half] = sluice_alloc_aligned((groups << half) * sizeof *o->step[half]);
     o->minus[half] = sluice_alloc_aligned((groups << half) * sizeof *o->minus[half]);
@@ -81,7 +82,7 @@ sluice_status operand_open(struct operand *o, int cols, int n_tokens, struct slu
 }
 
 void operand_free(struct operand *o) {
-  free(o->turned), free(o->q), free(o->total);
+  free(o->turned), free(o->q), free(o->by_halves), free(o->total);
   for (int half = 0; half < 2; half++) free(o->step[half]), free(o->minus[half]);
   memset(o, 0, sizeof *o);
 }
