@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SPIN_NS 8000
+#define SPIN_NS 50000
 #define MAX_LANES 1024
 
 struct lane {

@@ -11,7 +11,7 @@
  */
 
 enum { ROWS_STEP = 16 };               /* lanes get whole steps of rows */
-static const double SPREAD_FROM = 4e5; /* multiplications below which one lane is faster than waking others */
+static const double SPREAD_FROM = 1e5; /* multiplications below which one lane is faster than handing out a job */
 
 struct spread_job {
   void (*fn)(void *ctx, int lane, int lanes);
