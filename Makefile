@@ -209,6 +209,7 @@ bench: $(BUILD)/sluice $(BUILD)/tests/bench/bench_engine $(BUILD)/tests/bench/be
 .PHONY: bench-proxy
 bench-proxy: $(BUILD)/sluice $(BUILD)/tests/bench/bench_proxy
 	$(BUILD)/tests/bench/bench_proxy $(BENCH_PROXY) $(BUILD)/sluice
+	$(BUILD)/tests/bench/bench_proxy streams=5000 hz=0.5 seconds=4 rounds=1 flood=0 $(BUILD)/sluice plain=plain default=
 
 # ---- goals that install packages first ----
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)

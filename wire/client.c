@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define SECOND 1000000000LL
@@ -130,12 +131,39 @@ void client_begin(struct client *c, int status, const char *reason, struct slice
   put(c, last, strlen(last));
 }
 
+static size_t chunk_head(size_t n, char out[24]) {
+  static const char digits[] = "0123456789abcdef";
+  char reversed[16];
+  size_t len = 0, at = 0;
+  do reversed[len++] = digits[n % 16];
+  while (n /= 16);
+  while (len) out[at++] = reversed[--len];
+  out[at++] = '\r';
+  out[at++] = '\n';
+  return at;
+}
+
+/* Straight to the socket where nothing waits before it: a bufferevent would ask the kernel to be woken, be woken, write
+ * and ask not to be woken again. Returns how many bytes it took; an error shows when the rest is written. */
+static size_t write_now(struct client *c, const struct iovec *parts, size_t n) {
+  struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = n};
+  if (c->tls || client_backlog(c)) return 0;
+  ssize_t sent = sendmsg(bufferevent_getfd(c->bev), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  return sent > 0 ? (size_t)sent : 0;
+}
+
 void client_body(struct client *c, struct slice bytes) {
-  char size[32];
+  char head[24];
   if (bytes.len == 0 || c->head_only) return;
-  if (c->chunked) put(c, size, (size_t)snprintf(size, sizeof size, "%zx\r\n", bytes.len));
-  put(c, bytes.ptr, bytes.len);
-  if (c->chunked) put(c, "\r\n", 2);
+  struct iovec parts[3] = {{head, c->chunked ? chunk_head(bytes.len, head) : 0},
+                           {(char *)(uintptr_t)bytes.ptr, bytes.len},
+                           {(char *)(uintptr_t) "\r\n", c->chunked ? 2 : 0}};
+  size_t taken = write_now(c, parts, 3);
+  for (size_t i = 0; i < 3; i++) {
+    size_t skip = taken < parts[i].iov_len ? taken : parts[i].iov_len;
+    taken -= skip;
+    if (parts[i].iov_len > skip) put(c, (char *)parts[i].iov_base + skip, parts[i].iov_len - skip);
+  }
 }
 
 void client_end(struct client *c) {

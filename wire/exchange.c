@@ -54,6 +54,7 @@ static void drop_transfer(struct exchange *x) {
 /* The client must have been told by now. */
 static void exchange_end(struct exchange *x) {
   struct proxy_loop *l = x->loop;
+  answer_forget(x);
   wire_filter_close(x->filter);
   record(x);
   if (x->prev)
@@ -99,6 +100,7 @@ static void exchange_done(struct transfer *transfer, CURLcode code) {
   sluice_status st = SLUICE_OK;
   if (cancelled) proxy_count(&x->loop->counts.cancelled, 1);
   if (code && !cancelled) st = fault_of(x, code);
+  if (!code && x->loop->idle[x->target] < UPSTREAM_IDLE_MAX) x->loop->idle[x->target]++;
   bool again = st && may_repeat(x);
   drop_transfer(x);
   if (again && ask_another(x)) return;
@@ -196,8 +198,8 @@ static size_t on_field(char *bytes, size_t size, size_t n, void *ctx) {
 
 static size_t on_bytes(char *bytes, size_t size, size_t n, void *ctx) {
   struct exchange *x = ctx;
-  size_t backlog = client_backlog(x->client);
-  x->heard_ns = clock_mono_ns();
+  size_t backlog = client_backlog(x->client) + (x->filter ? 0 : x->out.len);
+  x->heard_ns = x->loop->now_ns;
   if (backlog >= SERVER_BACKLOG_HIGH || (backlog && proxy_memory_spent(x->loop->whole))) {
     x->paused = true;
     proxy_count(&x->loop->counts.pauses, 1);
@@ -215,7 +217,7 @@ void exchange_resume(struct exchange *x) {
   struct upstream *u = x->loop->upstream;
   if (!x->paused || client_backlog(x->client) > SERVER_BACKLOG_LOW) return;
   x->paused = false;
-  x->heard_ns = clock_mono_ns();
+  x->heard_ns = x->loop->now_ns = clock_mono_ns();
   CURLcode code = curl_easy_pause(x->easy, CURLPAUSE_CONT);
   if (code) /* what on_bytes refused just now is told here alone */
     exchange_done(&x->transfer, code);
@@ -333,11 +335,23 @@ static void refuse(struct exchange *x, int status, const char *code, const char 
   exchange_end(x);
 }
 
+/* libcurl looks for a connection to use again among all that are open: with thousands of streams under way that is most
+ * of a request's cost. Where none can be idle it is told not to look. */
+static void spare_the_search(struct exchange *x) {
+  unsigned *idle = &x->loop->idle[x->target];
+  if (x->loop->whole->o.upstream_http2) return;
+  if (*idle > 0)
+    --*idle;
+  else
+    curl_easy_setopt(x->easy, CURLOPT_FRESH_CONNECT, 1L);
+}
+
 static sluice_status start_transfer(struct exchange *x) {
   struct target *t = &x->loop->whole->targets[x->target];
   x->easy = curl_easy_init();
   if (!x->easy) return sluice_fail(&x->err, SLUICE_NOMEM, "no memory for the request");
   sluice_status st = set_options(x);
+  spare_the_search(x);
   if (!st) st = upstream_add(x->loop->upstream, x->easy, &x->err);
   if (st) {
     curl_easy_cleanup(x->easy);

@@ -49,6 +49,8 @@ struct exchange {
   size_t target;  /* the server that is asked */
   uint64_t tried; /* servers that were, by bit */
   bool under_way; /* libcurl has easy */
+  bool waits_to_leave;
+  struct exchange *next_to_leave; /* of those whose out is not empty */
   struct curl_slist *fields;
   enum exchange_kind kind;
   enum answer_form form; /* that the path speaks */
@@ -82,6 +84,8 @@ void exchange_tick(struct exchange *x, int64_t now);
 sluice_status answer_begin(struct exchange *x, struct sluice_error *err);
 sluice_status answer_push(struct exchange *x, struct slice bytes, struct sluice_error *err);
 sluice_status answer_finish(struct exchange *x, struct sluice_error *err);
+void answers_leave(struct proxy_loop *l); /* what flowed since the last call goes to the clients */
+void answer_forget(struct exchange *x);
 void answer_fail(struct exchange *x); /* tells the client as well as can be still told */
 
 /* targets.c */
@@ -106,6 +110,7 @@ void targets_probe(struct proxy_loop *l, int64_t now); /* asks those that were l
 /* What a transfer to it needs besides a path. */
 bool target_set(const struct wire_proxy *p, size_t target, CURL *easy);
 
+enum { UPSTREAM_IDLE_MAX = 256 }; /* connections kept open for later requests, a thread */
 struct upstream;
 sluice_status upstream_open(struct proxy_loop *l, struct upstream **out, struct sluice_error *err);
 void upstream_close(struct upstream *u);
@@ -127,8 +132,11 @@ struct proxy_loop {
   struct server server;
   struct event *clock;
   struct upstream *upstream;
+  unsigned idle[PROXY_TARGETS_MAX]; /* connections that libcurl may still hold open, at most */
   struct exchange *exchanges;
-  uint64_t cut;
+  struct exchange *to_leave;
+  int64_t now_ns; /* when the loop last heard of an upstream */
+  uint64_t cut, reads;
   struct proxy_counts counts; /* written by this loop's thread with proxy_count, read by any with proxy_read */
   struct proxy_gauges gauges; /* alike */
   pthread_t thread;

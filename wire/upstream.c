@@ -3,8 +3,6 @@
 
 #include <stdlib.h>
 
-enum { IDLE_CONNECTIONS = 256 };
-
 struct watch { /* one socket of libcurl's */
   struct upstream *upstream;
   struct event *event;
@@ -19,6 +17,7 @@ struct upstream {
 
 static void on_socket(evutil_socket_t fd, short what, void *ctx) {
   struct upstream *u = ctx;
+  u->loop->now_ns = clock_mono_ns();
   int running, action = (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
   curl_multi_socket_action(u->multi, fd, action, &running);
   upstream_check(u);
@@ -28,6 +27,7 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx) {
   struct upstream *u = ctx;
   int running;
   (void)fd, (void)what;
+  u->loop->now_ns = clock_mono_ns();
   curl_multi_socket_action(u->multi, CURL_SOCKET_TIMEOUT, 0, &running);
   upstream_check(u);
 }
@@ -86,6 +86,7 @@ void upstream_check(struct upstream *u) {
     struct transfer *t = (struct transfer *)(void *)private;
     t->done(t, code);
   }
+  answers_leave(u->loop);
 }
 
 sluice_status upstream_add(struct upstream *u, CURL *easy, struct sluice_error *err) {
@@ -109,7 +110,7 @@ sluice_status upstream_open(struct proxy_loop *l, struct upstream **out, struct 
   curl_multi_setopt(u->multi, CURLMOPT_SOCKETDATA, u);
   curl_multi_setopt(u->multi, CURLMOPT_TIMERFUNCTION, set_timer);
   curl_multi_setopt(u->multi, CURLMOPT_TIMERDATA, u);
-  curl_multi_setopt(u->multi, CURLMOPT_MAXCONNECTS, (long)IDLE_CONNECTIONS);
+  curl_multi_setopt(u->multi, CURLMOPT_MAXCONNECTS, (long)UPSTREAM_IDLE_MAX);
   curl_multi_setopt(u->multi, CURLMOPT_PIPELINING,
                     (long)(l->whole->o.upstream_http2 ? CURLPIPE_MULTIPLEX : CURLPIPE_NOTHING));
   return SLUICE_OK;

@@ -9,13 +9,14 @@
  * Without NAME=POLICY: "plain", a policy whose one rule never meets its keyword, and "default", the shipped one. A
  * proxy that is not installed is left out. Figures are medians over the rounds. */
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "tests/bench/stream_load.h"
 
 enum { PROXIES_MAX = 12, ROUNDS_MAX = 25 };
 struct figures {
-  double events_s, cpu_us, p50_us, p99_us;
+  double events_s, cpu_us, p50_us, p99_us, resident_mb;
 };
 struct contender {
   char name[64];
@@ -25,12 +26,12 @@ struct contender {
   struct figures flood[ROUNDS_MAX], pace[ROUNDS_MAX];
 };
 static struct {
-  int streams, seconds, rounds, core, load, peers, pace, upstream;
+  int streams, seconds, rounds, core, load, peers, flood, pace, upstream;
   double hz;
   char work[64];
   struct contender list[PROXIES_MAX];
   int n;
-} bench = {.streams = 64, .seconds = 2, .rounds = 3, .core = 0, .load = 1, .peers = 1, .pace = 1, .hz = 50};
+} bench = {.streams = 64, .seconds = 2, .rounds = 3, .core = 0, .load = 1, .peers = 1, .flood = 1, .pace = 1, .hz = 50};
 
 static int free_port(void) {
   int port = 0;
@@ -122,11 +123,21 @@ static double cpu_seconds(pid_t pid) {
   return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static double resident_mb(pid_t pid) {
+  char path[64];
+  unsigned long all = 0, resident = 0;
+  snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+  FILE *f = pid ? fopen(path, "r") : NULL;
+  if (f && fscanf(f, "%lu %lu", &all, &resident) != 2) resident = 0;
+  if (f) fclose(f);
+  return (double)resident * (double)sysconf(_SC_PAGESIZE) / 1e6;
+}
+
 static struct figures measure(const struct contender *c, double hz) {
   struct load_client client;
-  struct figures f = {-1, -1, -1, -1};
+  struct figures f = {-1, -1, -1, -1, -1};
   if (load_client_open(&client, c->port, bench.streams, hz)) {
-    load_client_run(&client, 500000000); /* until every stream is under way */
+    load_client_run(&client, 500000000 + bench.streams * INT64_C(1000000)); /* until every stream is under way */
     if (hz > 0) {
       client.cap_latency = (size_t)(2 * hz * bench.streams * bench.seconds);
       client.latency_ns = malloc(client.cap_latency * sizeof *client.latency_ns);
@@ -139,6 +150,7 @@ static struct figures measure(const struct contender *c, double hz) {
     events = client.events - events;
     f.events_s = (double)events * 1e9 / (double)(load_now() - began);
     f.cpu_us = events ? (cpu_seconds(c->pid) - cpu) * 1e6 / (double)events : -1;
+    f.resident_mb = resident_mb(c->pid);
     f.p50_us = load_client_percentile(&client, 0.5);
     f.p99_us = load_client_percentile(&client, 0.99);
     if (client.ended) printf("%s: %llu streams ended early\n", c->name, (unsigned long long)client.ended);
@@ -188,12 +200,13 @@ static void print_pace(void) {
     struct figures f = medians(bench.list[i].pace);
     if (!bench.list[i].ours && f.cpu_us < best_cpu) best_cpu = f.cpu_us;
   }
-  printf("\npace: %d streams of %g events a second; added latency, us\n%-20s %8s %8s %8s %8s %12s %8s\n", bench.streams,
-         bench.hz, "", "p50", "p99", "+p50", "+p99", "CPU us/event", "ratio");
+  printf("\npace: %d streams of %g events a second; added latency, us\n%-20s %8s %8s %8s %8s %8s %12s %8s %8s\n",
+         bench.streams, bench.hz, "", "events/s", "p50", "p99", "+p50", "+p99", "CPU us/event", "ratio", "RSS, MB");
   for (int i = 0; i < bench.n; i++) {
     struct figures f = medians(bench.list[i].pace);
-    printf("%-20s %8.0f %8.0f %8.0f %8.0f %12.2f %8.2f\n", bench.list[i].name, f.p50_us, f.p99_us,
-           f.p50_us - direct.p50_us, f.p99_us - direct.p99_us, f.cpu_us, best_cpu < 1e9 ? f.cpu_us / best_cpu : 0);
+    printf("%-20s %8.0f %8.0f %8.0f %8.0f %8.0f %12.2f %8.2f %8.1f\n", bench.list[i].name, f.events_s, f.p50_us,
+           f.p99_us, f.p50_us - direct.p50_us, f.p99_us - direct.p99_us, f.cpu_us,
+           best_cpu < 1e9 ? f.cpu_us / best_cpu : 0, f.resident_mb);
   }
 }
 
@@ -203,7 +216,7 @@ static bool option(const char *word) {
     int *value;
   } ints[] = {{"streams=", &bench.streams}, {"seconds=", &bench.seconds}, {"rounds=", &bench.rounds},
               {"core=", &bench.core},       {"load=", &bench.load},       {"peers=", &bench.peers},
-              {"pace=", &bench.pace}};
+              {"pace=", &bench.pace},       {"flood=", &bench.flood}};
   for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) {
     size_t n = strlen(ints[i].name);
     if (strncmp(word, ints[i].name, n) != 0) continue;
@@ -243,10 +256,16 @@ int main(int argc, char **argv) {
   int at = 1;
   while (at < argc && strchr(argv[at], '=') && option(argv[at])) at++;
   if (at >= argc || bench.rounds < 1 || bench.rounds > ROUNDS_MAX) {
-    fprintf(stderr, "usage: bench_proxy [streams=64 hz=50 seconds=2 rounds=3 core=0 load=1 peers=1 pace=1] SLUICE "
-                    "[NAME=POLICY]...\n"
-                    "POLICY: a file, \"plain\", or nothing for the shipped policy\n");
+    fprintf(stderr,
+            "usage: bench_proxy [streams=64 hz=50 seconds=2 rounds=3 core=0 load=1 peers=1 flood=1 pace=1] SLUICE "
+            "[NAME=POLICY]...\n"
+            "POLICY: a file, \"plain\", or nothing for the shipped policy\n");
     return 2;
+  }
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) { /* a stream takes two descriptors of its proxy */
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
   }
   signal(SIGPIPE, SIG_IGN);
   snprintf(bench.work, sizeof bench.work, "/tmp/bench_proxy.XXXXXX");
@@ -261,10 +280,10 @@ int main(int argc, char **argv) {
   start_all(argc, argv, at);
   load_pin(bench.load);
   for (int r = 0; r < bench.rounds; r++) {
-    for (int i = 0; i < bench.n; i++) bench.list[i].flood[r] = measure(&bench.list[i], 0);
+    for (int i = 0; bench.flood && i < bench.n; i++) bench.list[i].flood[r] = measure(&bench.list[i], 0);
     for (int i = 0; bench.pace && i < bench.n; i++) bench.list[i].pace[r] = measure(&bench.list[i], bench.hz);
   }
-  print_flood();
+  if (bench.flood) print_flood();
   if (bench.pace) print_pace();
   for (int i = 0; i < bench.n; i++)
     if (bench.list[i].pid) kill(bench.list[i].pid, SIGTERM);
