@@ -64,6 +64,12 @@ ifneq ($(CUDA_SOURCES),)
 CUDA_PLUGIN := $(BUILD)/libsluice-cuda.so
 CUDA_OBJECTS += $(patsubst %,$(BUILD)/pic/%.o,base/status base/utf8 base/signal engine/train/optimizer)
 endif
+# Hyperscan (Vectorscan elsewhere has the same interface): what the bench holds the pattern layer against.
+ifneq ($(filter bench $(BUILD)/tests/bench/bench_monitor,$(MAKECMDGOALS)),)
+HYPERSCAN_LIBS := $(shell $(PKG_CONFIG) --libs libhs 2>/dev/null)
+endif
+$(BUILD)/tests/bench/bench_monitor: CPPFLAGS += $(if $(HYPERSCAN_LIBS),-DSLUICE_HYPERSCAN)
+$(BUILD)/tests/bench/bench_monitor: LIBS += $(HYPERSCAN_LIBS)
 LIBS = $(PKG_LIBS) -ldl -lm
 
 ROOMS := base wire engine monitor judge datasets evaluators ledger runner reports sluice
@@ -205,6 +211,7 @@ bench: $(BUILD)/sluice $(BUILD)/tests/bench/bench_engine $(BUILD)/tests/bench/be
 	$(BUILD)/tests/bench/bench_engine fixtures/model 900 1
 	$(BUILD)/tests/bench/bench_engine fixtures/model 1000000 1 best streaming:budget=256
 	$(BUILD)/tests/bench/bench_monitor
+	$(BUILD)/tests/bench/bench_monitor --rules $${SLUICE_DATA:-build/data}/rules
 
 .PHONY: bench-proxy
 bench-proxy: $(BUILD)/sluice $(BUILD)/tests/bench/bench_proxy

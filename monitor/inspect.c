@@ -86,7 +86,7 @@ static sluice_status print_gate(const struct monitor_policy *p, uint32_t index, 
     if (!st) st = json_quote(out, w->exact, w->len, err);
   }
   if (!st && n > KEYWORDS_SHOWN) st = buffer_printf(out, err, " and %zu more", n - KEYWORDS_SHOWN);
-  if (!st) st = buffer_append_str(out, "\n", err);
+  if (!st) st = buffer_append_str(out, r->derived ? ", which stands in every match\n" : "\n", err);
   if (!st && f->shape.known && !f->keywords_mandatory && r->protect[0] == 0 && f->shape.literals.n == 0)
     return st; /* a word list: its pattern is too wide to be read here, its keywords are its own heads */
   if (!st && f->shape.known && !f->keywords_mandatory)
@@ -103,7 +103,7 @@ static sluice_status print_protection(const struct rule *r, const struct rule_fa
   for (const uint32_t *g = r->protect; !st && *g; g++)
     st = buffer_printf(out, err, g == r->protect ? "group %u" : " else %u", *g);
   if (!st && r->action == MONITOR_FLAG) return buffer_append_str(out, "; records only, holds nothing\n", err);
-  if (!st && !r->keyworded) return buffer_append_str(out, ", from its first byte on\n", err);
+  if (!st && (!r->keyworded || r->derived)) return buffer_append_str(out, ", from its first byte on\n", err);
   if (!st)
     st = buffer_printf(out, err, ", %s (hold=%s)", holds[r->hold],
                        r->hold == HOLD_MATCH  ? "match"
@@ -177,7 +177,7 @@ static sluice_status json_rule(const struct monitor_policy *p, uint32_t index, c
                        r->keyworded ? holds[r->hold] : "first_byte");
   if (!st && r->keyworded)
     st = buffer_printf(out, err, ", \"keywords_mandatory\": %s", f->keywords_mandatory ? "true" : "false");
-  if (!st && r->keyworded) st = size_or_null(out, "secret_bytes_before_keyword", f->ahead, err);
+  if (!st && r->keyworded) st = size_or_null(out, "secret_bytes_before_keyword", r->derived ? 0 : f->ahead, err);
   if (!st && !r->keyworded) st = buffer_printf(out, err, ", \"first_bytes\": %u", f->first_bytes);
   if (!st && f->shape.known) st = buffer_printf(out, err, ", \"match_min\": %zu", f->shape.min);
   if (!st) st = size_or_null(out, "match_max", f->shape.known ? f->shape.max : NODE_UNBOUNDED, err);

@@ -112,7 +112,7 @@ static struct part empty_string(struct analyst *a) {
 
 /* Letters that stand in both cases count as one, written small. */
 static struct part strings_of_set(struct analyst *a, const struct node *n) {
-  struct part p = {.exact = !n->beyond, .strings = new_strings(a, CLASS_MAX)};
+  struct part p = {.exact = !n->beyond, .strings = new_strings(a, CLASS_MAX + 2)};
   for (unsigned c = 0; p.strings && p.exact && c < 128; c++) {
     bool upper = c >= 'A' && c <= 'Z', letter = upper || (c >= 'a' && c <= 'z');
     if (!node_has(n, c) || (upper && node_has(n, c + 32))) continue;
@@ -121,7 +121,10 @@ static struct part strings_of_set(struct analyst *a, const struct node *n) {
     if (!text) a->nomem = true;
     p.strings[p.n++] = (struct literal){text, 1, !letter || !node_has(n, c ^ 32)};
   }
-  if (!p.n) p.exact = false;
+  if (!p.n || !p.strings) p.exact = false;
+  if (!p.exact || !a->question->every_case || n->bytes_max < 3) return p;
+  if (node_has(n, 's')) p.strings[p.n++] = (struct literal){.text = "\xc5\xbf", .len = 2, .cased = true};
+  if (node_has(n, 'k')) p.strings[p.n++] = (struct literal){.text = "\xe2\x84\xaa", .len = 3, .cased = true};
   return p;
 }
 
@@ -418,6 +421,10 @@ static bool mandatory(const struct node *n, uint32_t group) {
   return false;
 }
 
+bool pattern_gates(const struct literal_set *set) {
+  return set->n > 0 && set->rarity >= RARE_ENOUGH;
+}
+
 sluice_status pattern_shape_read(struct arena *arena, const struct pattern_question *q, struct pattern_shape *out,
                                  struct sluice_error *err) {
   struct node *root = NULL;
@@ -430,6 +437,8 @@ sluice_status pattern_shape_read(struct arena *arena, const struct pattern_quest
   struct part whole = examine(&a, root, q->protect[0] == 0);
   out->literals = set_of_part(&a, &whole);
   out->word_start = begins_word(root, NULL);
+  out->groups_seen = true;
+  for (const uint32_t *g = q->protect; *g; g++) out->groups_seen &= holds_group(root, *g);
   out->group_mandatory = q->protect[0] && mandatory(root, q->protect[0]);
   return a.nomem ? sluice_fail(err, SLUICE_NOMEM, "no memory to examine a pattern of %zu bytes", q->pattern.len)
                  : SLUICE_OK;

@@ -12,7 +12,8 @@ struct reader {
   const char *s;
   size_t n, at;
   unsigned options;
-  bool ascii; /* \w, \d, \s, \b are ASCII's */
+  bool ascii;  /* \w, \d, \s, \b are ASCII's */
+  bool quoted; /* between \Q and \E */
   uint32_t groups;
   unsigned depth;
   const char *unknown;
@@ -298,23 +299,10 @@ static struct node *unknown_text(struct reader *r, size_t min, size_t max) {
   return n;
 }
 
-static struct node *read_quoted(struct reader *r) {
-  struct node *cat = new_node(r, NODE_CAT), **last = cat ? &cat->child : NULL;
-  while (last && r->at < r->n && !peek(r, "\\E")) {
-    uint32_t c = 0;
-    if (!read_plain(r, &c) || !(*last = character(r, c))) return NULL;
-    last = &(*last)->next;
-  }
-  take(r, "\\E");
-  return cat;
-}
-
 static struct node *read_escape(struct reader *r) {
   if (r->at >= r->n) return give_up(r, "a backslash at the end");
   char e = r->s[r->at];
   uint32_t c = 0;
-  if (e == 'Q') return r->at++, read_quoted(r);
-  if (e == 'E') return r->at++, new_node(r, NODE_CAT);
   if (e == 'b') return r->at++, assertion(r, ASSERT_WORD_BOUNDARY);
   if (e == 'A') return r->at++, assertion(r, ASSERT_START);
   if (e == 'z' || e == 'Z') return r->at++, assertion(r, ASSERT_END);
@@ -369,7 +357,6 @@ static struct node *read_group(struct reader *r) {
   unsigned before = r->options;
   bool look = false, capture = false;
   if (peek(r, "*")) return give_up(r, "(*...)");
-  if (take(r, "?#")) return skip_name(r, ')') ? new_node(r, NODE_CAT) : give_up(r, "a comment without end");
   if (take(r, "?=") || take(r, "?!") || take(r, "?<=") || take(r, "?<!")) {
     look = true;
   } else if (take(r, "?P<") || take(r, "?<")) {
@@ -402,6 +389,7 @@ static struct node *read_group(struct reader *r) {
 
 static struct node *read_atom(struct reader *r) {
   uint32_t c = 0;
+  if (r->quoted) return read_plain(r, &c) ? character(r, c) : NULL;
   if (take(r, "\\")) return read_escape(r);
   if (take(r, "[")) return read_class(r);
   if (take(r, "^")) return assertion(r, ASSERT_START);
@@ -434,12 +422,19 @@ static bool read_braces(struct reader *r, size_t *min, size_t *max) {
   return take(r, "}") ? true : (r->at = back, false);
 }
 
+/* {,n} and { n } are text before PCRE2 10.43, quantifiers since. */
+static bool newer_braces(const struct reader *r) {
+  size_t i = r->at + 1;
+  while (i < r->n && r->s[i] && strchr("0123456789, \t", r->s[i])) i++;
+  return i > r->at + 1 && i < r->n && r->s[i] == '}';
+}
+
 static struct node *read_repeats(struct reader *r, struct node *atom) {
   while (r->at < r->n) {
     size_t min = 0, max = NODE_UNBOUNDED;
     char c = r->s[r->at];
     if (c == '{') {
-      if (!read_braces(r, &min, &max)) return atom;
+      if (!read_braces(r, &min, &max)) return newer_braces(r) ? give_up(r, "{...} that newer PCRE2 repeats by") : atom;
     } else if (c == '*' || c == '+' || c == '?') {
       min = c == '+';
       if (c == '?') max = 1;
@@ -458,26 +453,36 @@ static struct node *read_repeats(struct reader *r, struct node *atom) {
   return atom;
 }
 
-static void skip_extended(struct reader *r) {
-  while ((r->options & OPT_X) && r->at < r->n) {
-    char c = r->s[r->at];
-    if (c == '#')
+/* What stands for nothing, also between an item and its quantifier: \Q and \E, comments, the white space of /x. */
+static bool skip_silent(struct reader *r) {
+  for (;;) {
+    char c = r->at < r->n ? r->s[r->at] : '\0';
+    if (take(r, "\\E")) {
+      r->quoted = false;
+    } else if (r->quoted) {
+      return true;
+    } else if (take(r, "\\Q")) {
+      r->quoted = true;
+    } else if (take(r, "(?#")) {
+      if (!skip_name(r, ')')) return give_up(r, "a comment without end"), false;
+    } else if ((r->options & OPT_X) && c == '#') {
       while (r->at < r->n && r->s[r->at] != '\n') r->at++;
-    else if (c == ' ' || (c >= '\t' && c <= '\r'))
+    } else if ((r->options & OPT_X) && (c == ' ' || (c >= '\t' && c <= '\r'))) {
       r->at++;
-    else
-      return;
+    } else {
+      return true;
+    }
   }
 }
 
 static struct node *read_sequence(struct reader *r) {
   struct node *cat = new_node(r, NODE_CAT), **last = cat ? &cat->child : NULL;
   while (last) {
-    skip_extended(r);
-    if (r->at >= r->n || r->s[r->at] == '|' || r->s[r->at] == ')') break;
+    if (!skip_silent(r)) return NULL;
+    if (r->at >= r->n || (!r->quoted && (r->s[r->at] == '|' || r->s[r->at] == ')'))) break;
     struct node *atom = read_atom(r);
-    skip_extended(r);
-    if (atom) atom = read_repeats(r, atom);
+    if (!atom || !skip_silent(r)) return NULL;
+    if (!r->quoted) atom = read_repeats(r, atom);
     if (!atom) return NULL;
     *last = atom;
     last = &atom->next;

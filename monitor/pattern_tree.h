@@ -61,6 +61,7 @@ struct pattern_shape {
   bool word_start;             /* no match begins right after an ASCII word byte */
   bool nested_repeats;         /* a repetition without bound inside another: can backtrack without end */
   bool group_mandatory;        /* the first protect group takes part in every match, and not empty */
+  bool groups_seen;            /* all protect groups stand outside look-around */
   bool group_repeated;         /* it stands inside a repetition, so that only the last turn is caught */
 };
 struct pattern_question {
@@ -70,9 +71,12 @@ struct pattern_question {
   const uint32_t *protect;        /* group numbers, 0-terminated; {0}: the whole match is protected */
   const struct literal *keywords; /* a set of literals that holds them is preferred */
   size_t n_keywords;
+  bool every_case; /* literals hold U+017F and U+212A where a letter without case matches them */
 };
 sluice_status pattern_shape_read(struct arena *a, const struct pattern_question *q, struct pattern_shape *out,
                                  struct sluice_error *err);
+/* Whether PCRE2 may sleep until one of the literals has come: they say more than the pattern's first byte does. */
+bool pattern_gates(const struct literal_set *set);
 /* Share of the bytes of English text that are c; at a word's first byte, with word_start. */
 double english_share(unsigned char c, bool word_start);
 

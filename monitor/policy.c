@@ -64,7 +64,8 @@ sluice_status policy_keep_pattern(struct monitor_policy *p, struct rule *r, cons
   r->flags = src->flags;
   r->ascii = src->ascii;
   if (r->word_start) return SLUICE_OK;
-  const struct pattern_question question = {{src->text, src->len}, src->flags, src->ascii, r->protect, NULL, 0};
+  const struct pattern_question question = {
+      .pattern = {src->text, src->len}, .flags = src->flags, .ascii = src->ascii, .protect = r->protect};
   sluice_status st = pattern_shape_read(&scratch, &question, &shape, err);
   if (!st) r->word_start |= shape.known && shape.word_start;
   arena_free(&scratch);
@@ -89,6 +90,32 @@ sluice_status policy_add_keyword(struct monitor_policy *p, uint32_t rule, const 
   r->keyworded = true;
   if (len > r->keyword_longest) r->keyword_longest = len;
   return SLUICE_OK;
+}
+
+/* Protected text must not begin before the literal: what was not held could not be taken back. A rule that only records
+ * holds nothing, so any literal serves it. */
+sluice_status policy_derive_gate(struct monitor_policy *p, uint32_t rule, struct sluice_error *err) {
+  struct rule *r = &p->rules[rule];
+  struct arena scratch = {0};
+  struct pattern_shape shape;
+  const struct pattern_question q = {.pattern = {r->pattern, r->pattern_len},
+                                     .flags = r->flags,
+                                     .ascii = r->ascii,
+                                     .protect = r->protect,
+                                     .every_case = true};
+  sluice_status st = pattern_shape_read(&scratch, &q, &shape, err);
+  const struct literal_set *set = &shape.literals;
+  bool serves =
+      !st && shape.known && pattern_gates(set) && shape.groups_seen && (set->ahead == 0 || r->action == MONITOR_FLAG);
+  for (size_t i = 0; i < set->n && serves && !st; i++)
+    st = policy_add_keyword(p, rule, set->items[i].text, set->items[i].len,
+                            set->items[i].cased ? KEYWORD_CASED : KEYWORD_ANY_CASE, err);
+  if (serves && !st) {
+    r->derived = true;
+    r->hold = set->inside ? HOLD_MATCH : HOLD_AFTER;
+  }
+  arena_free(&scratch);
+  return st;
 }
 
 /* ---- one rule ---- */
@@ -278,6 +305,7 @@ static sluice_status read_rule(struct monitor_policy *p, uint32_t index, const c
   if (!st) st = policy_read_views(o, where, d->views ? d->views : r->views, &r->views, err);
   if (!st && r->hold != HOLD_MATCH && !r->keyworded)
     st = sluice_fail(err, SLUICE_USAGE, "%s.hold: it is measured from a keyword; give the rule \"keywords\"", where);
+  if (!st && !r->keyworded) st = policy_derive_gate(p, index, err);
   return st;
 }
 

@@ -110,6 +110,7 @@ static uint64_t word_start(const struct lane *s, uint64_t at) {
 static uint64_t clip_at(const struct lane *s, uint32_t index, uint64_t keyword) {
   const struct monitor_policy *p = s->monitor->policy;
   const struct keyword_automaton *a = &p->words;
+  if (p->rules[index].derived) return 0; /* protects what it would without */
   if (p->rules[index].hold == HOLD_WORD) return word_start(s, keyword);
   if (p->rules[index].hold != HOLD_AFTER) return keyword;
   uint64_t at = keyword, end = view_ready_end(&s->view);
@@ -161,7 +162,7 @@ static bool conditions_hold(const struct lane *s, const struct rule *r, const st
 static bool accept(const struct lane *s, uint32_t index, const struct attempt *a, struct found *f) {
   const struct rule *r = &s->monitor->policy->rules[index];
   uint64_t from = a->start;
-  if (r->keyworded) {
+  if (r->keyworded && !r->derived) {
     uint64_t keyword = first_keyword(s, index, a->start, a->end);
     if (keyword == NO_KEYWORD) return false;
     from = clip_at(s, index, keyword);

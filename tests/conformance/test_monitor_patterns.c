@@ -49,6 +49,7 @@ static void check_pattern(struct tally *t, const char *pattern, const char *flag
   for (unsigned k = 0; k < CUTS; k++) {
     unsigned mean = k == 0 ? 1 : 1 + rng_below(&t->rng, 9);
     for (size_t i = 0; i < n; i++) cuts[i] = rng_below(&t->rng, mean) == 0;
+    if (getenv("V")) print_message("/%s/ %s\n", pattern, flags ? flags : "");
     check_cut(m, &rule, 1, text, n, cuts, &out, want, len, want_stop);
     t->checked++;
   }

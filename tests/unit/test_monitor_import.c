@@ -87,6 +87,7 @@ static void test_shapes(void **state) {
       {"a|", 0, "", 0, 0, 1, false, false},
       {"(?:foo)?bar", 0, "foobar|bar", 0, 3, 6, true, false},
       {"(?<!\\w)\\Qa.b\\E(?=c)", 0, "a.b", 0, 3, 3, true, false},
+      {"a(?#x){3}\\Qb+\\E{2}c", 0, "aaab++c", 0, 7, 7, true, false},
       {"(?x) a b # c\n d", 0, "abd", 0, 3, 3, true, false},
       {"\\bn(?:o|a)\\b|\\byes", 0, "no|na|yes", 0, 2, 3, true, true},
       {"\\x41[\\x42]\\103?", 0, NULL, 0, 0, 0, false, false},
@@ -99,7 +100,7 @@ static void test_shapes(void **state) {
     struct arena scratch = {0};
     struct pattern_shape s;
     const uint32_t protect[2] = {c->protect, 0};
-    const struct pattern_question q = {slice_of(c->pattern), 0, true, protect, NULL, 0};
+    const struct pattern_question q = {.pattern = slice_of(c->pattern), .ascii = true, .protect = protect};
     char got[400] = "";
     assert_int_equal(pattern_shape_read(&scratch, &q, &s, &err), SLUICE_OK);
     if (s.known != (c->literals != NULL)) fail_msg("%s: %s", c->pattern, s.known ? "known" : s.unknown);
