@@ -58,6 +58,16 @@ static bool starts(const char *s, size_t n, size_t i, const char *with) {
   return n - i >= len && memcmp(s + i, with, len) == 0;
 }
 
+/* Verbs that decide about this attempt alone: after (*PRUNE) or (*THEN) the next start is tried all the same. (*COMMIT)
+ * and (*SKIP) would pass starts over. */
+static bool local_verb(const char *s, size_t n, size_t i) {
+  static const char *const verbs[] = {
+      "(*F)", "(*FAIL)", "(*ACCEPT)", "(*PRUNE)", "(*PRUNE:", "(*THEN)", "(*THEN:", "(*MARK:", "(*:", NULL};
+  for (int k = 0; verbs[k]; k++)
+    if (starts(s, n, i, verbs[k])) return true;
+  return false;
+}
+
 /* At an opening parenthesis. Returns where to go on. */
 static size_t skip_open(const char *s, size_t n, size_t i, struct pattern_facts *f, uint32_t *group,
                         const uint32_t *protect) {
@@ -68,8 +78,8 @@ static size_t skip_open(const char *s, size_t n, size_t i, struct pattern_facts 
     f->plain = false;
     if (lower)
       f->look_behinds++;
-    else if (!starts(s, n, i, "(*F)") && !starts(s, n, i, "(*FAIL)"))
-      f->refused = "a backtracking verb or leading option (*...) can depend on where the search began";
+    else if (!local_verb(s, n, i))
+      f->refused = "a backtracking verb or leading option (*...) that can depend on where the search began";
     return i + 2;
   }
   if (named || i + 1 >= n || s[i + 1] != '?') {

@@ -25,6 +25,7 @@ const char *monitor_event_name(enum monitor_event_kind k) {
  * path is tried. */
 static int probe_callout(pcre2_callout_block *block, void *data) {
   struct monitor *m = data;
+  if (!m->probing) return 0; /* one of the pattern's own */
   if (block->callout_number != 1) return 1;
   if (block->current_position < m->probe_min) m->probe_min = block->current_position;
   return 0;

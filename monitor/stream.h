@@ -57,6 +57,7 @@ struct monitor {
   pcre2_match_data *match;
   pcre2_match_context *match_context;
   pcre2_jit_stack *jit_stack;
+  bool probing;
   size_t probe_min; /* what the probe's callout saw, an offset in its subject */
 };
 

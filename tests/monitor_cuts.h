@@ -28,7 +28,7 @@ static inline struct monitor_policy *try_policy_of(const struct ref_rule *rules,
     if (rules[i].flags) buffer_printf(&json, err, ",\"flags\":\"%s\"", rules[i].flags);
     if (rules[i].hold) buffer_printf(&json, err, ",\"hold\":\"%s\"", rules[i].hold == 1 ? "word" : "after");
     if (rules[i].cased) buffer_append_str(&json, ",\"keyword_case\":\"exact\"", err);
-    if (rules[i].context) buffer_printf(&json, err, ",\"context\":[\"%s\"]", rules[i].context);
+    if (rules[i].context[0]) buffer_printf(&json, err, ",\"context\":[\"%s\"]", rules[i].context[0]);
     for (int k = 0; rules[i].keywords[k]; k++) {
       buffer_append_str(&json, k ? "," : ",\"keywords\":[", err);
       json_quote(&json, rules[i].keywords[k], strlen(rules[i].keywords[k]), err);
@@ -53,6 +53,8 @@ static inline sluice_status collect(void *ctx, int choice, int channel, struct s
   return buffer_append(ctx, text.ptr, text.len, err);
 }
 
+static struct monitor_counts cuts_counts; /* of the latest run */
+
 /* Pushes text cut where cuts[i] is set (before byte i) and returns the output. */
 static inline uint64_t run_cut_exposing(struct monitor *m, const char *text, size_t n, const unsigned char *cuts,
                                         struct buffer *out, bool *stopped) {
@@ -73,6 +75,7 @@ static inline uint64_t run_cut_exposing(struct monitor *m, const char *text, siz
   }
   assert_int_equal(monitor_tap_end(tap, stopped, &err), SLUICE_OK);
   monitor_tap_counts(tap, &counts);
+  cuts_counts = counts;
   monitor_tap_close(tap);
   return counts.exposed;
 }

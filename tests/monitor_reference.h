@@ -3,6 +3,7 @@
 #ifndef SLUICE_TESTS_MONITOR_REFERENCE_H
 #define SLUICE_TESTS_MONITOR_REFERENCE_H
 
+#include <math.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <stdbool.h>
@@ -10,17 +11,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct ref_allow {
+  const char *const *patterns, *const *words; /* NULL-terminated; NULL: none */
+  const char *target;                         /* protected, match, line */
+  bool all;
+};
+enum { REF_KEYWORDS = 100 };
 struct ref_rule {
   const char *pattern;
   const char *action; /* mask, stop, flag */
   int protect;
-  const char *keywords[4]; /* NULL-terminated */
-  int hold;                /* 0: from the keyword, 1: hold=word, 2: hold=after */
-  size_t max_match;        /* 0: 512 */
-  const char *flags;       /* of i, m, s, x, a, D; NULL: none */
-  bool cased;              /* keywords in this case only */
-  const char *context;     /* a word that must end before the match begins; NULL: none */
-  int protects[3];         /* more groups after `protect`, 0-terminated: the first one that took part */
+  const char *keywords[REF_KEYWORDS]; /* NULL-terminated */
+  int hold;                           /* 0: from the keyword, 1: hold=word, 2: hold=after */
+  size_t max_match;                   /* 0: 512 */
+  const char *flags;                  /* of i, m, s, x, a, D; NULL: none */
+  bool cased;                         /* keywords in this case only */
+  const char *context[8];             /* words of which one must end before the match begins */
+  int protects[16];                   /* more groups after `protect`, 0-terminated: the first one that took part */
+  double entropy;
+  const struct ref_allow *allow; /* ends with one that has neither patterns nor words; NULL: none */
 };
 /* Rules are written as short rows; what a row leaves out is 0. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
@@ -112,19 +121,77 @@ static inline bool ref_clip(const struct ref_rule *r, const char *s, size_t n, c
   return true;
 }
 
+static inline bool ref_has_word(const char *s, size_t n, const char *const *words) {
+  for (; words && *words; words++) {
+    const struct ref_rule one = {.keywords = {*words}};
+    for (size_t at = 0; at < n; at++)
+      if (ref_keyword_at(&one, s, n, at)) return true;
+  }
+  return false;
+}
+
+static inline bool ref_has_pattern(const char *s, size_t n, const char *const *patterns) {
+  bool found = false;
+  for (; patterns && *patterns && !found; patterns++) {
+    int code = 0;
+    PCRE2_SIZE where = 0;
+    pcre2_code *re = pcre2_compile((PCRE2_SPTR)*patterns, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_DOLLAR_ENDONLY,
+                                   &code, &where, NULL);
+    pcre2_match_data *md = pcre2_match_data_create_from_pattern(re, NULL);
+    found = pcre2_match(re, (PCRE2_SPTR)s, n, 0, 0, md, NULL) >= 0;
+    pcre2_match_data_free(md);
+    pcre2_code_free(re);
+  }
+  return found;
+}
+
+/* Entropy and allow lists. */
+static inline bool ref_conditions(const struct ref_rule *r, const char *s, const size_t match[2],
+                                  const size_t group[2]) {
+  size_t start = group[0] > match[0] ? group[0] : match[0];
+  const char *text = s + start, *line = s + match[0];
+  size_t n = group[1] - start;
+  double bits = 0;
+  for (int c = 0; c < 256; c++) {
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) count += (unsigned char)text[i] == c;
+    if (count) bits -= (double)count / (double)n * log2((double)count / (double)n);
+  }
+  if (r->entropy > 0 && bits <= r->entropy) return false;
+  while (line > s && s + match[0] - line < REF_WORD && line[-1] != '\n') line--;
+  while (((unsigned char)*line & 0xC0) == 0x80) line++;
+  for (const struct ref_allow *a = r->allow; a && (a->patterns || a->words); a++) {
+    bool in_line = !strcmp(a->target, "line"), in_match = !strcmp(a->target, "match");
+    const char *from = in_line ? line : in_match ? s + match[0] : text;
+    size_t end = in_line || in_match ? match[1] : group[1];
+    bool pattern = ref_has_pattern(from, (size_t)(s + end - from), a->patterns), word = ref_has_word(text, n, a->words);
+    if (a->all ? (pattern || !a->patterns) && (word || !a->words) : pattern || word) return false;
+  }
+  return true;
+}
+
 static inline void ref_run_rule(const struct ref_rule *r, const char *s, size_t n, unsigned char *masked,
                                 size_t *stop) {
   pcre2_code *re = ref_compile(r);
   size_t first = 0;
-  if (r->context) {
-    const struct ref_rule word = {.keywords = {r->context}};
-    while (first < n && !ref_keyword_at(&word, s, n, first)) first++;
-    first += strlen(r->context);
-    while (!ref_boundary(s, n, first)) first++;
+  if (r->context[0]) {
+    struct ref_rule word = {.keywords = {0}};
+    memcpy(word.keywords, r->context, sizeof r->context);
+    size_t best = n + 1; /* the first to end */
+    for (; first < n; first++) {
+      size_t len = ref_keyword_at(&word, s, n, first);
+      if (len && first + len < best) best = first + len;
+    }
+    for (first = best; !ref_boundary(s, n, first);) first++;
   }
   for (size_t at = first; at < n;) {
     size_t match[2], group[2], clip = 0;
     if (!ref_attempt(r, re, s, n, at, match, group) || !ref_clip(r, s, n, match, &clip)) {
+      for (at++; !ref_boundary(s, n, at);) at++;
+      continue;
+    }
+    bool exempt = r->protect && (group[0] == PCRE2_UNSET || group[0] == group[1]);
+    if (!exempt && !ref_conditions(r, s, match, group)) {
       for (at++; !ref_boundary(s, n, at);) at++;
       continue;
     }
@@ -142,7 +209,7 @@ static inline void ref_run_rule(const struct ref_rule *r, const char *s, size_t 
 /* Output bytes into out (room for 64 + 64 * n); returns their number. */
 static inline size_t ref_filter(const struct ref_rule *rules, size_t n_rules, const char *raw, size_t n, char *out,
                                 bool *stopped) {
-  char *s = malloc(n + 1);
+  char *s = calloc(n + 1, 1);
   unsigned char *masked = calloc(n + 2, 1);
   size_t stop = n + 1, len = 0;
   for (size_t i = 0; i < n;) {

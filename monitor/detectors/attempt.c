@@ -134,10 +134,12 @@ uint64_t attempt_probe(struct lane *s, const struct rule *r, uint64_t open) {
   PCRE2_SPTR subject = (PCRE2_SPTR)view_at(&s->view, base);
   uint32_t options = PCRE2_PARTIAL_SOFT | PCRE2_NO_UTF_CHECK | (base > 0 ? PCRE2_NOTBOL : 0);
   m->probe_min = SIZE_MAX;
+  m->probing = true;
   int rc = r->probe_jit ? pcre2_jit_match(r->probe, subject, (size_t)(ready - base), (size_t)(open - base), options,
                                           m->match, m->match_context)
                         : pcre2_match(r->probe, subject, (size_t)(ready - base), (size_t)(open - base), options,
                                       m->match, m->match_context);
+  m->probing = false;
   s->counts->pattern_runs++;
   if (rc != PCRE2_ERROR_NOMATCH && rc != PCRE2_ERROR_PARTIAL) return open;
   return m->probe_min == SIZE_MAX ? ready : base + m->probe_min;

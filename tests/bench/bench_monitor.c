@@ -19,7 +19,7 @@
 #include "monitor/monitor.h"
 #include "monitor/policy.h"
 
-enum { TOKEN_BYTES = 4, FILE_BYTES = 8 << 20, ALL_BYTES = 64 << 20, MIXED_RULES = 1000 };
+enum { TOKEN_BYTES = 4, FILE_BYTES = 8 << 20, ALL_BYTES = 64 << 20, MIXED_RULES = 1000, RUNS = 3 };
 
 static const char own_text[] =
     "The harbour was quiet when the last boat came in. \"You are late,\" said the old man, and he took the rope from "
@@ -62,27 +62,38 @@ static double cpu_seconds(void) {
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static sluice_status measure(struct monitor *m, struct slice text, double *us, struct sluice_error *err) {
+static sluice_status run_once(struct monitor *m, struct slice text, struct monitor_counts *sum, double *seconds,
+                              struct sluice_error *err) {
   struct monitor_stream *s = NULL;
-  struct monitor_counts sum = {0};
   struct monitor_verdict v;
-  uint64_t tokens = 0;
+  *sum = (struct monitor_counts){0};
   sluice_status st = monitor_stream_open(m, 0, MONITOR_CONTENT, 0, &s, err);
   const double began = cpu_seconds();
-  for (size_t at = 0; !st && at < text.len; at += TOKEN_BYTES, tokens++) {
+  for (size_t at = 0; !st && at < text.len; at += TOKEN_BYTES) {
     size_t n = text.len - at < TOKEN_BYTES ? text.len - at : TOKEN_BYTES;
     st = monitor_push(s, (struct slice){text.ptr + at, n}, &v, err);
     if (!st) monitor_forget(s, v.released);
     if (st || !v.stop) continue;
-    monitor_counts_add(&sum, monitor_stream_counts(s));
+    monitor_counts_add(sum, monitor_stream_counts(s));
     monitor_stream_close(s);
     st = monitor_stream_open(m, 0, MONITOR_CONTENT, 0, &s, err);
   }
-  const double seconds = cpu_seconds() - began;
-  if (st) return st;
-  monitor_counts_add(&sum, monitor_stream_counts(s));
+  *seconds = cpu_seconds() - began;
+  if (!st) monitor_counts_add(sum, monitor_stream_counts(s));
   monitor_stream_close(s);
-  *us = seconds * 1e6 / (double)tokens;
+  return st;
+}
+
+/* The best of three: what else the machine does only ever adds. */
+static sluice_status measure(struct monitor *m, struct slice text, double *us, struct sluice_error *err) {
+  struct monitor_counts sum = {0};
+  const uint64_t tokens = (text.len + TOKEN_BYTES - 1) / TOKEN_BYTES;
+  for (int i = 0; i < RUNS; i++) {
+    double seconds = 0;
+    sluice_status st = run_once(m, text, &sum, &seconds, err);
+    if (st) return st;
+    if (i == 0 || seconds * 1e6 / (double)tokens < *us) *us = seconds * 1e6 / (double)tokens;
+  }
   printf("%.1f MB, %llu tokens of %d bytes\n", (double)text.len / 1e6, (unsigned long long)tokens, TOKEN_BYTES);
   printf("%.3f us of processor time a token\n", *us);
   printf("%.3f PCRE2 runs a token\n", (double)sum.pattern_runs / (double)tokens);
@@ -135,9 +146,20 @@ static hs_database_t *compile_all(const struct monitor_policy *p, size_t *left_o
   return db;
 }
 
+static double run_hyperscan(hs_stream_t *stream, hs_scratch_t *scratch, struct slice text, uint64_t *ends) {
+  const double start = cpu_seconds();
+  *ends = 0;
+  for (size_t at = 0; at < text.len; at += TOKEN_BYTES) {
+    size_t n = text.len - at < TOKEN_BYTES ? text.len - at : TOKEN_BYTES;
+    hs_scan_stream(stream, text.ptr + at, (unsigned)n, 0, scratch, count_match, ends);
+  }
+  return cpu_seconds() - start;
+}
+
 static void measure_hyperscan(const struct monitor_policy *p, struct slice text, double ours) {
   size_t left_out = 0, state = 0;
-  uint64_t ends = 0, tokens = 0;
+  uint64_t ends = 0;
+  double us = 0;
   hs_scratch_t *scratch = NULL;
   hs_stream_t *stream = NULL;
   const double began = cpu_seconds();
@@ -145,12 +167,11 @@ static void measure_hyperscan(const struct monitor_policy *p, struct slice text,
   const double compiled = cpu_seconds();
   if (!db || hs_alloc_scratch(db, &scratch) != HS_SUCCESS || hs_open_stream(db, 0, &stream) != HS_SUCCESS) return;
   hs_stream_size(db, &state);
-  const double start = cpu_seconds();
-  for (size_t at = 0; at < text.len; at += TOKEN_BYTES, tokens++) {
-    size_t n = text.len - at < TOKEN_BYTES ? text.len - at : TOKEN_BYTES;
-    hs_scan_stream(stream, text.ptr + at, (unsigned)n, 0, scratch, count_match, &ends);
+  for (int i = 0; i < RUNS; i++) {
+    double run = run_hyperscan(stream, scratch, text, &ends) * 1e6 * TOKEN_BYTES / (double)text.len;
+    hs_reset_stream(stream, 0, scratch, NULL, NULL);
+    if (i == 0 || run < us) us = run;
   }
-  const double us = (cpu_seconds() - start) * 1e6 / (double)tokens;
   printf("Hyperscan alone: %.3f us a token; the layer takes %.2f times that. %zu patterns left out, %.2f s to compile, "
          "%zu bytes a stream, %llu match ends\n",
          us, ours / us, left_out, compiled - began, state, (unsigned long long)ends);
