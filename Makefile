@@ -9,6 +9,7 @@
 #   make fuzz       every fuzz target for FUZZ_SECONDS=10 each (clang); FUZZ=WORD: those whose name holds it
 #   make bench      engine and monitor speed on this machine, the embedded model, the shipped policy
 #   make bench-proxy   the proxy beside HAProxy and nginx (those that are installed): events a second, latency, processor time
+#   make soak   mixed traffic with every fault through the proxy for SECONDS=3600: a tally, memory and descriptors over time
 #   make deps       install the distribution's packages (Debian, Ubuntu); elsewhere print their list
 #   make model      train the embedded model again (see fixtures/model/README.md)
 #   make check-style   the rules of CONTRIBUTING.md that a script can check
@@ -212,6 +213,11 @@ bench: $(BUILD)/sluice $(BUILD)/tests/bench/bench_engine $(BUILD)/tests/bench/be
 	$(BUILD)/tests/bench/bench_engine fixtures/model 1000000 1 best streaming:budget=256
 	$(BUILD)/tests/bench/bench_monitor
 	$(BUILD)/tests/bench/bench_monitor --rules $${SLUICE_DATA:-build/data}/rules
+
+SECONDS ?= 3600
+.PHONY: soak
+soak: $(BUILD)/sluice $(BUILD)/tests/integration/soak_proxy
+	SOAK_SECONDS=$(SECONDS) BUILD='$(BUILD)' tests/integration/soak_proxy.sh
 
 .PHONY: bench-proxy
 bench-proxy: $(BUILD)/sluice $(BUILD)/tests/bench/bench_proxy

@@ -197,6 +197,7 @@ static int status_of(const struct exchange *x) {
 static void fail_in_stream(struct exchange *x) {
   struct sluice_error ignored = {0};
   struct buffer *out = &x->out;
+  flush(x);
   if (x->fault != FAULT_UNREADABLE) wire_filter_end(x->filter, &ignored);
   bool apart = out->len == 0; /* else its last event may lack its blank line; one too many says nothing */
   flush(x);
