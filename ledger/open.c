@@ -49,6 +49,14 @@ const char *ledger_network_file_system(const char *path) {
   }
 }
 
+/* Mostly a wrong path, where trying again is no cure. */
+static sluice_status cannot_open(const char *path, int number, struct sluice_error *err) {
+  sluice_status code = SLUICE_USAGE;
+  if (number == EMFILE || number == ENFILE || number == EIO) code = SLUICE_IO;
+  if (number == ENOSPC || number == EDQUOT) code = SLUICE_FULL;
+  return sluice_fail(err, code, "%s: cannot be opened: %s", path, strerror(number));
+}
+
 static sluice_status open_file(const char *path, enum ledger_mode mode, const char *vfs, struct ledger *l,
                                struct sluice_error *err) {
   struct stat st;
@@ -63,8 +71,7 @@ static sluice_status open_file(const char *path, enum ledger_mode mode, const ch
                                     : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
   int code = sqlite3_open_v2(path, &l->db, flags | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_URI, vfs);
   if (!l->db) return sluice_fail(err, SLUICE_NOMEM, "%s: no memory to open a ledger", path);
-  if ((code & 0xff) == SQLITE_CANTOPEN) /* a wrong path, not a failing disk: trying again is no cure */
-    return sluice_fail(err, SLUICE_USAGE, "%s: cannot be opened: %s", path, strerror(sqlite3_system_errno(l->db)));
+  if ((code & 0xff) == SQLITE_CANTOPEN) return cannot_open(path, sqlite3_system_errno(l->db), err);
   if (code != SQLITE_OK) return ledger_fail(l, "opening", err);
   if (mode != LEDGER_READ && sqlite3_db_readonly(l->db, "main") == 1) /* SQLite falls back without a word */
     return sluice_fail(err, SLUICE_USAGE, "%s: cannot be written (check its permissions)", path);

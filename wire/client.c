@@ -53,10 +53,25 @@ static bool memory_is_spent(const struct server *s, size_t more) {
   return s->memory && s->max_memory && atomic_load_explicit(s->memory, memory_order_relaxed) + more > s->max_memory;
 }
 
+/* What waits to be read is bounded here: libevent's own high watermark (2.1.12) crashes when there is no memory for it.
+ */
+static void bound_input(struct client *c, const struct evbuffer *in) {
+  bool full = evbuffer_get_length(in) >= 2 * SERVER_HEAD_MAX;
+  if (full == c->resting) return;
+  c->resting = full;
+  if (full)
+    bufferevent_disable(c->bev, EV_READ);
+  else
+    bufferevent_enable(c->bev, EV_READ);
+}
+
 static void on_moved(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *ctx) {
   struct client *c = ctx;
   charge(c->server, info->n_added, info->n_deleted);
-  if (info->n_deleted && buffer == bufferevent_get_output(c->bev)) c->moved_ns = clock_mono_ns();
+  if (buffer == bufferevent_get_input(c->bev))
+    bound_input(c, buffer);
+  else if (info->n_deleted)
+    c->moved_ns = clock_mono_ns();
 }
 
 /* ---- the end of a connection ---- */
@@ -368,7 +383,6 @@ void client_accept(struct server *s, evutil_socket_t fd, bool admin, bool tls) {
   charge(s, CLIENT_BYTES, 0);
   wait_for(c, CLIENT_HEAD, HEAD_S);
   bufferevent_setcb(bev, on_read, on_write, on_event, c);
-  bufferevent_setwatermark(bev, EV_READ, 0, 2 * SERVER_HEAD_MAX);
   bufferevent_setwatermark(bev, EV_WRITE, SERVER_BACKLOG_LOW, 0);
   bufferevent_enable(bev, EV_READ | EV_WRITE);
 }

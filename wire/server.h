@@ -33,6 +33,7 @@ struct client {
   bool keep_alive; /* after the answer under way */
   bool chunked;    /* framing of the answer under way */
   bool head_only, shut, tls;
+  bool resting; /* its input is full: not read */
   struct buffer head_bytes, body;
   struct http_head head; /* points into head_bytes */
   struct http_chunks chunks;
