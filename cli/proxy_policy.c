@@ -94,6 +94,7 @@ sluice_status proxy_policy_load(struct proxy_run *r, struct sluice_error *err) {
   return st;
 }
 
+/* Only by who loads: what is in force does not change meanwhile. */
 const char *proxy_policy_words(const struct proxy_run *r, size_t *rules) {
   *rules = monitor_policy_rules(r->current->policy);
   return monitor_policy_name(r->current->policy);

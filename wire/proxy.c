@@ -26,11 +26,9 @@ static void on_signal(evutil_socket_t number, short what, void *ctx) {
   if (!l->server.draining) begin_drain(l); /* the other threads see it at their clock's next tick */
 }
 
-static void on_hup(evutil_socket_t number, short what, void *ctx) {
-  struct wire_proxy *p = ctx;
+static void reload_once(struct wire_proxy *p) {
   struct sluice_error err = {0};
   struct ssl_ctx_st *fresh = NULL;
-  (void)number, (void)what;
   sluice_status st = p->tls ? tls_server_read(p->tls, &fresh, &err) : SLUICE_OK;
   if (!st && p->o.hooks.reload) st = p->o.hooks.reload(p->o.hooks.ctx, &err);
   if (!st) {
@@ -41,6 +39,33 @@ static void on_hup(evutil_socket_t number, short what, void *ctx) {
   tls_server_drop(fresh);
   atomic_fetch_add(&p->failed_reloads, 1);
   log_line(LOG_ERROR, "proxy: not reloaded, all stays as it was: %s", err.message);
+}
+
+static void *reload_thread(void *ctx) {
+  struct wire_proxy *p = ctx;
+  do {
+    while (atomic_exchange(&p->reload_wanted, false)) reload_once(p);
+    atomic_store(&p->reloading, false);
+  } while (atomic_load(&p->reload_wanted) && !atomic_exchange(&p->reloading, true));
+  return NULL;
+}
+
+/* In a thread of its own: many rules take their time, and no stream waits for them. */
+static void on_hup(evutil_socket_t number, short what, void *ctx) {
+  struct wire_proxy *p = ctx;
+  sigset_t all, before;
+  (void)number, (void)what;
+  atomic_store(&p->reload_wanted, true);
+  if (atomic_exchange(&p->reloading, true)) return; /* the one under way does it once more */
+  if (p->reloader_started) pthread_join(p->reloader, NULL);
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  p->reloader_started = pthread_create(&p->reloader, NULL, reload_thread, p) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (!p->reloader_started) {
+    atomic_store(&p->reloading, false);
+    atomic_fetch_add(&p->failed_reloads, 1);
+  }
 }
 
 static void cut_streams(struct proxy_loop *l) {
@@ -247,6 +272,8 @@ sluice_status wire_proxy_run(struct wire_proxy *p, uint64_t *cut, struct sluice_
     st = sluice_fail(err, SLUICE_IO, "the event loop ended: %s", strerror(errno));
     atomic_store(&p->drain_until_ns, 1);
   }
+  if (p->reloader_started) pthread_join(p->reloader, NULL);
+  p->reloader_started = false;
   *cut = p->loops[0].cut;
   for (size_t i = 1; i < p->n_loops; i++) {
     if (p->loops[i].started) pthread_join(p->loops[i].thread, NULL);

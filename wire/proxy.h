@@ -154,6 +154,9 @@ struct wire_proxy {
   atomic_size_t n_streams, memory;         /* memory: bytes of all buffers that outside data can grow */
   atomic_ullong numbers, turn, reloads, failed_reloads;
   int64_t started_ns;
+  pthread_t reloader; /* after a SIGHUP */
+  bool reloader_started;
+  atomic_bool reloading, reload_wanted;
 };
 static inline void proxy_count(uint64_t *at, uint64_t n) {
   __atomic_store_n(at, *at + n, __ATOMIC_RELAXED);

@@ -127,7 +127,8 @@ struct wire_hooks {
   /* texts: NULL when begin was not called */
   void (*finish)(void *ctx, size_t thread, void *texts, const struct wire_record *record);
   sluice_status (*metrics)(void *ctx, struct buffer *out, struct sluice_error *err); /* more lines for /metrics; NULL */
-  /* SIGHUP: whatever begin stands on is read again, for answers that begin from now on. NULL: there is nothing. */
+  /* SIGHUP: whatever begin stands on is read again, for answers that begin from now on. Called from a thread of its
+   * own, one at a time. NULL: there is nothing. */
   sluice_status (*reload)(void *ctx, struct sluice_error *err);
 };
 struct wire_proxy_options {
