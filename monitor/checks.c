@@ -64,11 +64,13 @@ static bool mixed(const char *text, size_t len) {
   return digit && letter && different >= 8;
 }
 
-/* 9 to 15 digits (ITU-T E.164), before an extension, and no date in front: 2026-11-23 and 23.11.2026 are none. */
+/* 9 to 15 digits (ITU-T E.164), before an extension, and no date in front: 2026-11-23 and 23.11.2026 are none. Brackets
+ * or a + say what the number is: 7 digits will do. */
 static bool phone(const char *text, size_t len) {
   int digits = 0;
-  for (size_t i = 0; i < len && text[i] != 'x'; i++) digits += is_digit(text[i]);
-  if (digits < 9 || digits > 15) return false;
+  bool marked = len > 0 && (text[0] == '+' || text[0] == '(');
+  for (size_t i = 0; i < len && text[i] != 'x' && text[i] != 'e'; i++) digits += is_digit(text[i]);
+  if (digits < (marked ? 7 : 9) || digits > 15) return false;
   if (len < 10) return true;
   bool year_first = (text[0] == '1' || text[0] == '2') && text[4] == '-' && text[7] == '-';
   bool year_last = text[2] == text[5] && !is_digit(text[2]) && (text[6] == '1' || text[6] == '2') &&
