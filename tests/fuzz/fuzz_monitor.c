@@ -31,8 +31,10 @@ static void write_policy(const struct ref_rule *rules, size_t n, struct buffer *
   buffer_append_str(out, "{\"rules\":[", &err);
   for (size_t i = 0; i < n; i++) {
     const struct ref_rule *r = &rules[i];
-    buffer_printf(out, &err, "%s{\"id\":\"r%zu\",\"category\":\"c\",\"action\":\"%s\",\"max_match\":%zu,\"protect\":%d",
-                  i ? "," : "", i, r->action, r->max_match ? r->max_match : 512, r->protect);
+    buffer_printf(
+        out, &err,
+        "%s{\"id\":\"r%zu\",\"category\":\"c\",\"action\":\"%s\",\"max_match\":%zu,\"protect\":%d,\"views\":[\"raw\"]",
+        i ? "," : "", i, r->action, r->max_match ? r->max_match : 512, r->protect);
     if (r->keywords[0])
       buffer_printf(out, &err, ",\"hold\":\"%s\",\"keywords\":[\"%s\"]", holds[r->hold], r->keywords[0]);
     if (r->flags) buffer_printf(out, &err, ",\"flags\":\"%s\"", r->flags);
