@@ -10,6 +10,7 @@
 #   make bench      engine and monitor speed on this machine, the embedded model, the shipped policy
 #   make bench-proxy   the proxy beside HAProxy and nginx (those that are installed): events a second, latency, processor time
 #   make soak   mixed traffic with every fault through the proxy for SECONDS=3600: a tally, memory and descriptors over time
+#   make bench-engine   decode and prefill of a 0.5B model on the CPU, beside memory's limit and PEERS
 #   make deps       install the distribution's packages (Debian, Ubuntu); elsewhere print their list
 #   make model      train the embedded model again (see fixtures/model/README.md)
 #   make check-style   the rules of CONTRIBUTING.md that a script can check
@@ -223,6 +224,18 @@ soak: $(BUILD)/sluice $(BUILD)/tests/integration/soak_proxy
 bench-proxy: $(BUILD)/sluice $(BUILD)/tests/bench/bench_proxy
 	$(BUILD)/tests/bench/bench_proxy $(BENCH_PROXY) $(BUILD)/sluice
 	$(BUILD)/tests/bench/bench_proxy streams=5000 hz=0.5 seconds=4 rounds=1 flood=0 $(BUILD)/sluice plain=plain default=
+
+# Whole models of Qwen2.5-0.5B's shape with random weights. PEERS="llama.cpp=/path/to/llama-bench NAME=..." puts other
+# engines beside. On a busy machine: `chrt -f 1 make bench-engine`, which lets nothing else between.
+BENCH_TYPES ?= F16 Q8_0 Q4_0
+BENCH_ROUNDS ?= 5
+BENCH_FILES := $(BENCH_TYPES:%=$(BUILD)/bench/qwen2.5-0.5b-%.gguf)
+.PHONY: bench-engine
+bench-engine: $(BUILD)/tests/bench/bench_weights $(BENCH_FILES)
+	$< -r $(BENCH_ROUNDS) $(PEERS:%=-p %) $(BENCH_FILES)
+$(BUILD)/bench/qwen2.5-0.5b-%.gguf: $(BUILD)/tests/bench/make_gguf
+	@mkdir -p $(@D)
+	$(Q)$< $@ $*
 
 # ---- goals that install packages first ----
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)

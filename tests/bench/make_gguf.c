@@ -91,7 +91,7 @@ static void write_vocabulary(struct writer *w) {
   put_u64(w, (uint64_t)n);
   for (int i = 0; i < n; i++) {
     char word[32];
-    snprintf(word, sizeof word, "w%d", i);
+    snprintf(word, sizeof word, i == 256 ? "w4" : "word%d", i);
     if (i < 256)
       put_byte_token(w, i);
     else
@@ -104,7 +104,7 @@ static void write_vocabulary(struct writer *w) {
   key(w, "tokenizer.ggml.merges", GGUF_ARRAY);
   put_u32(w, GGUF_STRING);
   put_u64(w, 1);
-  put_string(w, "w 2");
+  put_string(w, "w 4"); /* makes the token behind the bytes */
   key_u32(w, "tokenizer.ggml.eos_token_id", n - 1);
   key_u32(w, "tokenizer.ggml.bos_token_id", n - 1);
 }
