@@ -7,18 +7,23 @@
 
 #include <pthread.h>
 
-enum { PROXY_CATEGORIES_MAX = 256 };
+enum { PROXY_CATEGORIES_MAX = 256, PROXY_THREADS_MAX = 256, DETECTOR_BUCKETS = 8 };
 struct verdict_count { /* a category's events, by mode and action */
   char category[104];
   uint64_t n[MONITOR_MODES][3], not_scanned[2]; /* [1]: of rules that fail open */
   uint64_t exposed[MONITOR_MODES];              /* bytes */
+};
+/* How long detectors took for a piece of text; one thread writes, any may read. */
+struct detector_times {
+  uint64_t pieces, timed, ns, buckets[DETECTOR_BUCKETS];
 };
 struct generation; /* a policy that was read, and what stands on it */
 struct proxy_run {
   const char *policy_path, *mode, *source, *audit_path;
   bool audit_text, quiet;
   size_t threads;
-  pthread_mutex_t lock; /* over all below */
+  struct detector_times times[PROXY_THREADS_MAX]; /* by thread */
+  pthread_mutex_t lock;                           /* over all below */
   struct generation *current;
   struct monitor_counts ended; /* of answers that have ended */
   struct verdict_count verdicts[PROXY_CATEGORIES_MAX];
@@ -46,6 +51,7 @@ void proxy_policy_end(struct proxy_run *r, struct answer_texts *t, const struct 
 /* ---- proxy_metrics.c: r->lock is held by who calls count_event ---- */
 sluice_status proxy_metrics_list(struct proxy_run *r, const struct monitor_policy *p, struct sluice_error *err);
 void proxy_metrics_count(struct proxy_run *r, const struct monitor_event *e);
+void proxy_metrics_time(struct detector_times *d, int64_t ns); /* of the thread that calls */
 sluice_status proxy_metrics_write(void *run, struct buffer *out, struct sluice_error *err);
 
 #endif

@@ -218,6 +218,10 @@ static void test_threads(void) {
   check("three threads: 60 streams at once", good == MANY, NULL);
   sleep_ms(500); /* gauges of the other threads are as old as their clocks' last tick */
   check("clients are counted together", metric(p.port, "sluice_clients") == 1, NULL);
+  check("so are detectors' times, every eighth piece",
+        metric(p.port, "sluice_detector_seconds_count{detector=\"rules\"}") >= 2 * MANY / 8 &&
+            metric(p.port, "sluice_detector_seconds_bucket{detector=\"rules\",le=\"+Inf\"}") <= 2 * MANY / 8 + 3,
+        NULL);
   check("and answers",
         metric(p.port, "sluice_requests_total{path=\"judged\",status=\"2xx\"}") == MANY &&
             metric(p.port, "sluice_verdicts_total{category=\"m\",action=\"mask\"}") == MANY &&
