@@ -5,6 +5,7 @@
 #   make test       install what is missing, build, run every test; ends with "N passed, N failed"
 #   make test-sdk   the official npm clients, curl and a browser through the proxy (a part of make test)
 #   make sanitize   the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make tsan       what runs in several threads under ThreadSanitizer
 #   make unit       build the test programs; tests/run.sh WORD... then runs some of them
 #   make fuzz       every fuzz target for FUZZ_SECONDS=10 each (clang); FUZZ=WORD: those whose name holds it
 #   make bench      engine and monitor speed on this machine, the embedded model, the shipped policy
@@ -45,7 +46,7 @@ CFLAGS_ALL = -std=c11 $(OPT) $(WARN) -fno-math-errno -ffp-contract=off -pthread 
 Q := $(if $(V),,@)
 
 # These goals build through a second make, after packages were installed: only that one asks pkg-config.
-STAGED := deps deps-build data test test-sdk demo sanitize model fuzz
+STAGED := deps deps-build data test test-sdk demo sanitize model fuzz tsan
 ifneq ($(filter-out $(STAGED) uninstall clean help format check-style,$(or $(MAKECMDGOALS),all)),)
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
@@ -267,6 +268,13 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-om
 sanitize: deps data
 	@$(STAGE) BUILD=build/sanitize CUDA=0 OPT='-O1 -g' CFLAGS='$(CFLAGS) $(SANITIZE) -w' all unit
 	@BUILD=build/sanitize TEST_TIMEOUT=$${TEST_TIMEOUT:-900} tests/run.sh --unit
+
+# Programs whose work is split over threads. setarch -R: ThreadSanitizer wants addresses that newer kernels scatter.
+TSAN_TESTS := unit/test_sluice unit/test_base_threads unit/test_engine_session
+.PHONY: tsan
+tsan: deps data
+	@$(STAGE) BUILD=build/tsan CUDA=0 OPT='-O1 -g' CFLAGS='$(CFLAGS) -fsanitize=thread -w' $(TSAN_TESTS:%=build/tsan/tests/%)
+	@BUILD=build/tsan TEST_TIMEOUT=$${TEST_TIMEOUT:-900} TSAN_OPTIONS=halt_on_error=1 setarch -R tests/run.sh --unit $(TSAN_TESTS)
 
 # libFuzzer needs clang. What it finds new is kept in build/fuzz/found, what breaks a promise in build/fuzz/broken.
 FUZZ_SECONDS ?= 10

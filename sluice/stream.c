@@ -79,7 +79,7 @@ static const char *options_problem(const struct sluice_stream_options *o) {
   /* What a newer header added and this library does not know may not be asked for. */
   for (size_t i = sizeof *o; i < o->struct_size; i++)
     if (((const char *)o)[i]) return "sluice_stream_open: options of a newer header that this library does not know";
-  if (o->channel < 0 || o->channel >= MONITOR_CHANNELS)
+  if (o->channel < SLUICE_CONTENT || o->channel > SLUICE_REFUSAL)
     return "sluice_stream_open: options.channel is none of SLUICE_CONTENT, _REASONING, _TOOL, _REFUSAL";
   return NULL;
 }

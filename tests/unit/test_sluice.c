@@ -267,7 +267,7 @@ static void wrong_arguments_are_named(void **state) {
   assert_int_equal(sluice_stream_open(NULL, NULL, &s, &why), SLUICE_ERROR_USAGE);
   p = open_policy();
   struct sluice_stream_options o = SLUICE_STREAM_OPTIONS_INIT;
-  o.channel = 9;
+  o.channel = SLUICE_REFUSAL + 1;
   assert_int_equal(sluice_stream_open(p, &o, &s, &why), SLUICE_ERROR_USAGE);
   o.channel = SLUICE_CONTENT;
   o.struct_size = 0;
