@@ -28,6 +28,7 @@ library() { # library FILE
 compiler "$tree/whole/bin/nvcc" "$tree/whole"
 library "$tree/whole/lib64/libcublas.so"
 library "$tree/whole/lib64/libcudart.so"
+library "$tree/whole/lib64/libstdc++.so" # a C compiler alone has none
 ask "$tree/whole/bin/nvcc"
 check "a whole toolkit is linked" grep -q -- "-L.*/whole/lib64 .*-lcublas -lcudart" "$tree/out"
 
