@@ -5,7 +5,7 @@
 
 #include "monitor/stream.h"
 
-enum { LEET_RUN = 3 /* a longer run of digits and signs is a number, not letters */ };
+enum { LEET_RUN = 4 /* a longer run of digits and signs is a number, not letters */ };
 
 struct leet {
   uint64_t *changed; /* offsets of bytes that became letters, ascending */

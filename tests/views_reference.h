@@ -77,7 +77,7 @@ static inline void ref_leet_text(struct ref_view *v) {
     }
     size_t last = end;
     bool after = at > 0 && ref_letter(before[at - 1]), ahead = end < v->len && ref_letter(before[end]);
-    if (end - at > 3 || (!after && !ahead)) last = at;
+    if (end - at > 4 || (!after && !ahead)) last = at;
     while (!ahead && last > at && (before[last - 1] == '!' || before[last - 1] == '|')) last--;
     for (size_t i = at; i < last; i++) {
       bool twin = before[i] == '1' && ((i > at && before[i - 1] == '1') || (i + 1 < last && before[i + 1] == '1'));

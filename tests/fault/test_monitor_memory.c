@@ -19,15 +19,11 @@ static const char policy_text[] =
     "{\"id\":\"c\",\"category\":\"m\",\"action\":\"mask\",\"hold\":\"word\",\"keywords\":[\"@\"],\"pattern\":\"\\\\w+@"
     "\\\\w+\"},"
     "{\"id\":\"d\",\"category\":\"s\",\"action\":\"stop\",\"pattern\":\"BOMB\"}]}";
-static const char *const pieces[] = {"my key=a",
-                                     "b; one",
-                                     " two ",
-                                     "bob@ex",
-                                     " caf\xc3",
-                                     "\xa9 three. ",
-                                     "and so on and on ",
-                                     "until the ",
-                                     "text is long enough to have moved once. "};
+static const char *const pieces[] = {"my key=a", "b; one", " two ", "bob@ex", " caf\xc3", "\xa9 three. ",
+                                     "and so on and on ", "until the ", "text is long enough to have moved once. ",
+                                     /* a word list's in look-alikes, in leet, in base64, in base64 of base64 */
+                                     "on\xEF\xBD\x85 t\xD0\xB5wo ", "thr33 ", "b25lIHR3byBhbmQgdGhyZWUgb25lIHR3bw== ",
+                                     "YjI1bElIUjNieUJoYm1RZ2RHaHlaV1VnYjI1bElIUjNidz09 "};
 enum { PIECES = sizeof pieces / sizeof *pieces };
 
 static size_t swallowed;
