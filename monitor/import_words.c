@@ -12,6 +12,8 @@ sluice_status monitor_import_words(const char *name, struct slice text, const st
   size_t bad = 0, n = 0, line_number = 0;
   if (utf8_valid_prefix(text.ptr, text.len, &bad) != text.len)
     return sluice_fail(err, SLUICE_INPUT, "%s: byte %zu is no UTF-8", name, bad);
+  const char *zero = text.len ? memchr(text.ptr, 0, text.len) : NULL;
+  if (zero) return sluice_fail(err, SLUICE_INPUT, "%s: byte %zu is U+0000", name, (size_t)(zero - text.ptr));
   sluice_status st = buffer_append_str(out, "{\n  \"name\": ", err);
   if (!st) st = json_quote(out, options->id, strlen(options->id), err);
   if (!st) st = buffer_append_str(out, ",\n  \"rules\": [\n    {\"id\": ", err);

@@ -57,8 +57,9 @@ static sluice_status gather(const struct monitor_policy *p, uint32_t index, stru
   if (st) return st;
   const struct literal_set *set = &f->shape.literals;
   f->keywords_mandatory = f->shape.known && set->implied;
-  f->ahead = f->keywords_mandatory ? set->ahead + set->offset : NODE_UNBOUNDED;
-  if (f->keywords_mandatory && set->ahead > NODE_UNBOUNDED - set->offset) f->ahead = NODE_UNBOUNDED;
+  size_t offset = set->inside ? set->offset : 0;
+  f->ahead = f->keywords_mandatory ? set->ahead + offset : NODE_UNBOUNDED;
+  if (f->keywords_mandatory && set->ahead > NODE_UNBOUNDED - offset) f->ahead = NODE_UNBOUNDED;
   if (!r->keyworded) {
     pattern_first_bytes(r, first);
     for (int c = 0; c < 256; c++) f->first_bytes += first[c];

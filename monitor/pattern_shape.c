@@ -193,7 +193,7 @@ static void look_for_keywords(const struct analyst *a, struct literal_set *set) 
   for (size_t i = 0; i < set->n && set->implied; i++) {
     size_t at = keyword_in(a, &set->items[i]);
     set->implied = at != NODE_UNBOUNDED;
-    if (set->inside && at > set->offset) set->offset = at;
+    if (set->implied && at > set->offset) set->offset = at;
   }
 }
 
@@ -201,8 +201,9 @@ static bool better(const struct literal_set *x, const struct literal_set *y) {
   if (!y->n) return x->n > 0;
   if (!x->n) return false;
   if (x->implied != y->implied) return x->implied;
-  if (x->implied && add_sat(x->ahead, x->offset) != add_sat(y->ahead, y->offset))
-    return add_sat(x->ahead, x->offset) < add_sat(y->ahead, y->offset);
+  size_t x_before = add_sat(x->ahead, x->inside ? x->offset : 0),
+         y_before = add_sat(y->ahead, y->inside ? y->offset : 0);
+  if (x->implied && x_before != y_before) return x_before < y_before;
   bool x_rare = x->rarity >= RARE_ENOUGH, y_rare = y->rarity >= RARE_ENOUGH;
   if (x_rare != y_rare) return x_rare;
   if (x->ahead != y->ahead) return x->ahead < y->ahead;
@@ -220,26 +221,31 @@ static struct part examine(struct analyst *a, const struct node *n, bool inside)
 /* Children in a row. Exact ones are joined as long as that stays small. */
 static struct part examine_cat(struct analyst *a, const struct node *n, bool inside) {
   struct part joined = empty_string(a), whole = {0};
-  size_t before = 0, joined_ahead = 0;
+  size_t before = 0, joined_ahead = 0, lead = 0, joined_lead = 0, min = 0, max = 0;
   bool joined_inside = false, broken = false;
   for (const struct node *c = n->child; c && !a->nomem; c = c->next) {
     struct part p = examine(a, c, inside), more = p.exact ? product(a, &joined, &p) : nothing();
+    lengths(c, &min, &max);
     if (more.exact) {
       joined = more;
       joined_inside |= p.protected_max > 0;
     } else {
       struct literal_set done = as_set(a, joined.strings, joined.n);
       done.ahead = joined_ahead;
+      done.lead = joined_lead;
       done.inside = joined_inside;
       offer(a, &whole.best, done);
       p.best.ahead = add_sat(p.best.ahead, before);
+      p.best.lead = add_sat(p.best.lead, lead);
       offer(a, &whole.best, p.best);
       joined = p.exact ? p : empty_string(a);
       joined_ahead = p.exact ? before : add_sat(before, p.protected_max);
+      joined_lead = p.exact ? lead : add_sat(lead, max);
       joined_inside = p.exact && p.protected_max > 0;
       broken = true;
     }
     before = add_sat(before, p.protected_max);
+    lead = add_sat(lead, max);
   }
   whole.protected_max = before;
   if (!broken) {
@@ -250,6 +256,7 @@ static struct part examine_cat(struct analyst *a, const struct node *n, bool ins
   }
   struct literal_set rest = as_set(a, joined.strings, joined.n);
   rest.ahead = joined_ahead;
+  rest.lead = joined_lead;
   rest.inside = joined_inside;
   offer(a, &whole.best, rest);
   return whole;
@@ -281,12 +288,14 @@ static struct part examine_alt(struct analyst *a, const struct node *n, bool ins
     all.n += set.n;
     all.inside |= set.inside;
     if (set.ahead > all.ahead) all.ahead = set.ahead;
+    if (set.lead > all.lead) all.lead = set.lead;
     if (set.rarity < all.rarity) all.rarity = set.rarity;
   }
   whole.strings = strings;
   if (!whole.exact && every && all.n) {
     struct literal_set set = as_set(a, items, all.n);
     set.ahead = all.ahead;
+    set.lead = all.lead;
     set.inside = all.inside;
     look_for_keywords(a, &set);
     whole.best = set;

@@ -48,10 +48,11 @@ struct literal_set {
   struct literal *items;
   size_t n;
   size_t ahead;  /* bytes of the protected span that can stand before it */
+  size_t lead;   /* bytes of the match that can */
   bool inside;   /* a part of it is protected */
   double rarity; /* bits of surprise in English text, of the least surprising one */
   bool implied;  /* each holds one of the keywords asked about */
-  size_t offset; /* bytes of the protected span inside a literal before its keyword, at most */
+  size_t offset; /* bytes of a literal before its keyword, at most */
 };
 struct pattern_shape {
   bool known;

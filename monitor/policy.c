@@ -112,8 +112,32 @@ sluice_status policy_derive_gate(struct monitor_policy *p, uint32_t rule, struct
                             set->items[i].cased ? KEYWORD_CASED : KEYWORD_ANY_CASE, err);
   if (serves && !st) {
     r->derived = true;
+    if (set->lead < r->lead) r->lead = set->lead;
     r->hold = set->inside ? HOLD_MATCH : HOLD_AFTER;
   }
+  arena_free(&scratch);
+  return st;
+}
+
+/* How far before a keyword a match can begin: so that a keyword does not wake a search through all of max_match. */
+sluice_status policy_measure_lead(struct monitor_policy *p, uint32_t rule, struct sluice_error *err) {
+  struct rule *r = &p->rules[rule];
+  struct arena scratch = {0};
+  struct pattern_shape shape;
+  struct literal *keywords = arena_alloc(&scratch, (p->n_keywords + 1) * sizeof *keywords);
+  struct pattern_question q = {.pattern = {r->pattern, r->pattern_len},
+                               .flags = r->flags,
+                               .ascii = r->ascii,
+                               .protect = r->protect,
+                               .keywords = keywords};
+  if (!keywords) return sluice_fail(err, SLUICE_NOMEM, "%s: no memory for the policy", p->name);
+  for (size_t k = 0; k < p->n_keywords; k++) {
+    const struct keyword *w = &p->keywords[k];
+    if (w->rule == rule && !w->context) keywords[q.n_keywords++] = (struct literal){w->exact, w->len, w->cased};
+  }
+  sluice_status st = pattern_shape_read(&scratch, &q, &shape, err);
+  const struct literal_set *set = &shape.literals;
+  if (!st && shape.known && set->implied && set->lead < r->lead) r->lead = set->lead + set->offset;
   arena_free(&scratch);
   return st;
 }
@@ -215,6 +239,7 @@ static sluice_status read_bounds(struct monitor_policy *p, struct rule *r, const
   if (!st) st = copy_string(p, mask, &r->mask, err);
   r->max_match = (size_t)max_match;
   r->look_behind = (size_t)look_behind;
+  r->lead = r->max_match;
   return st;
 }
 
@@ -251,7 +276,8 @@ static sluice_status read_pattern(struct monitor_policy *p, uint32_t index, cons
   if (!st) st = pattern_compile(&src, r, err);
   if (!st) st = read_protect(&src, r, cJSON_GetObjectItemCaseSensitive(o, "protect"), err);
   if (!st) st = policy_keep_pattern(p, r, &src, err);
-  return st ? st : read_all_keywords(p, index, where, o, err);
+  if (!st) st = read_all_keywords(p, index, where, o, err);
+  return st || !r->keyworded ? st : policy_measure_lead(p, index, err);
 }
 
 /* One of pattern, words, words_file. */

@@ -72,9 +72,10 @@ struct rule {
   bool fail_open;
   enum hold_mode hold;
   bool keyworded, contexted;
-  bool derived; /* its keywords were taken from the pattern: they wake it, and change nothing of what it means */
+  bool derived;    /* its keywords were taken from the pattern: they wake it, and change nothing of what it means */
   bool word_start; /* no match begins right after an ASCII word byte */
   size_t keyword_longest;
+  size_t lead; /* bytes of a match that can stand before its first keyword, as long as letters have two cases only */
   char *mask;
   bool mask_each; /* the mask text once a character */
   bool (*check)(const char *text, size_t len);
@@ -122,8 +123,10 @@ enum keyword_kind { KEYWORD_ANY_CASE, KEYWORD_CASED, KEYWORD_CONTEXT };
 struct pattern_source;
 sluice_status policy_add_keyword(struct monitor_policy *p, uint32_t rule, const char *text, size_t len,
                                  enum keyword_kind kind, struct sluice_error *err);
-/* A rule without keywords sleeps until a literal that each of its matches holds has come, where that changes nothing. */
+/* A rule without keywords sleeps until a literal that each of its matches holds has come, where that changes nothing.
+ */
 sluice_status policy_derive_gate(struct monitor_policy *p, uint32_t rule, struct sluice_error *err);
+sluice_status policy_measure_lead(struct monitor_policy *p, uint32_t rule, struct sluice_error *err);
 sluice_status policy_keep_pattern(struct monitor_policy *p, struct rule *r, const struct pattern_source *src,
                                   struct sluice_error *err);
 

@@ -83,6 +83,7 @@ static sluice_status compile_list(struct monitor_policy *p, uint32_t rule, const
   struct pattern_source src = {.where = where, .text = text.ptr, .len = text.len, .flags = PCRE2_CASELESS};
   if (!st) st = pattern_compile(&src, r, err);
   r->word_start = true;
+  if (gated) r->lead = 0;
   if (!st) st = policy_keep_pattern(p, r, &src, err);
   for (size_t i = 0; !st && gated && i < l->n; i++)
     st = policy_add_keyword(p, rule, l->words[i].ptr, keyword_head(l->words[i]), KEYWORD_ANY_CASE, err);

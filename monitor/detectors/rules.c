@@ -18,12 +18,14 @@ struct rule_state {
 
 struct rules_state {
   uint32_t at;            /* state of the keyword automaton */
+  bool odd_case;          /* U+017F or U+212A has come, which a pattern may take for s or k and a keyword does not */
   uint64_t *awake, *open; /* bit sets of rules */
   struct rule_state rules[];
 };
 
 static void rules_begin(const struct monitor_policy *p, struct rules_state *st) {
   st->at = 0;
+  st->odd_case = false;
   memset(st->awake, 0, 2 * p->n_open_words * sizeof(uint64_t));
   for (size_t i = 0; i < p->n_rules; i++) {
     bool capped = st->rules[i].capped_told, fault = st->rules[i].fault_told;
@@ -58,6 +60,7 @@ static void rules_copy(const struct monitor_policy *p, void *to, const void *fro
     return;
   }
   t->at = f->at;
+  t->odd_case |= f->odd_case;
   memcpy(t->awake, f->awake, 2 * p->n_open_words * sizeof(uint64_t));
   for (size_t i = 0; i < p->n_rules; i++) {
     bool capped = t->rules[i].capped_told, fault = t->rules[i].fault_told;
@@ -242,8 +245,8 @@ static sluice_status run_ungated(struct lane *s, uint32_t index, struct rule_sta
   }
 }
 
-static sluice_status run_keyworded(struct lane *s, uint32_t index, struct rule_state *st, bool final, bool *open,
-                                   uint64_t *hold, struct sluice_error *err) {
+static sluice_status run_keyworded(struct lane *s, uint32_t index, struct rule_state *st, bool odd_case, bool final,
+                                   bool *open, uint64_t *hold, struct sluice_error *err) {
   const struct rule *r = &s->monitor->policy->rules[index];
   uint64_t ready = view_ready_end(&s->view);
   /* A miss at the text's end is no miss should text follow after all: the first one is where to take up again. */
@@ -255,7 +258,8 @@ static sluice_status run_keyworded(struct lane *s, uint32_t index, struct rule_s
       st->keyword = st->keyword_last < st->from ? NO_KEYWORD : first_keyword(s, index, st->from, ready);
       continue;
     }
-    uint64_t lo = max_u64(st->from, view_round_up(&s->view, k + 1 > r->max_match ? k + 1 - r->max_match : 0));
+    uint64_t back = odd_case || r->lead >= r->max_match ? r->max_match - 1 : r->lead;
+    uint64_t lo = max_u64(st->from, view_round_up(&s->view, k > back ? k - back : 0));
     enum attempt_result result = attempt_run(s, r, lo, k, final, &a);
     sluice_status status = a.capped == UINT64_MAX ? SLUICE_OK : report_capped(s, index, st, a.capped, err);
     if (status) return status;
@@ -299,6 +303,13 @@ static void see_keyword(const struct lane *s, struct rules_state *st, const stru
   st->awake[k->rule / 64] |= (uint64_t)1 << (k->rule % 64);
 }
 
+/* At the last byte of a character past ASCII. */
+static bool is_odd_case(const struct lane *s, const unsigned char *at) {
+  const unsigned char *base = (const unsigned char *)s->view.bytes;
+  return (*at == 0xBF && at > base && at[-1] == 0xC5) ||
+         (*at == 0xAA && at > base + 1 && at[-1] == 0x84 && at[-2] == 0xE2);
+}
+
 /* The gate over the new bytes. */
 static void wake(struct lane *s, struct rules_state *st) {
   const struct monitor_policy *p = s->monitor->policy;
@@ -314,6 +325,7 @@ static void wake(struct lane *s, struct rules_state *st) {
       for (uint32_t o = 0; o < a->n_outputs[q]; o++)
         see_keyword(s, st, &p->keywords[a->outputs[a->first_output[q] + o]], s->scanned + i + 1);
     }
+    if (text[i] >= 0x80 && is_odd_case(s, text + i)) st->odd_case = true;
     if (!p->first_any[text[i]]) continue;
     const uint64_t *first = p->first_byte + (size_t)text[i] * p->n_open_words;
     for (size_t w = 0; w < p->n_open_words; w++) st->awake[w] |= first[w];
@@ -367,7 +379,7 @@ static sluice_status rules_scan(struct lane *s, void *state, bool final, uint64_
       if (rs->context == NO_CONTEXT) continue;
       if (rs->from < rs->context) rs->from = rs->context;
       if (p->rules[index].keyworded) {
-        status = run_keyworded(s, index, rs, final, &open, hold, err);
+        status = run_keyworded(s, index, rs, st->odd_case, final, &open, hold, err);
       } else {
         if (!(st->open[w] & bit) && rs->from < s->scanned)
           rs->from = s->scanned; /* asleep: nothing could begin before */

@@ -230,6 +230,7 @@ static void test_words(void **state) {
   buffer_clear(&json);
   assert_int_equal(monitor_import_words("w", slice_of("# none\n"), &options, &json, &remarks, &err), SLUICE_USAGE);
   assert_int_equal(monitor_import_words("w", slice_of("\xff"), &options, &json, &remarks, &err), SLUICE_INPUT);
+  assert_int_equal(monitor_import_words("w", (struct slice){"a\0b", 3}, &options, &json, &remarks, &err), SLUICE_INPUT);
   buffer_free(&json);
   buffer_free(&remarks);
 }
