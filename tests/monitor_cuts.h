@@ -11,12 +11,14 @@
 #include "monitor/monitor.h"
 #include "tests/monitor_reference.h"
 
+static unsigned cuts_match_limit = 100000; /* as the policy's own default */
+
 /* The rules as a policy; NULL and a message in err when one is refused. */
 static inline struct monitor_policy *try_policy_of(const struct ref_rule *rules, size_t n, struct sluice_error *err) {
   struct buffer json;
   struct monitor_policy *p = NULL;
   buffer_init(&json, 0);
-  buffer_append_str(&json, "{\"views\":[\"raw\"],\"rules\":[", err);
+  buffer_printf(&json, err, "{\"views\":[\"raw\"],\"limits\":{\"match_limit\":%u},\"rules\":[", cuts_match_limit);
   for (size_t i = 0; i < n; i++) {
     buffer_printf(&json, err, "%s{\"id\":\"r%zu\",\"category\":\"c\",\"action\":\"%s\",\"max_match\":%zu,\"protect\":",
                   i ? "," : "", i, rules[i].action, rules[i].max_match ? rules[i].max_match : 512);
