@@ -6,7 +6,7 @@
 
 /* Tokens of one run: enough that turning weights into panels costs a few per cent of the products, and few enough that
  * their rows stay in the outermost cache. */
-enum { CPU_CHUNK = 256 };
+enum { CPU_CHUNK = 512 };
 _Static_assert(CPU_CHUNK % KV_CHUNK == 0, "backend_ops.chunk_max");
 
 /* Kernels, threads and working memory for one model. Forks of a session share one, so they run one at a time. */
