@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { LEAVE_AT = 64 << 10 };
+
 static bool type_is(const struct exchange *x, const char *type) {
   struct slice t = slice_of(x->type);
   const char *end = memchr(t.ptr, ';', t.len);
@@ -107,12 +109,20 @@ static void flush(struct exchange *x) {
   if (x->whole || x->out.len == 0) return;
   client_body(x->client, (struct slice){x->out.ptr, x->out.len});
   x->bytes_out += x->out.len;
-  buffer_clear(&x->out);
+  if (x->out.cap > 2 * LEAVE_AT)
+    buffer_free(&x->out);
+  else
+    buffer_clear(&x->out);
 }
 
 /* One read from the upstream brings many events, each in a call of its own: they leave together. */
 static void flush_soon(struct exchange *x) {
-  if (x->whole || x->out.len == 0 || x->waits_to_leave) return;
+  if (x->whole || x->out.len == 0) return;
+  if (x->out.len >= LEAVE_AT) { /* libcurl reads on while there is something to read: what waits here is bounded too */
+    flush(x);
+    return;
+  }
+  if (x->waits_to_leave) return;
   x->waits_to_leave = true;
   x->next_to_leave = x->loop->to_leave;
   x->loop->to_leave = x;

@@ -188,8 +188,8 @@ static void print_flood(void) {
          "events/s", "ratio", "CPU us/event", "ratio");
   for (int i = 0; i < bench.n; i++) {
     struct figures f = medians(bench.list[i].flood);
-    printf("%-20s %12.0f %8.2f %12.2f %8.2f\n", bench.list[i].name, f.events_s, best_rate ? f.events_s / best_rate : 0,
-           f.cpu_us, best_cpu < 1e9 ? f.cpu_us / best_cpu : 0);
+    printf("%-20s %12.0f %8.2f %12.2f %8.2f %8.1f\n", bench.list[i].name, f.events_s,
+           best_rate ? f.events_s / best_rate : 0, f.cpu_us, best_cpu < 1e9 ? f.cpu_us / best_cpu : 0, f.resident_mb);
   }
 }
 
