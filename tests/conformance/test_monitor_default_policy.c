@@ -76,6 +76,41 @@ static void dialogues_are_not_stopped(void **state) {
   count_stops("topical_chat/dialogues.tsv", 0.1);
 }
 
+static bool is_stopped(const char *text) {
+  struct sluice_error err = {0};
+  struct monitor_stream *s = NULL;
+  struct monitor_verdict v;
+  assert_int_equal(monitor_stream_open(monitor, 0, 0, 0, &s, &err), SLUICE_OK);
+  assert_int_equal(monitor_push(s, slice_of(text), &v, &err), SLUICE_OK);
+  assert_int_equal(monitor_settle(s, &v, &err), SLUICE_OK);
+  monitor_stream_close(s);
+  return v.stop;
+}
+
+/* Whole instructions, of which the policy's lists name few: what it never does is stop a harmless one. */
+static void harmless_instructions_are_not_stopped(void **state) {
+  (void)state;
+  static const char *const files[] = {"harmless_train", "harmless_test", "harmful_train", "harmful_test"};
+  struct sluice_error err = {0};
+  for (int i = 0; i < 4; i++) {
+    char name[64];
+    snprintf(name, sizeof name, "harm_behaviours/refusal_direction/%s.json", files[i]);
+    char *path = sample_path(name);
+    cJSON *rows = NULL;
+    const cJSON *row = NULL;
+    int seen = 0, stopped = 0;
+    if (json_read_file(path, false, &rows, &err)) fail_msg("%s", err.message);
+    cJSON_ArrayForEach(row, rows) {
+      seen++;
+      stopped += is_stopped(cJSON_GetStringValue(cJSON_GetObjectItem(row, "instruction")));
+    }
+    print_message("%s: %d of %d instructions stopped\n", files[i], stopped, seen);
+    if (i < 2) assert_int_equal(stopped, 0);
+    cJSON_Delete(rows);
+    free(path);
+  }
+}
+
 static const struct {
   const char *type;
   double least; /* share found, measured when the policy was written, less a margin */
@@ -190,6 +225,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(novels_are_not_stopped),
       cmocka_unit_test(dialogues_are_not_stopped),
+      cmocka_unit_test(harmless_instructions_are_not_stopped),
       cmocka_unit_test(labelled_personal_data_is_masked),
   };
   return cmocka_run_group_tests(tests, load, unload);

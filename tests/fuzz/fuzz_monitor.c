@@ -28,7 +28,7 @@ enum { N_RULES = sizeof RULES / sizeof *RULES, TEXT_MAX = 120, KEPT = 64 };
 static void write_policy(const struct ref_rule *rules, size_t n, struct buffer *out) {
   struct sluice_error err;
   static const char *const holds[] = {"match", "word", "after"};
-  buffer_append_str(out, "{\"views\":[\"raw\"],\"rules\":[", &err); /* others: fuzz_views.c */
+  buffer_append_str(out, "{\"rules\":[", &err);
   for (size_t i = 0; i < n; i++) {
     const struct ref_rule *r = &rules[i];
     buffer_printf(
