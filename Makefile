@@ -65,7 +65,8 @@ CUDA_SOURCES := $(if $(CUDA_LIBS),$(sort $(wildcard engine/cuda/*.cu)))
 CUDA_OBJECTS := $(CUDA_SOURCES:%.cu=$(BUILD)/obj/%.cu.o)
 ifneq ($(CUDA_SOURCES),)
 CUDA_PLUGIN := $(BUILD)/libsluice-cuda.so
-CUDA_OBJECTS += $(patsubst %,$(BUILD)/pic/%.o,base/status base/utf8 base/signal engine/train/optimizer)
+CUDA_OBJECTS += $(patsubst %,$(BUILD)/pic/%.o,base/arena base/status base/utf8 base/signal engine/train/optimizer \
+  engine/cpu/rope engine/model/dtype engine/model/dtype_blocks)
 endif
 # Hyperscan (Vectorscan elsewhere has the same interface): what the bench holds the pattern layer against.
 ifneq ($(filter bench $(BUILD)/tests/bench/bench_monitor,$(MAKECMDGOALS)),)

@@ -22,11 +22,28 @@ struct backend { /* the first member of every back end's own struct */
   int shares;
 };
 
+/* How a back end that draws tokens itself draws one (engine/sampler.c has the rules), and what it drew. */
+struct draw {
+  float temperature; /* 0: the most likely */
+  int top_k;         /* 0: off */
+  float top_p;       /* 0 or 1: off */
+  double uniform;    /* in [0, 1) */
+};
+struct drawn {
+  int32_t id;
+  float logit,
+      log_sum;   /* its logit, and the log of the sum of exp of all: the first less the second is its log-probability */
+  float largest; /* the largest logit */
+};
+
 /* What a chunk is run for. */
 struct backend_result {
   int n_rows;    /* logits of the last n_rows tokens */
   float *logits; /* [n_rows][vocab] */
   float *hidden; /* [width]: the normalised last hidden state of the newest token */
+  const struct draw
+      *draw; /* NULL, or for one token, where backend_ops.draws: its successor into *drawn, in place of logits */
+  struct drawn *drawn;
 };
 
 /* The residual stream behind a layer (-1: the embeddings): rows x[n][width] of tokens first, first+1, ... of the chunk;
@@ -50,6 +67,7 @@ struct backend_ops {
   size_t (*width)(const struct backend *b);       /* floats of a hidden state, padding included */
   /* Tokens that one run takes at most while none is evicted; a multiple of KV_CHUNK. */
   size_t chunk_max;
+  bool draws;                                         /* knows backend_result.draw */
   const struct kv_place *(*place)(struct backend *b); /* for kv_open */
   /* Working memory for a store of `slots` slots. After it `run` fails only where a device does. */
   sluice_status (*reserve)(struct backend *b, uint32_t slots, enum key_form form, struct sluice_error *err);

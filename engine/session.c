@@ -182,7 +182,7 @@ static void count_bytes(struct session *s) {
 /* n_rows logits of the last tokens. kept: room for the plan's epochs. */
 void session_chunk_begin(struct session *s, const int32_t *ids, int n, float *logits, int n_rows, uint32_t *kept,
                          struct backend_job *job) {
-  *job = (struct backend_job){&s->store, &s->plan, ids, {n_rows, logits, s->hidden}};
+  *job = (struct backend_job){&s->store, &s->plan, ids, {n_rows, logits, s->hidden, NULL, NULL}};
   if (s->policy->family->wants_surprisal) job->want.n_rows = n, job->want.logits = s->rows;
   kv_begin_chunk(&s->store);
   plan_chunk(s, &s->plan, n, kept);

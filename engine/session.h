@@ -40,6 +40,11 @@ sluice_status session_chunk_reserve(struct session *s, uint32_t **kept, struct s
 void session_chunk_begin(struct session *s, const int32_t *ids, int n, float *logits, int n_rows, uint32_t *kept,
                          struct backend_job *job);
 void session_chunk_end(struct session *s, const int32_t *ids, int n, float *logits, int n_rows);
+/* Whether session_draw can be called: the back end draws tokens itself, and nothing asks for whole rows of logits. */
+bool session_draws(const struct session *s);
+/* Appends one token and draws its successor, which is not appended. */
+sluice_status session_draw(struct session *s, int32_t id, const struct draw *how, struct drawn *out,
+                           struct sluice_error *err);
 /* What a fork held at most was held for this session's dialogue: its peak counts here too. A policy that computes only
  * where a score is asked for may never hold anything but in the fork that was asked. */
 void session_count_aside(struct session *s, const struct session *fork);

@@ -5,6 +5,7 @@
 
 #include "engine/model/model.h"
 #include "tests/reference_llama.h"
+#include "tests/test_device.h"
 
 struct random_shape {
   int n_layers, d, heads, kv_heads, head_dim, ff, vocab;
@@ -125,7 +126,11 @@ static inline void random_model_describe(struct random_model *m, const struct ra
                               .window_from = b->window_from};
 }
 
-static inline void random_model_make(struct random_model *m, const struct random_shape *s, uint64_t seed) {
+/* On a GPU what F16 and BF16 hold exactly is kept as F32: half types round what lies between the products. */
+static inline void random_model_make(struct random_model *m, const struct random_shape *shape, uint64_t seed) {
+  struct random_shape on_device = *shape;
+  if (!test_on_cpu()) on_device.dtype = DTYPE_F32;
+  const struct random_shape *s = &on_device;
   struct rng r;
   rng_seed(&r, seed);
   memset(m, 0, sizeof *m);
@@ -140,6 +145,7 @@ static inline void random_model_make(struct random_model *m, const struct random
 }
 
 static inline void random_model_free(struct random_model *m) {
+  model_leave_device(&m->model);
   arena_free(&m->memory);
 }
 

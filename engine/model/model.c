@@ -95,6 +95,7 @@ sluice_status model_open(const char *path, struct model **out, struct sluice_err
   struct model *m = calloc(1, sizeof *m);
   if (!m) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", path);
   pthread_mutex_init(&m->hash_lock, NULL);
+  pthread_mutex_init(&m->device_lock, NULL);
   m->dir = sluice_strdup(path);
   sluice_status st = m->dir ? open_any(m, err) : sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", path);
   if (st) {
@@ -105,8 +106,14 @@ sluice_status model_open(const char *path, struct model **out, struct sluice_err
   return SLUICE_OK;
 }
 
+void model_leave_device(struct model *m) {
+  if (m->device_release) m->device_release(m->device_weights);
+  m->device_weights = NULL;
+}
+
 void model_close(struct model *m) {
   if (!m) return;
+  model_leave_device(m);
   for (size_t i = 0; i < m->n_files; i++) m->files[i]->close(m->files[i]);
   tokenizer_close(m->tok);
   free(m->files);
@@ -116,6 +123,7 @@ void model_close(struct model *m) {
   free(m->vectors);
   free(m->dir);
   pthread_mutex_destroy(&m->hash_lock);
+  pthread_mutex_destroy(&m->device_lock);
   free(m);
 }
 

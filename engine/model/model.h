@@ -76,6 +76,12 @@ struct model {
   char *dir;                 /* the folder, or the path of the GGUF file */
   pthread_mutex_t hash_lock; /* hash is computed at the first question: 1 GB takes longer than opening may */
   char hash[2 * SHA256_BYTES + 1];
+  /* What a device keeps of this model: put there by its back end at the first session, freed by model_leave_device. */
+  pthread_mutex_t device_lock;
+  void *device_weights;
+  void (*device_release)(void *device_weights);
 };
+/* When the last session is closed. */
+void model_leave_device(struct model *m);
 
 #endif

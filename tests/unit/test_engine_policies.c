@@ -35,7 +35,11 @@ static void make_text(struct text *t, uint64_t seed, int vocab) {
 static struct session *open_session(const struct random_model *m, const char *policy, const char *kernel, int threads) {
   struct sluice_error err = {0};
   struct session *s = NULL;
-  const struct session_options o = {.policy = policy, .threads = threads, .kernel = kernel, .seed = 11};
+  const struct session_options o = {.policy = policy,
+                                    .threads = threads,
+                                    .kernel = test_on_cpu() ? kernel : NULL,
+                                    .seed = 11,
+                                    .device = test_device()};
   if (session_open(&m->model, &o, &s, &err)) fail_msg("%s", err.message);
   return s;
 }

@@ -1,0 +1,197 @@
+/* Tokens per second of the CUDA back end on random weights of known shapes: `bench_cuda [--quick] [SHAPE]...`. One line a shape
+ * and measurement, with the share of the reading bandwidth that this card has just shown. Decoding draws greedily on
+ * the device and feeds what it drew, as `sluice generate --device cuda` does; each figure is the median of several
+ * runs. */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/session.h"
+#include "tests/device_model.h"
+
+enum { DECODED = 64, REPEATS = 5, BATCH = 32 };
+
+static const struct shape {
+  const char *name;
+  struct model_config c;
+} SHAPES[] = {
+    {"0.5B", /* Qwen2.5-0.5B */
+     {.n_layers = 24,
+      .d_model = 896,
+      .n_heads = 14,
+      .n_kv_heads = 2,
+      .head_dim = 64,
+      .d_ff = 4864,
+      .vocab = 151936,
+      .tied = true,
+      .qkv_bias = true}},
+    {"1.2B", /* Llama 3.2 1B */
+     {.n_layers = 16,
+      .d_model = 2048,
+      .n_heads = 32,
+      .n_kv_heads = 8,
+      .head_dim = 64,
+      .d_ff = 8192,
+      .vocab = 128256,
+      .tied = true}},
+    {"6.7B", /* Llama 2 7B */
+     {.n_layers = 32,
+      .d_model = 4096,
+      .n_heads = 32,
+      .n_kv_heads = 32,
+      .head_dim = 128,
+      .d_ff = 11008,
+      .vocab = 32000}},
+};
+enum { N_SHAPES = sizeof SHAPES / sizeof *SHAPES };
+
+static bool quick; /* one figure a shape */
+static double bandwidth; /* bytes a second; 0: not known */
+
+static void die(const struct sluice_error *err) {
+  fprintf(stderr, "%s\n", err->message);
+  exit(1);
+}
+
+static int by_size(const void *a, const void *b) {
+  const double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+
+static double median(double *v, int n) {
+  qsort(v, (size_t)n, sizeof *v, by_size);
+  return v[n / 2];
+}
+
+/* Bytes that one token must read: every matrix once, of the embedding one row. */
+static double bytes_of(const struct model_config *c, bool int8) {
+  const double attention = (2.0 * c->n_heads + 2.0 * c->n_kv_heads) * c->head_dim * c->d_model,
+               ffn = 3.0 * c->d_model * c->d_ff;
+  const double all = c->n_layers * (attention + ffn) + (double)c->vocab * c->d_model;
+  return all * (int8 ? 1 + 2.0 / 32 : 2);
+}
+
+static struct session *open_session(const struct device_model *m, const char *weights) {
+  struct sluice_error err = {0};
+  struct session *s = NULL;
+  const struct session_options o = {.device = "cuda", .weights = weights};
+  if (session_open(&m->model, &o, &s, &err)) die(&err);
+  return s;
+}
+
+static void feed(struct session *s, const struct device_model *m, size_t n) {
+  struct sluice_error err = {0};
+  int32_t *ids = malloc(n * sizeof *ids);
+  for (size_t i = 0; i < n; i++) ids[i] = (int32_t)(i * 7919 % (size_t)m->model.config.vocab);
+  if (session_append(s, ids, n, NULL, 0, &err)) die(&err);
+  free(ids);
+}
+
+static void decode(const struct shape *shape, const struct device_model *m, const char *weights, int context,
+                   float temperature) {
+  struct sluice_error err = {0};
+  double rate[REPEATS];
+  struct session *s = open_session(m, weights);
+  if (context) feed(s, m, (size_t)context);
+  struct drawn d = {.id = 1};
+  const struct draw how = {.temperature = temperature, .top_p = 0.95f, .top_k = 40, .uniform = 0.3};
+  for (int r = -1; r < REPEATS; r++) { /* the first warms up and is not counted */
+    const int64_t start = clock_mono_ns();
+    for (int i = 0; i < DECODED; i++)
+      if (session_draw(s, d.id, &how, &d, &err)) die(&err);
+    if (r >= 0) rate[r] = DECODED * 1e9 / (double)(clock_mono_ns() - start);
+  }
+  const double mid = median(rate, REPEATS);
+  printf("%-5s %-5s decode %s at %5d tokens: %8.1f tok/s (%.1f .. %.1f)", shape->name, weights ? weights : "bf16",
+         temperature > 0 ? "sampled" : "greedy ", context, mid, rate[0], rate[REPEATS - 1]);
+  if (bandwidth > 0)
+    printf(", %4.1f %% of bandwidth", 100 * mid * bytes_of(&m->model.config, weights != NULL) / bandwidth);
+  printf("\n");
+  fflush(stdout);
+  session_close(s);
+}
+
+static void prefill(const struct shape *shape, const struct device_model *m, const char *weights, int tokens) {
+  double rate[REPEATS];
+  struct session *keep = open_session(m, weights); /* holds the weights and the warm libraries */
+  for (int r = -1; r < REPEATS; r++) {
+    struct session *s = NULL;
+    struct sluice_error err = {0};
+    if (session_twin(keep, &s, &err)) die(&err);
+    const int64_t start = clock_mono_ns();
+    feed(s, m, (size_t)tokens);
+    if (r >= 0) rate[r] = tokens * 1e9 / (double)(clock_mono_ns() - start);
+    session_close(s);
+  }
+  const double mid = median(rate, REPEATS);
+  printf("%-5s %-5s prefill of %5d tokens: %10.0f tok/s (%.0f .. %.0f)\n", shape->name, weights ? weights : "bf16",
+         tokens, mid, rate[0], rate[REPEATS - 1]);
+  fflush(stdout);
+  session_close(keep);
+}
+
+static void batch(const struct shape *shape, const struct device_model *m, int context) {
+  struct sluice_error err = {0};
+  struct session *s[BATCH] = {open_session(m, NULL)};
+  const size_t vocab = (size_t)m->model.config.vocab;
+  double rate[REPEATS];
+  int32_t ids[BATCH] = {0};
+  float *logits[BATCH], *rows = malloc(BATCH * vocab * sizeof *rows);
+  for (int i = 0; i < BATCH; i++) {
+    if (i && session_open_beside(s[0], "full", 0, &s[i], &err)) die(&err);
+    feed(s[i], m, (size_t)context);
+    logits[i] = NULL; /* the step's time, without a reader of logits */
+    ids[i] = i;
+  }
+  for (int r = -1; r < REPEATS; r++) {
+    const int64_t start = clock_mono_ns();
+    for (int i = 0; i < DECODED / 4; i++)
+      if (session_step_many(s, ids, logits, BATCH, &err)) die(&err);
+    if (r >= 0) rate[r] = DECODED / 4 * BATCH * 1e9 / (double)(clock_mono_ns() - start);
+  }
+  printf("%-5s bf16  decode of %d sequences at %d tokens: %.0f tok/s in all\n", shape->name, BATCH, context,
+         median(rate, REPEATS));
+  fflush(stdout);
+  for (int i = BATCH - 1; i >= 0; i--) session_close(s[i]);
+  free(rows);
+}
+
+static void run(const struct shape *shape) {
+  struct device_model m;
+  struct model_config c = shape->c;
+  c.max_context = 8192, c.norm_eps = 1e-5f, c.rope_theta = 10000, c.bos = c.eos = -1;
+  device_model_make(&m, &c, DTYPE_BF16, 1, 3);
+  decode(shape, &m, NULL, 0, 0);
+  if (quick) {
+    device_model_free(&m);
+    return;
+  }
+  decode(shape, &m, NULL, 1024, 0);
+  decode(shape, &m, NULL, 4096, 0);
+  decode(shape, &m, NULL, 0, 0.7f);
+  prefill(shape, &m, NULL, 512);
+  prefill(shape, &m, NULL, 4096);
+  batch(shape, &m, 1024);
+  decode(shape, &m, "int8", 0, 0);
+  prefill(shape, &m, "int8", 4096);
+  device_model_free(&m);
+}
+
+int main(int argc, char **argv) {
+  struct sluice_error err = {0};
+  char name[256] = "";
+  const void *found = NULL;
+  quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
+  if (cuda_symbol("cuda_measure", &found, &err)) return printf("no GPU table: %s\n", err.message), 0;
+  sluice_status (*measure)(char *, size_t, double *, struct sluice_error *);
+  memcpy(&measure, &found, sizeof measure);
+  if (measure(name, sizeof name, &bandwidth, &err)) return printf("no GPU table: %s\n", err.message), 0;
+  printf("%s, reads %.2f TB/s\n", name, bandwidth / 1e12);
+  for (int i = 0; i < N_SHAPES; i++) {
+    bool wanted = argc < 2 + quick;
+    for (int k = 1 + quick; k < argc; k++) wanted = wanted || strcmp(argv[k], SHAPES[i].name) == 0;
+    if (wanted) run(&SHAPES[i]);
+  }
+  return 0;
+}
