@@ -30,8 +30,8 @@ static const struct verb_help help = {
         "130/143 interrupted.\n"};
 
 struct generate_words {
-  const char *model, *api, *api_model, *api_key_env, *policy, *monitor, *audit, *prompt, *system, *kernel,
-      *template_name;
+  const char *model, *api, *api_model, *api_key_env, *policy, *monitor, *audit, *prompt, *system, *kernel, *device,
+      *weights, *template_name;
   int64_t max_tokens, top_k, seed, threads;
   double temperature, top_p, min_p, repetition_penalty;
   struct string_list stop;
@@ -362,8 +362,10 @@ static sluice_status open_monitor(struct chat *c, struct sluice_error *err) {
 
 static sluice_status open_engine(struct chat *c, struct sluice_error *err) {
   const struct generate_words *w = c->words;
-  if (w->api != NULL && (w->model != NULL || w->kernel != NULL || w->template_name != NULL || w->threads != 0)) {
-    return sluice_fail(err, SLUICE_USAGE, "--api goes without --model, --kernel, --template and --threads");
+  if (w->api != NULL && (w->model != NULL || w->kernel != NULL || w->template_name != NULL || w->threads != 0 ||
+                         w->device != NULL || w->weights != NULL)) {
+    return sluice_fail(err, SLUICE_USAGE,
+                       "--api goes without --model, --device, --weights, --kernel, --template and --threads");
   }
   if (w->api != NULL) {
     struct engine_remote_options o = {.url = w->api, .model = w->api_model, .key_env = w->api_key_env, .retries = -1};
@@ -371,6 +373,8 @@ static sluice_status open_engine(struct chat *c, struct sluice_error *err) {
   }
   struct engine_local_options o = {.model_dir = w->model,
                                    .kernel = w->kernel,
+                                   .device = w->device,
+                                   .weights = w->weights,
                                    .template_name = w->template_name,
                                    .threads = w->threads > 0 ? (int)w->threads : threads_available()};
   return engine_open_local(&o, &c->engine, err);
@@ -428,6 +432,8 @@ int verb_generate(int argc, char **argv) {
       {"policy", 0, OPTION_STRING, &w.policy, "SPEC",
        "cache policy, such as streaming:sinks=4,recent=252 (default: full)"},
       {"template", 0, OPTION_STRING, &w.template_name, "NAME", "chat template (default: recognised from the model)"},
+      {"device", 'd', OPTION_STRING, &w.device, "NAME", "cpu or cuda, an NVIDIA GPU (default: cpu)"},
+      {"weights", 0, OPTION_STRING, &w.weights, "FORM", "on a GPU: int8 (default: as the files have them)"},
       {"kernel", 0, OPTION_STRING, &w.kernel, "NAME",
        "avx512vnni, avx512, avx2 or portable (default: the best of this CPU)"},
       {"threads", 't', OPTION_INT, &w.threads, "N", "threads (default: processors)"},

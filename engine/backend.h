@@ -27,6 +27,7 @@ struct draw {
   float temperature; /* 0: the most likely */
   int top_k;         /* 0: off */
   float top_p;       /* 0 or 1: off */
+  float min_p;       /* of the largest probability; 0: off */
   double uniform;    /* in [0, 1) */
 };
 struct drawn {

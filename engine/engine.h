@@ -191,6 +191,8 @@ struct engine_local_options {
   const char *model_dir; /* NULL: the embedded default */
   int threads;
   const char *kernel;
+  const char *device;        /* "cpu", "cuda"; NULL: cpu */
+  const char *weights;       /* how a GPU keeps them: "int8"; NULL: as the files have them */
   const char *template_name; /* chat template; NULL: recognised from the model's folder (docs/engine.md) */
   bool together; /* its talks share threads and working memory, so that their replies can advance together; then only one
                     thread may use the engine */

@@ -2,6 +2,7 @@
  * token follows token. Replies of one engine advance together: their tokens of a step share one reading of the weights.
  *
  * The last token's logits are not asked for: nobody reads them. */
+#include "engine/session.h"
 #include "engine/talk_local.h"
 
 #include <math.h>
@@ -31,7 +32,9 @@ struct reply {
   size_t fed;
   size_t *rounds; /* after so many of `before` a round of the dialogue ends */
   size_t n_rounds, ended_rounds;
-  bool fresh;   /* talk->logits follow the newest token */
+  bool fresh; /* talk->logits follow the newest token, or the back end has drawn its successor */
+  bool has_drawn;
+  struct drawn drawn;
   bool waiting; /* `next` has been heard and is not in the session yet */
   int32_t next;
   struct slice tail; /* bytes of the last token before a stop text; not yet in the session */
@@ -110,11 +113,11 @@ static sluice_status flush(struct reply *a, struct sluice_error *err) {
   return a->held.len > 0 ? release(a, a->held.len, -1, NAN, &on, err) : SLUICE_OK;
 }
 
-static sluice_status deliver(struct reply *a, int32_t id, struct sluice_error *err) {
+static sluice_status deliver(struct reply *a, int32_t id, double logit, double log_sum, struct sluice_error *err) {
   const struct local_talk *t = a->talk;
-  double log_sum = logits_log_sum(t->logits, t->vocab), lp = (double)t->logits[id] - log_sum;
+  const double lp = logit - log_sum;
   bool on = true;
-  if (isnan(lp)) return sluice_fail(err, SLUICE_INTERNAL, "the model's logits are not finite");
+  if (!isfinite(lp)) return sluice_fail(err, SLUICE_INTERNAL, "the model's logits are not finite");
   if (ends_turn(t, id)) {
     finish(a, OUTCOME_DONE);
     return flush(a, err);
@@ -170,19 +173,36 @@ static sluice_status feed_some(struct reply *a, struct sluice_error *err) {
 }
 
 static void pick(struct reply *a) {
-  int32_t id = sampler_pick(&a->sampler, a->talk->logits, a->talk->vocab);
-  a->fresh = false;
+  const struct local_talk *t = a->talk;
+  int32_t id = a->has_drawn ? a->drawn.id : sampler_pick(&a->sampler, t->logits, t->vocab);
+  double logit = (double)(a->has_drawn ? a->drawn.logit : t->logits[id]);
+  double log_sum = a->has_drawn ? (double)a->drawn.log_sum : logits_log_sum(t->logits, t->vocab);
+  a->fresh = a->has_drawn = false;
   sampler_saw(&a->sampler, &id, 1);
-  sluice_status st = deliver(a, id, &a->error);
+  sluice_status st = deliver(a, id, logit, log_sum, &a->error);
   if (st != SLUICE_OK) fail(a, st);
 }
 
 enum { TOGETHER_MAX = 64 };
 
+/* A single reply on a device that draws: no row of logits comes to the host. */
+static bool draws(const struct reply *a) {
+  return !a->done && a->n_top == 0 && sampler_draws(&a->sampler) && session_draws(a->session);
+}
+
+static sluice_status step_drawing(struct reply *a, struct sluice_error *err) {
+  struct draw how;
+  sampler_draw(&a->sampler, &how);
+  a->waiting = false;
+  a->fresh = a->has_drawn = true;
+  return session_draw(a->session, a->next, &how, &a->drawn, err);
+}
+
 static sluice_status step(struct reply *const *replies, size_t n, struct sluice_error *err) {
   struct session *sessions[TOGETHER_MAX];
   int32_t ids[TOGETHER_MAX];
   float *logits[TOGETHER_MAX];
+  if (n == 1 && draws(replies[0])) return step_drawing(replies[0], err);
   for (size_t i = 0; i < n; i++) {
     struct reply *a = replies[i];
     sessions[i] = a->session, ids[i] = a->next;

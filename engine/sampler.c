@@ -3,6 +3,8 @@
  * repetition penalty, temperature, top-k, top-p of what top-k left, min-p. */
 #include "engine/talk.h"
 
+#include "engine/backend.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -191,4 +193,14 @@ int32_t sampler_pick(struct sampler *s, const float *logits, int vocab) {
     if (drawn < 0) return s->pool[i].id;
   }
   return n > 0 ? s->pool[n - 1].id : best;
+}
+
+bool sampler_draws(const struct sampler *s) {
+  return s->seen == NULL;
+}
+
+void sampler_draw(struct sampler *s, struct draw *out) {
+  *out = (struct draw){
+      .temperature = (float)s->temperature, .top_k = s->top_k, .top_p = (float)s->top_p, .min_p = (float)s->min_p};
+  if (s->temperature > 0) out->uniform = rng_double(&s->rng);
 }

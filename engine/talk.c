@@ -16,7 +16,7 @@ struct talk {
 /* The kernel that a NULL option stands for is learnt from a session, which alone resolves it. */
 static sluice_status resolve_kernel(struct engine *e, const char *kernel, bool together, struct sluice_error *err) {
   struct session *s = NULL;
-  struct session_options o = {.threads = e->threads, .kernel = kernel};
+  struct session_options o = {.threads = e->threads, .kernel = kernel, .device = e->device, .weights = e->weights};
   sluice_status st = session_open(e->model, &o, &s, err);
   if (st != SLUICE_OK) return st;
   e->kernel = sluice_strdup(session_kernel(s));
@@ -29,15 +29,20 @@ static sluice_status resolve_kernel(struct engine *e, const char *kernel, bool t
 
 static sluice_status local_identity(struct engine *e, struct buffer *out, struct sluice_error *err) {
   const struct tokenizer *t = model_tokenizer(e->model);
-  char hash[2 * SHA256_BYTES + 1] = "", config[2 * SHA256_BYTES + 1];
+  char hash[2 * SHA256_BYTES + 1] = "", config[2 * SHA256_BYTES + 1], device[80] = "";
+  if (e->device != NULL) snprintf(device, sizeof device, "\"device\":\"%.40s\",", e->device);
   if (e->chat != NULL) template_hash(e->chat, hash);
   model_config_hash(model_configuration(e->model), config);
   return buffer_printf(
       out, err,
-      "{\"config_sha256\":\"%s\",\"kernel\":\"%s\",\"template\":{\"name\":\"%s\",\"sha256\":\"%s\"},\"threads\":%d,"
+      "{\"config_sha256\":\"%s\",%s\"kernel\":\"%s\",\"template\":{\"name\":\"%s\",\"sha256\":\"%s\"},\"threads\":%d,"
       "\"tokenizer_sha256\":\"%s\",\"weights_sha256\":\"%s\"}",
-      config, e->kernel, e->chat != NULL ? e->chat->name : "", hash, e->threads, t != NULL ? tokenizer_hash(t) : "",
-      model_hash(e->model));
+      config, device, e->kernel, e->chat != NULL ? e->chat->name : "", hash, e->threads,
+      t != NULL ? tokenizer_hash(t) : "", model_hash(e->model));
+}
+
+static bool on_device(const struct engine_local_options *o) {
+  return o->device != NULL && strcmp(o->device, "cpu") != 0;
 }
 
 static sluice_status open_local(const struct engine_local_options *o, struct engine *e, struct sluice_error *err) {
@@ -47,7 +52,16 @@ static sluice_status open_local(const struct engine_local_options *o, struct eng
   if (st == SLUICE_OK) st = model_open(o->model_dir != NULL ? o->model_dir : found, &e->model, err);
   free(found);
   if (st != SLUICE_OK) return st;
-  e->threads = o->threads > 0 ? o->threads : 1;
+  e->threads = o->threads > 0 && !on_device(o) ? o->threads : 1; /* a device's results depend on no thread */
+  if (on_device(o)) {
+    e->device = sluice_strdup(o->device);
+    if (o->weights != NULL) e->weights = sluice_strdup(o->weights);
+    if (e->device == NULL || (o->weights != NULL && e->weights == NULL))
+      return sluice_fail(err, SLUICE_NOMEM, "no memory for an engine");
+  } else if (o->weights != NULL) {
+    return sluice_fail(err, SLUICE_USAGE, "weights '%.40s': only a GPU keeps them otherwise than the files have them",
+                       o->weights);
+  }
   const struct tokenizer *t = model_tokenizer(e->model);
   if (o->template_name == NULL) {
     st = template_recognise(model_directory(e->model), t, &e->chat, err);
@@ -101,6 +115,8 @@ void engine_close(struct engine *e) {
   if (e->model != NULL) model_close(e->model);
   if (e->remote != NULL) remote_engine_close(e->remote);
   free(e->kernel);
+  free(e->device);
+  free(e->weights);
   free(e->identity);
   free(e);
 }

@@ -54,6 +54,10 @@ struct sampler {
   unsigned char *seen;    /* [vocab] tokens that the penalty meets; NULL: none is counted */
   float *adjusted;        /* [vocab] */
 };
+/* Whether a back end that draws tokens itself can draw the next one (no penalty), and how: takes its random number. */
+struct draw;
+bool sampler_draws(const struct sampler *s);
+void sampler_draw(struct sampler *s, struct draw *out);
 sluice_status sampler_open(struct sampler *s, const struct generate_options *o, int vocab, struct sluice_error *err);
 void sampler_close(struct sampler *s);
 void sampler_saw(struct sampler *s, const int32_t *ids, size_t n);
@@ -71,6 +75,7 @@ struct local_talk;
 struct engine {
   struct model *model; /* local */
   int threads;
+  char *device, *weights;           /* NULL: the CPU, as the files have them */
   char *kernel;                     /* resolved name */
   struct session *together;         /* what talks that advance together share; NULL: each has its own */
   const struct chat_template *chat; /* NULL: not recognised */

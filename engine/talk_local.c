@@ -37,7 +37,12 @@ sluice_status local_open(const struct engine *e, const char *policy, uint64_t se
   t->engine = e;
   t->vocab = model_configuration(e->model)->vocab;
   t->logits = sluice_alloc_aligned((size_t)t->vocab * sizeof *t->logits);
-  struct session_options o = {.policy = policy, .threads = e->threads, .kernel = e->kernel, .seed = seed};
+  struct session_options o = {.policy = policy,
+                              .threads = e->threads,
+                              .kernel = e->kernel,
+                              .seed = seed,
+                              .device = e->device,
+                              .weights = e->weights};
   sluice_status st = SLUICE_OK;
   if (t->logits == NULL)
     st = sluice_fail(err, SLUICE_NOMEM, "no memory for %d logits", t->vocab);

@@ -27,8 +27,12 @@ static sluice_status open_local(struct plan *p, const struct suite_engine *from,
                                 struct sluice_error *err) {
   const char *model = from->model ? plan_path(p, from->model) : NULL;
   if (from->model && !model) return no_memory(err);
-  struct engine_local_options o = {
-      .model_dir = model, .threads = (int)from->threads, .kernel = from->kernel, .template_name = from->template_name};
+  struct engine_local_options o = {.model_dir = model,
+                                   .threads = (int)from->threads,
+                                   .kernel = from->kernel,
+                                   .template_name = from->template_name,
+                                   .device = from->device,
+                                   .weights = from->weights};
   sluice_status status = engine_open_local(&o, &e->open[0], err);
   e->n_open = status ? 0 : 1;
   int lanes = threads_available() / (int)(from->threads > 0 ? from->threads : 1);

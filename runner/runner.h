@@ -19,6 +19,8 @@ struct suite_engine {
   const char *model; /* local: folder, NULL for the embedded default. Remote: the model's name */
   struct string_list urls;
   const char *kernel;        /* local; NULL: best */
+  const char *device;        /* local; NULL: cpu */
+  const char *weights;       /* local, on a GPU; NULL: as the files have them */
   const char *template_name; /* local; NULL: recognised */
   const char *key_env;       /* remote; NULL: none */
   int64_t threads, jobs;     /* jobs: dialogues at a time; 0: processors / threads, or 4 for an API */

@@ -103,11 +103,13 @@ static sluice_status read_api(struct suite *s, const cJSON *obj, const char *whe
 }
 
 static sluice_status read_local(const cJSON *obj, const char *where, struct suite_engine *e, struct sluice_error *err) {
-  static const char *const known[] = {"model", "template", "threads", "kernel", "jobs", NULL};
+  static const char *const known[] = {"model", "template", "threads", "kernel", "device", "weights", "jobs", NULL};
   e->local = true;
   sluice_status status = json_check_keys(obj, where, known, err);
   if (!status) status = json_string(obj, where, "model", true, NULL, &e->model, err);
   if (!status) status = json_string(obj, where, "kernel", false, NULL, &e->kernel, err);
+  if (!status) status = json_string(obj, where, "device", false, NULL, &e->device, err);
+  if (!status) status = json_string(obj, where, "weights", false, NULL, &e->weights, err);
   if (!status) status = json_string(obj, where, "template", false, NULL, &e->template_name, err);
   if (!status) status = json_int(obj, where, "threads", false, 1, 1, 1024, &e->threads, err);
   if (!status) status = json_int(obj, where, "jobs", false, 0, 0, 256, &e->jobs, err);

@@ -1,6 +1,6 @@
 /* Drawing one token from logits on the device, so that a step of decoding brings a few bytes to the host and not a row of the
  * vocabulary. Greedy: the largest logit, ties to the lower id. Otherwise as engine/sampler.c: the top_k most likely, of
- * these the fewest whose probability reaches top_p, of these one by `uniform`. Probabilities are whole multiples of 2^-40 of
+ * these the fewest whose probability reaches top_p, without those below min_p of the largest, of these one by `uniform`. Probabilities are whole multiples of 2^-40 of
  * the largest, so that their sums are exact in any order. */
 #include "engine/cuda/inference.cuh"
 
@@ -180,6 +180,11 @@ __global__ void __launch_bounds__(DRAWERS) draw_kernel(const float *logits, int 
   if (w.top_p > 0 && w.top_p < 1) {
     const unsigned long long reach = static_cast<unsigned long long>(static_cast<double>(all) * w.top_p);
     limit = key_at(d, true, limit, reach ? reach - 1 : 0, &before);
+    all = mass_up_to(d, limit);
+  }
+  const float least = w.min_p > 0 ? -logf(w.min_p) * w.temperature * 16777216.0f : 4294967040.0f;
+  if (least < static_cast<float>(limit)) {
+    limit = static_cast<unsigned>(least);
     all = mass_up_to(d, limit);
   }
   unsigned long long target = static_cast<unsigned long long>(static_cast<double>(all) * w.uniform);
