@@ -1,7 +1,8 @@
-/* Drawing one token from logits on the device, so that a step of decoding brings a few bytes to the host and not a row of the
- * vocabulary. Greedy: the largest logit, ties to the lower id. Otherwise as engine/sampler.c: the top_k most likely, of
- * these the fewest whose probability reaches top_p, without those below min_p of the largest, of these one by `uniform`. Probabilities are whole multiples of 2^-40 of
- * the largest, so that their sums are exact in any order. */
+/* Drawing one token from logits on the device, so that a step of decoding brings a few bytes to the host and not a row
+ * of the vocabulary. Greedy: the largest logit, ties to the lower id. Otherwise as engine/sampler.c: the top_k most
+ * likely, of these the fewest whose probability reaches top_p, without those below min_p of the largest, of these one
+ * by `uniform`. Probabilities are whole multiples of 2^-40 of the largest, so that their sums are exact in any order.
+ */
 #include "engine/cuda/inference.cuh"
 
 namespace {
@@ -78,8 +79,8 @@ __device__ unsigned long long mass_of(const struct drawing &d, unsigned key) {
                                          1099511627776.0f);
 }
 
-/* By one warp: the bin in which the running sum, from `passed` on, first exceeds target, else the last that holds anything;
- * *below gets the sum before it. */
+/* By one warp: the bin in which the running sum, from `passed` on, first exceeds target, else the last that holds
+ * anything; *below gets the sum before it. */
 __device__ void find_bin(const unsigned long long *bin, unsigned long long passed, unsigned long long target,
                          unsigned *found, unsigned long long *below) {
   enum { EACH = BINS / 32 };
@@ -104,8 +105,8 @@ __device__ void find_bin(const unsigned long long *bin, unsigned long long passe
   }
 }
 
-/* The key at which the sum over keys up to and with it first exceeds `target`, among keys <= limit; *before gets the sum of
- * the keys below it. Sums masses, or tokens. */
+/* The key at which the sum over keys up to and with it first exceeds `target`, among keys <= limit; *before gets the
+ * sum of the keys below it. Sums masses, or tokens. */
 __device__ unsigned key_at(const struct drawing &d, bool masses, unsigned limit, unsigned long long target,
                            unsigned long long *before) {
   __shared__ unsigned long long bin[BINS];
@@ -168,8 +169,8 @@ __device__ int32_t id_with(const struct drawing &d, unsigned key, unsigned long 
   return id;
 }
 
-__global__ void __launch_bounds__(DRAWERS) draw_kernel(const float *logits, int vocab, const struct draw *wanted,
-                                                       struct drawn *out) {
+__global__ void __launch_bounds__(DRAWERS)
+    draw_kernel(const float *logits, int vocab, const struct draw *wanted, struct drawn *out) {
   wait_for_inputs();
   const struct draw w = *wanted;
   const struct drawing d = {logits, vocab, __ldcg(&out->largest), 1.0f / w.temperature};
@@ -202,8 +203,8 @@ size_t draw_scratch_bytes() {
 }
 
 /* scratch: draw_scratch_bytes, zero before the first call. */
-cudaError_t draw_launch(const struct launcher &l, const float *logits, int vocab, bool by_chance, const struct draw *wanted,
-                        void *scratch, struct drawn *out) {
+cudaError_t draw_launch(const struct launcher &l, const float *logits, int vocab, bool by_chance,
+                        const struct draw *wanted, void *scratch, struct drawn *out) {
   const int blocks = l.processors < BLOCKS_MAX ? l.processors : BLOCKS_MAX;
   unsigned *arrived = static_cast<unsigned *>(scratch);
   struct best *parts = reinterpret_cast<struct best *>(static_cast<unsigned char *>(scratch) + 256);
