@@ -18,7 +18,11 @@
  * earliest one that an undecided attempt could still protect, and an unfinished UTF-8 character. An attempt stays
  * undecided for at most max_match bytes.
  *
- * Invalid bytes are matched as U+001A SUBSTITUTE, one for one, and leave unchanged. */
+ * Invalid bytes are matched as U+001A SUBSTITUTE, one for one, and leave unchanged.
+ *
+ * A rule means the same over what the text looks like ("folded", "leet"): matches there count when they cover what the
+ * view changed, and are mapped back to whole raw characters. Runs of base64, hex, percent escapes and hidden characters
+ * are decoded into texts of their own; a match speaks of the whole run, whose beginning may have left. */
 #ifndef SLUICE_MONITOR_H
 #define SLUICE_MONITOR_H
 
@@ -87,7 +91,7 @@ const char *monitor_event_name(enum monitor_event_kind k);
 struct monitor_event {
   enum monitor_event_kind kind;
   enum monitor_action action;         /* what was done: FLAG for a record only */
-  const char *rule, *category, *view; /* view: which text matched; "raw" */
+  const char *rule, *category, *view; /* view: "raw", "folded", "base64+leet", ... */
   int choice, channel, index;         /* index: which tool call */
   uint64_t start, end;                /* protected span, raw byte offsets in the stream */
   uint64_t match_start, match_end;

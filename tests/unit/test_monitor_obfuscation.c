@@ -111,6 +111,51 @@ static void hidden_words_are_found(void **state) {
   assert_true(all);
 }
 
+static size_t play(const char *json, const char *text, char *out) {
+  struct monitor_policy *p = NULL;
+  struct sluice_error err = {0};
+  struct monitor *m = NULL;
+  struct buffer b;
+  bool stopped = false;
+  unsigned char cuts[256] = {0};
+  buffer_init(&b, 0);
+  if (monitor_policy_parse("test", NULL, slice_of(json), &p, &err)) fail_msg("%s", err.message);
+  assert_int_equal(monitor_open(p, NULL, NULL, &m, &err), SLUICE_OK);
+  run_cut(m, text, strlen(text), cuts, &b, &stopped);
+  memcpy(out, b.ptr, b.len);
+  out[b.len] = '\0';
+  size_t n = b.len;
+  monitor_close(m);
+  monitor_policy_free(p);
+  buffer_free(&b);
+  return n;
+}
+
+/* A rule's views win over the policy's; without "raw" a rule finds only what hides. */
+static void views_are_chosen(void **state) {
+  (void)state;
+  const char *text = "anthrax, \u0430nthrax, 4nthrax";
+  char out[256];
+  struct sluice_error err = {0};
+  struct monitor_policy *p = NULL;
+  if (!monitor_fold_source()[0]) skip();
+#define WORD "\"id\":\"w\",\"category\":\"c\",\"action\":\"mask\",\"words\":[\"anthrax\"]"
+  play("{\"rules\":[{" WORD "}]}", text, out);
+  assert_string_equal(out, "[masked], [masked], [masked]");
+  play("{\"views\":[\"raw\"],\"rules\":[{" WORD "}]}", text, out);
+  assert_string_equal(out, "[masked], \u0430nthrax, 4nthrax");
+  play("{\"views\":[\"raw\"],\"rules\":[{" WORD ",\"views\":[\"leet\"]}]}", text, out);
+  assert_string_equal(out, "anthrax, [masked], [masked]"); /* leet is read off the folded text */
+  play("{\"rules\":[{" WORD ",\"views\":[\"folded\"]}]}", text, out);
+  assert_string_equal(out, "anthrax, [masked], 4nthrax");
+  const char *wrong = "{\"rules\":[{" WORD ",\"views\":[\"fold\"]}]}";
+  assert_int_equal(monitor_policy_parse("test", NULL, slice_of(wrong), &p, &err), SLUICE_USAGE);
+  assert_string_equal(err.message, "test: rule w.views: \"fold\" is none of raw, folded, leet, decoded; did you mean "
+                                   "\"folded\"?");
+  assert_int_equal(monitor_policy_parse("test", NULL, slice_of("{\"views\":[],\"rules\":[{" WORD "}]}"), &p, &err),
+                   SLUICE_USAGE);
+}
+
 /* A run of removed characters without end: what waits has a bound, and a word across more of them than that is none. */
 static void invisible_characters_without_end_are_bounded(void **state) {
   (void)state;
@@ -135,6 +180,7 @@ static void invisible_characters_without_end_are_bounded(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(hidden_words_are_found),
+      cmocka_unit_test(views_are_chosen),
       cmocka_unit_test(invisible_characters_without_end_are_bounded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
