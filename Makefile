@@ -224,7 +224,10 @@ soak: $(BUILD)/sluice $(BUILD)/tests/integration/soak_proxy
 
 .PHONY: bench-proxy
 bench-proxy: $(BUILD)/sluice $(BUILD)/tests/bench/bench_proxy
-	$(BUILD)/tests/bench/bench_proxy $(BENCH_PROXY) $(BUILD)/sluice
+	@if [ -f build/data/rules/gitleaks.toml ]; then \
+	  $(BUILD)/sluice policy import build/data/rules/gitleaks.toml --out $(BUILD)/gitleaks.json 2>/dev/null; fi
+	$(BUILD)/tests/bench/bench_proxy $(BENCH_PROXY) $(BUILD)/sluice plain=plain default= \
+	  $$(if [ -f $(BUILD)/gitleaks.json ]; then echo gitleaks=$(BUILD)/gitleaks.json; fi)
 	$(BUILD)/tests/bench/bench_proxy streams=5000 hz=0.5 seconds=4 rounds=1 flood=0 $(BUILD)/sluice plain=plain default=
 
 # Whole models of Qwen2.5-0.5B's shape with random weights. PEERS="llama.cpp=/path/to/llama-bench NAME=..." puts other
