@@ -28,7 +28,7 @@ static void log_request(const struct wire_record *w, const char *rule, const cha
   log_line(bad ? LOG_WARN : LOG_INFO,
            "proxy request=%" PRIu64 " method=%.16s status=%d outcome=%s%s%s%s%s judged=%s upstream_status=%d "
            "first_ms=%.3f total_ms=%.3f bytes_in=%" PRIu64 " bytes_out=%" PRIu64 " masked=%" PRIu64 " flagged=%" PRIu64
-           " not_scanned=%" PRIu64 " exposed=%" PRIu64 " path=%s",
+           " not_scanned=%" PRIu64 " exposed=%" PRIu64 "%s%s path=%s",
            w->request, w->method, w->status, w->outcome, rule ? " rule=" : "", rule ? rule : "",
            category ? " category=" : "", category ? category : "",
            !w->judged    ? "no"
@@ -36,7 +36,7 @@ static void log_request(const struct wire_record *w, const char *rule, const cha
                          : "whole",
            w->upstream_status, w->first_ns < 0 ? -1.0 : (double)w->first_ns / 1e6, (double)w->total_ns / 1e6,
            w->bytes_in, w->bytes_out, counts->masks, counts->flags, counts->not_scanned, counts->exposed,
-           words.ptr ? words.ptr : "\"\"");
+           w->upstream[0] ? " upstream=" : "", w->upstream, words.ptr ? words.ptr : "\"\"");
   buffer_free(&words);
 }
 
