@@ -32,6 +32,7 @@ struct reply {
   size_t fed;
   size_t *rounds; /* after so many of `before` a round of the dialogue ends */
   size_t n_rounds, ended_rounds;
+  bool drop_space; /* the first token brings a space that is the template's */
   bool fresh; /* talk->logits follow the newest token, or the back end has drawn its successor */
   bool has_drawn;
   struct drawn drawn;
@@ -125,6 +126,8 @@ static sluice_status deliver(struct reply *a, int32_t id, double logit, double l
   if (a->timing.output_tokens++ == 0) a->timing.first_token_ns = clock_mono_ns();
   struct slice bytes = tokenizer_bytes(model_tokenizer(t->engine->model), id);
   const size_t before = a->held.len;
+  if (a->drop_space && bytes.len > 0 && bytes.ptr[0] == ' ') bytes.ptr++, bytes.len--;
+  a->drop_space = false;
   sluice_status st = buffer_append(&a->held, bytes.ptr, bytes.len, err);
   if (st != SLUICE_OK) return st;
   list_likeliest(a, log_sum);
@@ -246,8 +249,9 @@ static sluice_status add_turns(struct reply *a, const struct reply_request *r, s
   a->rounds = malloc(r->n_turns * sizeof *a->rounds);
   if (a->rounds == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for %zu turns", r->n_turns);
   sluice_status st = SLUICE_OK;
+  int last = a->talk->last_role;
   for (size_t i = 0; i < r->n_turns && st == SLUICE_OK; i++) {
-    st = local_encode_turn(a->talk, r->turns[i].role, r->turns[i].text, &a->before, err);
+    st = local_encode_turn(a->talk, r->turns[i].role, r->turns[i].text, &last, &a->before, err);
     if (r->turns[i].role == ROLE_BOT) a->rounds[a->n_rounds++] = a->before.n;
   }
   return st;
@@ -257,8 +261,11 @@ static sluice_status add_opening(struct reply *a, struct slice prefix, struct sl
   const struct local_talk *t = a->talk;
   if (a->raw) return local_encode(t, prefix.ptr, prefix.len, TOKENIZE_SPECIALS, &a->before, err);
   const struct turn_opening *open = &t->engine->chat->open[ROLE_BOT];
+  const bool bare = prefix.len == 0 && open->bare != NULL;
+  a->drop_space = prefix.len == 0 && (bare || tokenizer_puts_space(model_tokenizer(t->engine->model)));
   sluice_status st = local_encode_control(t, open->control, &a->before, err);
-  return st == SLUICE_OK ? local_encode_joined(t, open->label, prefix, (struct slice){0}, &a->before, err) : st;
+  if (st != SLUICE_OK) return st;
+  return local_encode_joined(t, bare ? open->bare : open->label, prefix, (struct slice){0}, NULL, &a->before, err);
 }
 
 static sluice_status copy_stops(struct reply *a, const struct generate_options *o, struct sluice_error *err) {
@@ -339,7 +346,7 @@ sluice_status reply_end(struct reply *a, enum outcome *outcome, struct sluice_er
   a->timing.ended_ns = clock_mono_ns();
   *outcome = a->outcome;
   if (a->session != t->session || a->raw) return SLUICE_OK;
-  st = local_encode(t, a->tail.ptr, a->tail.len, TOKENIZE_PLAIN, &tail, err);
+  st = local_encode(t, a->tail.ptr, a->tail.len, TOKENIZE_PLAIN | TOKENIZE_CONTINUES, &tail, err);
   if (st == SLUICE_OK) st = local_append(t->session, &tail, err);
   if (st == SLUICE_OK) st = local_close_turn(t, err);
   ids_free(&tail);
@@ -384,7 +391,7 @@ static sluice_status run_aside(struct reply *a, struct slice prefix, struct slic
     session_count_aside(t->session, fork);
   }
   session_close(fork);
-  if (st == SLUICE_OK) st = local_encode_joined(t, open->label, prefix, commit_text, &committed, err);
+  if (st == SLUICE_OK) st = local_encode_joined(t, open->label, prefix, commit_text, &first, &committed, err);
   if (st == SLUICE_OK) st = local_append(t->session, &committed, err);
   if (st == SLUICE_OK) st = local_close_turn(t, err);
   t->broken = st != SLUICE_OK;

@@ -2,6 +2,7 @@
 #include "engine/talk.h"
 
 #include "engine/model/config.h"
+#include "engine/model/gguf.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,21 @@ static bool on_device(const struct engine_local_options *o) {
   return o->device != NULL && strcmp(o->device, "cpu") != 0;
 }
 
+/* By the program that the model's folder or file publishes. */
+static sluice_status recognise(const struct model *m, const struct chat_template **out, struct sluice_error *err) {
+  const struct tokenizer *t = model_tokenizer(m);
+  struct slice program;
+  if (m->gguf == NULL) return template_recognise(model_directory(m), t, out, err);
+  sluice_status st = gguf_string(m->gguf, "tokenizer.chat_template", &program, err);
+  *out = NULL;
+  if (st != SLUICE_OK || t == NULL) return st;
+  char *text = program.ptr != NULL ? sluice_strndup(program.ptr, program.len) : NULL;
+  if (program.ptr != NULL && text == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for a chat template");
+  *out = template_match(text, t);
+  free(text);
+  return SLUICE_OK;
+}
+
 static sluice_status open_local(const struct engine_local_options *o, struct engine *e, struct sluice_error *err) {
   char *found = NULL;
   sluice_status st = SLUICE_OK;
@@ -64,10 +80,9 @@ static sluice_status open_local(const struct engine_local_options *o, struct eng
   }
   const struct tokenizer *t = model_tokenizer(e->model);
   if (o->template_name == NULL) {
-    st = template_recognise(model_directory(e->model), t, &e->chat, err);
+    st = recognise(e->model, &e->chat, err);
   } else if (t == NULL) {
-    st =
-        sluice_fail(err, SLUICE_INPUT, "%s: no tokenizer.json, so no chat template applies", model_directory(e->model));
+    st = sluice_fail(err, SLUICE_INPUT, "%s: no tokenizer, so no chat template applies", model_directory(e->model));
   } else {
     st = template_by_name(o->template_name, t, &e->chat, err);
   }

@@ -19,14 +19,20 @@ sluice_status ids_push(struct ids *l, int32_t id, struct sluice_error *err);
 struct turn_opening {
   const char *control; /* read with special tokens: "<|im_start|>" */
   const char *label;   /* plain text, encoded together with what follows it: "user\n" */
+  /* Of a bot's turn: what stands in label's place before an answer that is to be generated, without the space that the
+   * answer's first token brings. NULL: label itself. */
+  const char *bare;
 };
 struct chat_template {
   const char *name, *summary;
   const char *begin;           /* control text once at the start of a dialogue; NULL: the model's BOS, if it has one */
   struct turn_opening open[3]; /* by enum role */
   const char *close;           /* after each turn, control text */
-  const char *stop_text;       /* ends a generated turn when no special token does; NULL: none */
-  const char *needs[6];        /* special tokens that the vocabulary must hold; NULL after the last */
+  const char *closes[3];       /* by enum role; NULL: close */
+  struct turn_opening user_after_system; /* where the system's text stands in the user's turn; NULLs: open[ROLE_USER] */
+  const char *stop_text;                 /* ends a generated turn when no special token does; NULL: none */
+  const char *needs[6];                  /* special tokens that the vocabulary must hold; NULL after the last */
+  const char *marks[4];                  /* texts that tell a published program; none: needs. NULL after the last */
 };
 const struct chat_template *template_table(void); /* ends with a NULL name */
 /* By name; SLUICE_USAGE with a suggestion and the choices. */
@@ -36,6 +42,12 @@ sluice_status template_by_name(const char *name, const struct tokenizer *t, cons
  * *out is NULL, and that is no error, when nothing is recognised: raw text can still be scored. */
 sluice_status template_recognise(const char *model_dir, const struct tokenizer *t, const struct chat_template **out,
                                  struct sluice_error *err);
+/* By a published program, as GGUF's tokenizer.chat_template holds it; NULL: by the vocabulary alone. NULL: none fits.
+ */
+const struct chat_template *template_match(const char *published, const struct tokenizer *t);
+const char *template_close(const struct chat_template *c, enum role role);
+/* Whether what closes such a turn ends in text, not in a special token. */
+bool template_ends_in_text(const struct chat_template *c, enum role role);
 void template_hash(const struct chat_template *t, char hex[2 * SHA256_BYTES + 1]);
 /* Appends "sluice, chatml, ..." to a message. */
 void template_choices(char *out, size_t cap);

@@ -35,6 +35,7 @@ sluice_status local_open(const struct engine *e, const char *policy, uint64_t se
   struct local_talk *t = calloc(1, sizeof *t);
   if (t == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for a dialogue");
   t->engine = e;
+  t->last_role = -1;
   t->vocab = model_configuration(e->model)->vocab;
   t->logits = sluice_alloc_aligned((size_t)t->vocab * sizeof *t->logits);
   struct session_options o = {.policy = policy,
@@ -76,19 +77,31 @@ sluice_status local_encode(const struct local_talk *t, const char *text, size_t 
   return tokenizer_encode(model_tokenizer(t->engine->model), (struct slice){text, len}, flags, &out->at, &out->n, err);
 }
 
+unsigned local_follows(const struct local_talk *t, const struct ids *before, const struct ids *out) {
+  const struct ids *nearest = out->n > 0 ? out : before;
+  if (nearest != NULL && nearest->n > 0) {
+    return tokenizer_is_special(model_tokenizer(t->engine->model), nearest->at[nearest->n - 1]) ? TOKENIZE_AFTER_SPECIAL
+                                                                                                : TOKENIZE_CONTINUES;
+  }
+  if (t->last_role < 0) return session_position(t->session) > 0 ? TOKENIZE_CONTINUES : 0;
+  return template_ends_in_text(t->engine->chat, (enum role)t->last_role) ? TOKENIZE_CONTINUES : TOKENIZE_AFTER_SPECIAL;
+}
+
 sluice_status local_encode_control(const struct local_talk *t, const char *text, struct ids *out,
                                    struct sluice_error *err) {
-  return local_encode(t, text, strlen(text), TOKENIZE_SPECIALS, out, err);
+  return local_encode(t, text, strlen(text), TOKENIZE_SPECIALS | local_follows(t, NULL, out), out, err);
 }
 
 sluice_status local_encode_joined(const struct local_talk *t, const char *label, struct slice a, struct slice b,
-                                  struct ids *out, struct sluice_error *err) {
+                                  const struct ids *before, struct ids *out, struct sluice_error *err) {
   struct buffer joined;
   buffer_init(&joined, TALK_TEXT_LIMIT);
   sluice_status st = buffer_append_str(&joined, label, err);
   if (st == SLUICE_OK) st = buffer_append(&joined, a.ptr, a.len, err);
   if (st == SLUICE_OK) st = buffer_append(&joined, b.ptr, b.len, err);
-  if (st == SLUICE_OK) st = local_encode(t, joined.ptr, joined.len, TOKENIZE_PLAIN, out, err);
+  if (st == SLUICE_OK) {
+    st = local_encode(t, joined.ptr, joined.len, TOKENIZE_PLAIN | local_follows(t, before, out), out, err);
+  }
   buffer_free(&joined);
   return st;
 }
@@ -120,10 +133,10 @@ sluice_status local_check(const struct local_talk *t, bool needs_template, struc
                        "an earlier call failed inside a turn: restore a snapshot or open a new talk");
   }
   if (needs_template && t->engine->chat == NULL) {
-    char choices[256];
+    char choices[512];
     template_choices(choices, sizeof choices);
     return sluice_fail(err, SLUICE_USAGE,
-                       "%s: no chat template is known for this model's special tokens; name one of: %s (--template, or "
+                       "%s: no known chat template fits this model; name one of: %s (--template, or "
                        "\"template\" in a suite's engine)",
                        model_directory(t->engine->model), choices);
   }
@@ -133,19 +146,26 @@ sluice_status local_check(const struct local_talk *t, bool needs_template, struc
 /* ---- fed turns ------------------------------------------------------------------------------------------------ */
 sluice_status local_close_turn(struct local_talk *t, struct sluice_error *err) {
   struct ids ids = {0};
-  sluice_status st = local_encode_control(t, t->engine->chat->close, &ids, err);
+  const char *close = template_close(t->engine->chat, ROLE_BOT);
+  sluice_status st =
+      local_encode(t, close, strlen(close), TOKENIZE_SPECIALS | TOKENIZE_CONTINUES, &ids, err); /* after its text */
   if (st == SLUICE_OK) st = local_append(t->session, &ids, err);
   if (st == SLUICE_OK) st = session_end_turn(t->session, err);
+  if (st == SLUICE_OK) t->last_role = ROLE_BOT;
   ids_free(&ids);
   return st;
 }
 
-sluice_status local_encode_turn(const struct local_talk *t, enum role role, struct slice text, struct ids *out,
-                                struct sluice_error *err) {
+sluice_status local_encode_turn(const struct local_talk *t, enum role role, struct slice text, int *last,
+                                struct ids *out, struct sluice_error *err) {
   const struct chat_template *chat = t->engine->chat;
-  sluice_status st = local_encode_control(t, chat->open[role].control, out, err);
-  if (st == SLUICE_OK) st = local_encode_joined(t, chat->open[role].label, text, (struct slice){0}, out, err);
-  return st == SLUICE_OK ? local_encode_control(t, chat->close, out, err) : st;
+  const bool joined = role == ROLE_USER && *last == ROLE_SYSTEM && chat->user_after_system.control != NULL;
+  const struct turn_opening *open = joined ? &chat->user_after_system : &chat->open[role];
+  sluice_status st = local_encode_control(t, open->control, out, err);
+  if (st == SLUICE_OK) st = local_encode_joined(t, open->label, text, (struct slice){0}, NULL, out, err);
+  if (st == SLUICE_OK) st = local_encode_control(t, template_close(chat, role), out, err);
+  *last = (int)role;
+  return st;
 }
 
 sluice_status local_feed(struct local_talk *t, enum role role, struct slice text, struct sluice_error *err) {
@@ -153,9 +173,11 @@ sluice_status local_feed(struct local_talk *t, enum role role, struct slice text
   if (st != SLUICE_OK) return st;
   struct ids ids = {0};
   st = local_encode_begin(t, &ids, err);
-  if (st == SLUICE_OK) st = local_encode_turn(t, role, text, &ids, err);
+  int last = t->last_role;
+  if (st == SLUICE_OK) st = local_encode_turn(t, role, text, &last, &ids, err);
   if (st == SLUICE_OK) {
     st = local_append(t->session, &ids, err);
+    if (st == SLUICE_OK) t->last_role = last;
     if (st == SLUICE_OK && role == ROLE_BOT) st = session_end_turn(t->session, err);
     t->broken = st != SLUICE_OK;
   }
@@ -195,13 +217,14 @@ static sluice_status choice_tokens_make(const struct local_talk *t, struct slice
   sluice_status st = local_encode_begin(t, &c->prefix, err);
   if (st == SLUICE_OK) st = local_encode_control(t, open->control, &c->prefix, err);
   c->opening = c->prefix.n;
-  if (st == SLUICE_OK) st = local_encode_joined(t, open->label, prefix, (struct slice){0}, &c->prefix, err);
+  if (st == SLUICE_OK) st = local_encode_joined(t, open->label, prefix, (struct slice){0}, NULL, &c->prefix, err);
   if (st != SLUICE_OK) return st;
   c->each = calloc(n, sizeof *c->each);
   if (c->each == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for %zu choices", n);
   c->shared = c->prefix.n - c->opening;
   for (size_t i = 0; i < n; i++) {
-    st = local_encode_joined(t, open->label, prefix, choices[i], &c->each[i], err);
+    const struct ids opened = {c->prefix.at, c->opening};
+    st = local_encode_joined(t, open->label, prefix, choices[i], &opened, &c->each[i], err);
     if (st != SLUICE_OK) return st;
     size_t same = 0;
     while (same < c->shared && same < c->each[i].n && c->each[i].at[same] == c->prefix.at[c->opening + same]) same++;
@@ -337,10 +360,10 @@ sluice_status local_perplexity(struct local_talk *t, struct slice text,
   return st;
 }
 
-/* ---- snapshots: magic, SHA-256 of the engine's identity, the session's own bytes ----------------------------------
+/* ---- snapshots: magic, SHA-256 of the engine's identity, the last turn's role, the session's own bytes ------------
  */
-#define SNAPSHOT_MAGIC "SLTALK1\n"
-#define SNAPSHOT_HEAD (8 + SHA256_BYTES)
+#define SNAPSHOT_MAGIC "SLTALK2\n"
+#define SNAPSHOT_HEAD (8 + SHA256_BYTES + 1)
 
 sluice_status local_snapshot(const struct local_talk *t, unsigned char **bytes, size_t *len, struct sluice_error *err) {
   sluice_status st = local_check(t, false, err);
@@ -356,6 +379,7 @@ sluice_status local_snapshot(const struct local_talk *t, unsigned char **bytes, 
   }
   memcpy(all, SNAPSHOT_MAGIC, 8);
   sha256(t->engine->identity, strlen(t->engine->identity), all + 8);
+  all[SNAPSHOT_HEAD - 1] = (unsigned char)(t->last_role + 1);
   memcpy(all + SNAPSHOT_HEAD, inner, inner_len);
   free(inner);
   *bytes = all;
@@ -373,7 +397,9 @@ sluice_status local_restore(struct local_talk *t, const unsigned char *bytes, si
     return sluice_fail(err, SLUICE_INPUT,
                        "the snapshot was taken with other weights, tokenizer, template, kernel or threads");
   }
+  if (bytes[SNAPSHOT_HEAD - 1] > ROLE_BOT + 1) return sluice_fail(err, SLUICE_INPUT, "the snapshot is damaged");
   sluice_status st = session_restore(t->session, bytes + SNAPSHOT_HEAD, len - SNAPSHOT_HEAD, err);
+  if (st == SLUICE_OK) t->last_role = (int)bytes[SNAPSHOT_HEAD - 1] - 1;
   t->broken = st != SLUICE_OK;
   return st;
 }

@@ -11,22 +11,25 @@ struct local_talk {
   int vocab;
   float *logits; /* [vocab] scratch: after the last token, where a score is wanted */
   bool broken;   /* a call failed half-way: the session holds part of a turn */
+  int last_role; /* of the newest turn; -1: none */
 };
 
-/* ---- text to ids; each appends to *out ---- */
+/* ---- text to ids; each appends to *out. What is encoded follows `before` (NULL: nothing yet) and *out, and where both
+ * are empty, the dialogue's last turn: that decides on a space in front (engine.h, TOKENIZE_CONTINUES). ---- */
 sluice_status local_encode(const struct local_talk *t, const char *text, size_t len, unsigned flags, struct ids *out,
                            struct sluice_error *err);
 sluice_status local_encode_control(const struct local_talk *t, const char *text, struct ids *out,
                                    struct sluice_error *err);
+unsigned local_follows(const struct local_talk *t, const struct ids *before, const struct ids *out);
 /* Up to three strings as one plain text, so that tokens form across their borders. */
 sluice_status local_encode_joined(const struct local_talk *t, const char *label, struct slice a, struct slice b,
-                                  struct ids *out, struct sluice_error *err);
+                                  const struct ids *before, struct ids *out, struct sluice_error *err);
 /* What opens a dialogue: the template's control text, or the model's own BOS where its tokenizer gives one. Nothing
  * when the dialogue has begun. */
 sluice_status local_encode_begin(const struct local_talk *t, struct ids *out, struct sluice_error *err);
-/* A finished turn, template applied. */
-sluice_status local_encode_turn(const struct local_talk *t, enum role role, struct slice text, struct ids *out,
-                                struct sluice_error *err);
+/* A finished turn, template applied. *last is the role of the turn before it, and becomes this one's. */
+sluice_status local_encode_turn(const struct local_talk *t, enum role role, struct slice text, int *last,
+                                struct ids *out, struct sluice_error *err);
 
 /* ---- ids to the session ---- */
 sluice_status local_append(struct session *s, const struct ids *ids, struct sluice_error *err);

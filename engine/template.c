@@ -23,6 +23,14 @@ static const struct chat_template table[] = {
               [ROLE_BOT] = {"<|im_start|>", "assistant\n"}},
      .close = "<|im_end|>\n",
      .needs = {"<|im_start|>", "<|im_end|>"}},
+    {.name = "yi",
+     .summary = "chatml's marks, by the name of the family",
+     .begin = "",
+     .open = {[ROLE_SYSTEM] = {"<|im_start|>", "system\n"},
+              [ROLE_USER] = {"<|im_start|>", "user\n"},
+              [ROLE_BOT] = {"<|im_start|>", "assistant\n"}},
+     .close = "<|im_end|>\n",
+     .needs = {"<|im_start|>", "<|im_end|>"}},
     {.name = "llama3",
      .summary = "<|start_header_id|>user<|end_header_id|>\\n\\nTEXT<|eot_id|>",
      .begin = "<|begin_of_text|>",
@@ -31,6 +39,66 @@ static const struct chat_template table[] = {
               [ROLE_BOT] = {"<|start_header_id|>assistant<|end_header_id|>", "\n\n"}},
      .close = "<|eot_id|>",
      .needs = {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}},
+    {.name = "llama2",
+     .summary = "<s>[INST] TEXT [/INST] ANSWER </s>, the system's text as <<SYS>> in the first of them",
+     .begin = "",
+     .open =
+         {[ROLE_SYSTEM] = {"<s>[INST]", " <<SYS>>\n"}, [ROLE_USER] = {"<s>[INST]", " "}, [ROLE_BOT] = {"", " ", ""}},
+     .user_after_system = {"", ""},
+     .closes = {[ROLE_SYSTEM] = "\n<</SYS>>\n\n", [ROLE_USER] = " [/INST]", [ROLE_BOT] = " </s>"},
+     .close = " </s>",
+     .needs = {"<s>", "</s>"},
+     .marks = {"[INST]", "[/INST]", "<<SYS>>"}},
+    {.name = "mistral-v3",
+     .summary = "<s>[INST] TEXT[/INST] ANSWER</s>, [INST] being a token",
+     .begin = "<s>",
+     .open = {[ROLE_SYSTEM] = {"[INST]", " "}, [ROLE_USER] = {"[INST]", " "}, [ROLE_BOT] = {"", " ", ""}},
+     .user_after_system = {"", ""},
+     .closes = {[ROLE_SYSTEM] = "\n\n", [ROLE_USER] = "[/INST]", [ROLE_BOT] = "</s>"},
+     .close = "</s>",
+     .needs = {"<s>", "</s>", "[INST]", "[/INST]"},
+     .marks = {"[INST] ", "[/INST]"}},
+    {.name = "mistral-tekken",
+     .summary = "<s>[INST]TEXT[/INST]ANSWER</s> (Mistral Nemo and later)",
+     .begin = "<s>",
+     .open = {[ROLE_SYSTEM] = {"[INST]", ""}, [ROLE_USER] = {"[INST]", ""}, [ROLE_BOT] = {"", ""}},
+     .user_after_system = {"", ""},
+     .closes = {[ROLE_SYSTEM] = "\n\n", [ROLE_USER] = "[/INST]", [ROLE_BOT] = "</s>"},
+     .close = "</s>",
+     .needs = {"<s>", "</s>", "[INST]", "[/INST]"},
+     .marks = {"[INST]", "[/INST]"}},
+    {.name = "mistral",
+     .summary = "<s>[INST] TEXT [/INST] ANSWER</s>",
+     .begin = "<s>",
+     .open = {[ROLE_SYSTEM] = {"", "[INST] "}, [ROLE_USER] = {"", "[INST] "}, [ROLE_BOT] = {"", " ", ""}},
+     .user_after_system = {"", ""},
+     .closes = {[ROLE_SYSTEM] = "\n\n", [ROLE_USER] = " [/INST]", [ROLE_BOT] = "</s>"},
+     .close = "</s>",
+     .needs = {"<s>", "</s>"},
+     .marks = {"[INST]", "[/INST]"}},
+    {.name = "vicuna",
+     .summary = "SYSTEM USER: TEXT ASSISTANT: ANSWER</s>",
+     .open = {[ROLE_SYSTEM] = {"", ""}, [ROLE_USER] = {"", "USER: "}, [ROLE_BOT] = {"", " ASSISTANT: ", " ASSISTANT:"}},
+     .user_after_system = {"", " USER: "},
+     .closes = {[ROLE_SYSTEM] = "", [ROLE_USER] = "", [ROLE_BOT] = "</s>"},
+     .close = "</s>",
+     .needs = {"</s>"},
+     .marks = {"USER:", "ASSISTANT:"}},
+    {.name = "phi3",
+     .summary = "<|user|>\\nTEXT<|end|>\\n<|assistant|>\\n",
+     .begin = "",
+     .open =
+         {[ROLE_SYSTEM] = {"<|system|>", "\n"}, [ROLE_USER] = {"<|user|>", "\n"}, [ROLE_BOT] = {"<|assistant|>", "\n"}},
+     .close = "<|end|>\n",
+     .needs = {"<|user|>", "<|assistant|>", "<|end|>"}},
+    {.name = "zephyr",
+     .summary = "<|user|>\\nTEXT</s>\\n<|assistant|>\\n, the marks being text (TinyLlama)",
+     .begin = "",
+     .open =
+         {[ROLE_SYSTEM] = {"", "<|system|>\n"}, [ROLE_USER] = {"", "<|user|>\n"}, [ROLE_BOT] = {"", "<|assistant|>\n"}},
+     .close = "</s>\n",
+     .needs = {"</s>"},
+     .marks = {"<|user|>", "<|assistant|>", "eos_token"}},
     {.name = "plain",
      .summary = "User: TEXT\\n and Bot: TEXT\\n, for base models; a line break ends the bot's turn",
      .open = {[ROLE_SYSTEM] = {"", ""}, [ROLE_USER] = {"", "User: "}, [ROLE_BOT] = {"", "Bot: "}},
@@ -42,6 +110,20 @@ static const struct chat_template table[] = {
      .close = ""},
     {.name = NULL},
 };
+
+const char *template_close(const struct chat_template *c, enum role role) {
+  return c->closes[role] != NULL ? c->closes[role] : c->close;
+}
+
+bool template_ends_in_text(const struct chat_template *c, enum role role) {
+  const char *close = template_close(c, role);
+  const size_t n = strlen(close);
+  for (size_t i = 0; i < sizeof c->needs / sizeof c->needs[0] && c->needs[i] != NULL; i++) {
+    const size_t k = strlen(c->needs[i]);
+    if (n >= k && strcmp(close + n - k, c->needs[i]) == 0) return false;
+  }
+  return true;
+}
 
 const struct chat_template *template_table(void) {
   return table;
@@ -79,7 +161,7 @@ sluice_status template_by_name(const char *name, const struct tokenizer *t, cons
     *out = &table[i];
     return SLUICE_OK;
   }
-  char choices[256];
+  char choices[512];
   template_choices(choices, sizeof choices);
   const char *near = suggest(name, names);
   return sluice_fail(err, SLUICE_USAGE, "unknown chat template \"%s\"%s%s%s; known: %s", name,
@@ -102,15 +184,26 @@ static const char *published_template(const struct cJSON *config) {
   return NULL;
 }
 
-/* A published program fits a table entry when it writes all the tokens that mark turns (BOS is often written as a
- * variable, so `begin` need not occur). What such a program does beyond the marks, such as a default system turn, is
- * left out; docs/engine.md says so. */
+/* A published program fits a table entry when it writes the entry's marks, which are the tokens that mark turns where
+ * nothing else is said (BOS is often written as a variable, so `begin` need not occur). What such a program does beyond
+ * the marks, such as a default system turn, is left out; docs/engine.md says so. */
 static bool published_fits(const struct chat_template *c, const char *published) {
-  for (size_t i = 0; i < sizeof c->needs / sizeof c->needs[0] && c->needs[i] != NULL; i++) {
-    if (c->begin != NULL && strcmp(c->begin, c->needs[i]) == 0) continue;
-    if (strstr(published, c->needs[i]) == NULL) return false;
+  const bool own = c->marks[0] != NULL;
+  const char *const *marks = own ? c->marks : c->needs;
+  const size_t n = own ? sizeof c->marks / sizeof c->marks[0] : sizeof c->needs / sizeof c->needs[0];
+  for (size_t i = 0; i < n && marks[i] != NULL; i++) {
+    if (!own && c->begin != NULL && strcmp(c->begin, marks[i]) == 0) continue;
+    if (strstr(published, marks[i]) == NULL) return false;
   }
   return true;
+}
+
+const struct chat_template *template_match(const char *published, const struct tokenizer *t) {
+  for (const struct chat_template *c = table; c->name != NULL; c++) {
+    if (c->needs[0] == NULL || missing_token(c, t) != NULL) continue;
+    if (published != NULL ? published_fits(c, published) : c->marks[0] == NULL) return c;
+  }
+  return NULL;
 }
 
 /* Newer folders keep the program in a file of its own, which then is what counts. *text is NULL without one. */
@@ -137,14 +230,16 @@ sluice_status template_recognise(const char *model_dir, const struct tokenizer *
   if (st == SLUICE_OK) st = read_program(model_dir, &program, err);
   if (st == SLUICE_OK) {
     const char *published = program != NULL ? program : published_template(config);
-    for (const struct chat_template *c = table; c->name != NULL && *out == NULL; c++) {
-      if (c->needs[0] == NULL || missing_token(c, t) != NULL) continue;
-      if (published == NULL || published_fits(c, published)) *out = c;
-    }
+    *out = template_match(published, t);
   }
   cJSON_Delete(config);
   free(program);
   return st;
+}
+
+static void add_part(struct sha256_stream *s, const char *part) {
+  if (part == NULL) part = "\x01"; /* "none" hashes apart from "empty" */
+  sha256_add(s, part, strlen(part) + 1);
 }
 
 void template_hash(const struct chat_template *t, char hex[2 * SHA256_BYTES + 1]) {
@@ -154,10 +249,18 @@ void template_hash(const struct chat_template *t, char hex[2 * SHA256_BYTES + 1]
   if (s == NULL) return;
   const char *parts[] = {t->name,          t->begin,           t->open[0].control, t->open[0].label, t->open[1].control,
                          t->open[1].label, t->open[2].control, t->open[2].label,   t->close,         t->stop_text};
-  for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-    const char *part = parts[i] != NULL ? parts[i] : "\x01"; /* "none" hashes apart from "empty" */
-    sha256_add(s, part, strlen(part) + 1);
-  }
+  for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) add_part(s, parts[i]);
+  const char *more[] = {t->closes[0],
+                        t->closes[1],
+                        t->closes[2],
+                        t->open[0].bare,
+                        t->open[1].bare,
+                        t->open[2].bare,
+                        t->user_after_system.control,
+                        t->user_after_system.label};
+  bool any = false; /* templates without these hash as they did before there were any */
+  for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) any = any || more[i] != NULL;
+  for (size_t i = 0; any && i < sizeof more / sizeof more[0]; i++) add_part(s, more[i]);
   sha256_end(s, digest);
   hex_of(digest, SHA256_BYTES, hex);
 }

@@ -1,0 +1,258 @@
+/* Chat templates: that a dialogue becomes the very tokens of the text that the published program would write, whatever
+ * spaces a SentencePiece vocabulary puts in; and which program is recognised as which template. */
+#include "tests/sample_data.h"
+
+#include <math.h>
+
+#include "engine/session.h"
+#include "engine/talk.h"
+#include "tests/generated_model.h"
+#include "tests/gguf_writer.h"
+#include "tests/tiny_model.h"
+
+static struct sluice_error err;
+
+static void must(sluice_status st) {
+  if (st != SLUICE_OK) fail_msg("%s: %s", sluice_status_name(st), err.message);
+}
+
+/* Every printable ASCII character alone and behind a space, a line break, and the special tokens given: so that a space
+ * too many or too few is another token. */
+static char *vocabulary(const char *const *specials, bool spaces) {
+  struct buffer b, merges;
+  int id = 0;
+  buffer_init(&b, 0), buffer_init(&merges, 0);
+  must(buffer_append_str(&b, "{\"added_tokens\":[", &err));
+  for (size_t i = 0; specials[i]; i++)
+    must(buffer_printf(&b, &err, "%s{\"id\":%d,\"content\":\"%s\",\"special\":true}", i ? "," : "", id++, specials[i]));
+  must(buffer_append_str(&b, "],\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[", &err));
+  if (spaces) must(buffer_append_str(&b, "{\"type\":\"Prepend\",\"prepend\":\"\xe2\x96\x81\"},", &err));
+  must(buffer_append_str(
+      &b,
+      "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\xe2\x96\x81\"}]},\"model\":{"
+      "\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{\"<0x0A>\":",
+      &err));
+  must(buffer_printf(&b, &err, "%d,\"\xe2\x96\x81\":%d", id, id + 1));
+  id += 2;
+  for (char c = '!'; c <= '~'; c++, id += 2) {
+    char one[8], two[16];
+    snprintf(one, sizeof one, c == '"' || c == '\\' ? "\\%c" : "%c", c);
+    snprintf(two, sizeof two, "\xe2\x96\x81%s", one);
+    must(buffer_printf(&b, &err, ",\"%s\":%d,\"%s\":%d", one, id, two, id + 1));
+    must(buffer_printf(&merges, &err, "%s[\"\xe2\x96\x81\",\"%s\"]", merges.len ? "," : "", one));
+  }
+  must(buffer_printf(&b, &err, "},\"merges\":[%s]}}", merges.ptr));
+  buffer_free(&merges);
+  return buffer_take(&b, NULL);
+}
+
+struct dialogue_case {
+  const char *name;
+  const char *specials[8];
+  const char *text; /* what the published program writes for the dialogue below, up to the answer */
+};
+
+static const struct dialogue_case CASES[] = {
+    {"llama2",
+     {"<s>", "</s>", NULL},
+     "<s>[INST] <<SYS>>\nBe kind.\n<</SYS>>\n\nHi [/INST] Yo </s><s>[INST] Bye [/INST]"},
+    {"mistral", {"<s>", "</s>", NULL}, "<s>[INST] Be kind.\n\nHi [/INST] Yo</s>[INST] Bye [/INST]"},
+    {"mistral-v3",
+     {"<s>", "</s>", "[INST]", "[/INST]", NULL},
+     "<s>[INST] Be kind.\n\nHi[/INST] Yo</s>[INST] Bye[/INST]"},
+    {"mistral-tekken",
+     {"<s>", "</s>", "[INST]", "[/INST]", NULL},
+     "<s>[INST]Be kind.\n\nHi[/INST]Yo</s>[INST]Bye[/INST]"},
+    {"vicuna", {"<s>", "</s>", NULL}, "<s>Be kind. USER: Hi ASSISTANT: Yo</s>USER: Bye ASSISTANT:"},
+    {"chatml",
+     {"<|im_start|>", "<|im_end|>", NULL},
+     "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n"
+     "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n"},
+    {"yi",
+     {"<|im_start|>", "<|im_end|>", NULL},
+     "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n"
+     "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n"},
+    {"llama3",
+     {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", NULL},
+     "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe kind.<|eot_id|><|start_header_id|>user"
+     "<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nYo<|eot_id|><|start_header_id|>"
+     "user<|end_header_id|>\n\nBye<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"},
+    {"phi3",
+     {"<|user|>", "<|assistant|>", "<|end|>", "<|system|>", NULL},
+     "<|system|>\nBe "
+     "kind.<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nYo<|end|>\n<|user|>\nBye<|end|>\n<|assistant|>\n"},
+    {"zephyr",
+     {"<s>", "</s>", NULL},
+     "<|system|>\nBe kind.</s>\n<|user|>\nHi</s>\n<|assistant|>\nYo</s>\n<|user|>\nBye</s>\n<|assistant|>\n"},
+};
+enum { N_CASES = sizeof CASES / sizeof *CASES };
+
+static bool hear(void *ctx, const struct piece *p) {
+  double *first = ctx;
+  if (isnan(*first)) *first = (double)p->logprob;
+  return false;
+}
+
+/* The first token's log-probability after the whole text, run by hand; *n: its tokens. */
+static double by_hand(const struct model *m, const char *text, size_t *n) {
+  int32_t *ids = NULL;
+  struct session *s;
+  float logits[TINY_VOCAB], largest = -INFINITY;
+  double total = 0;
+  *n = 0;
+  must(tokenizer_encode(model_tokenizer(m), slice_of(text), TOKENIZE_SPECIALS, &ids, n, &err));
+  must(session_open(m, NULL, &s, &err));
+  must(session_append(s, ids, *n, logits, 1, &err));
+  for (int i = 0; i < TINY_VOCAB; i++) largest = fmaxf(largest, logits[i]);
+  for (int i = 0; i < TINY_VOCAB; i++) total += exp((double)logits[i] - (double)largest);
+  session_close(s);
+  free(ids);
+  return -log(total);
+}
+
+static void run_case(const struct tiny_model *dir, const struct dialogue_case *c, bool spaces, bool resumed) {
+  struct engine *e;
+  struct talk *t;
+  struct generate_options o = {.max_tokens = 1};
+  struct talk_timing timing;
+  enum outcome outcome;
+  char *text, *json = vocabulary(c->specials, spaces);
+  size_t len, tokens;
+  double heard = NAN;
+  assert_true(tiny_write(dir->dir, "tokenizer.json", json));
+  must(engine_open_local(&(struct engine_local_options){.model_dir = dir->dir, .template_name = c->name}, &e, &err));
+  must(talk_open(e, NULL, 1, &t, &err));
+  must(talk_feed(t, ROLE_SYSTEM, slice_of("Be kind."), &err));
+  if (resumed) { /* what a template does next depends on the turn before */
+    unsigned char *bytes;
+    must(talk_snapshot(t, &bytes, &len, &err));
+    talk_close(t);
+    must(talk_open(e, NULL, 1, &t, &err));
+    must(talk_restore(t, bytes, len, &err));
+    free(bytes);
+  }
+  must(talk_feed(t, ROLE_USER, slice_of("Hi"), &err));
+  must(talk_feed(t, ROLE_BOT, slice_of("Yo"), &err));
+  must(talk_feed(t, ROLE_USER, slice_of("Bye"), &err));
+  must(talk_generate(t, (struct slice){0}, &o, hear, &heard, NULL, &text, &len, &outcome, &timing, &err));
+  const double want = by_hand(engine_model(e), c->text, &tokens);
+  if ((size_t)timing.prompt_tokens != tokens)
+    fail_msg("%s%s: %d tokens before the answer; the text has %zu", c->name, spaces ? " with spaces" : "",
+             timing.prompt_tokens, tokens);
+  if (!isnan(heard) && !(fabs(heard - want) < 1e-4)) fail_msg("%s: log p %g, by hand %g", c->name, heard, want);
+  if (len > 0 && spaces) assert_true(text[0] != ' ');
+  free(text);
+  talk_close(t);
+  engine_close(e);
+  free(json);
+}
+
+static void dialogues_become_the_published_text(void **state) {
+  (void)state;
+  struct tiny_model dir;
+  assert_true(tiny_model_make(&dir, 3));
+  for (int i = 0; i < N_CASES; i++)
+    for (int k = 0; k < 4; k++) run_case(&dir, &CASES[i], k % 2 != 0, k / 2 != 0);
+  tiny_model_remove(&dir);
+}
+
+static void programs_are_recognised_by_their_marks(void **state) {
+  (void)state;
+  static const struct {
+    const char *program, *name;
+    const char *specials[8];
+  } cases[] = {
+      {"{% for m in messages %}{{ bos_token + '[INST] ' + '<<SYS>>' + m['content'] + ' [/INST]' }}",
+       "llama2",
+       {"<s>", "</s>", NULL}},
+      {"{{ bos_token }}{{ '[INST] ' + m['content'] + ' [/INST]' }}", "mistral", {"<s>", "</s>", NULL}},
+      {"{{ bos_token }}{{ '[INST] ' + m['content'] + '[/INST]' }}",
+       "mistral-v3",
+       {"<s>", "</s>", "[INST]", "[/INST]", NULL}},
+      {"{{ bos_token }}{{ '[INST]' + m['content'] + '[/INST]' }}",
+       "mistral-tekken",
+       {"<s>", "</s>", "[INST]", "[/INST]", NULL}},
+      {"{{ 'USER: ' + m['content'] + ' ASSISTANT:' }}", "vicuna", {"<s>", "</s>", NULL}},
+      {"{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' }}",
+       "chatml",
+       {"<|im_start|>", "<|im_end|>", NULL}},
+      {"{{ '<|user|>\\n' + m['content'] + eos_token + '<|assistant|>' }}", "zephyr", {"<s>", "</s>", NULL}},
+      {"{{ '<|user|>' + '\\n' + m['content'] + '<|end|>' + '<|assistant|>' }}",
+       "phi3",
+       {"<|user|>", "<|assistant|>", "<|end|>", NULL}},
+      {"{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>' + m['content'] + '<|eot_id|>' }}",
+       "llama3",
+       {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", NULL}},
+      {"{{ '<start_of_turn>' + m['role'] }}", NULL, {"<s>", "</s>", "<|im_start|>", "<|im_end|>", NULL}},
+      {NULL, "chatml", {"<|im_start|>", "<|im_end|>", NULL}},
+      {NULL, NULL, {"<s>", "</s>", NULL}}, /* a base model: nothing is guessed from these */
+  };
+  char *path = scratch_path("template-tokenizer.json");
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct tokenizer *t;
+    char *json = vocabulary(cases[i].specials, true);
+    must(file_write_atomic(path, json, strlen(json), &err));
+    must(tokenizer_open(path, &t, &err));
+    const struct chat_template *c = template_match(cases[i].program, t);
+    if (!cases[i].name != !c || (c && strcmp(c->name, cases[i].name) != 0))
+      fail_msg("case %zu is %s, not %s", i, c ? c->name : "unknown", cases[i].name ? cases[i].name : "unknown");
+    tokenizer_close(t);
+    free(json);
+  }
+  unlink(path);
+  free(path);
+}
+
+/* A GGUF file brings its program along; the ledger's identity names the template. */
+static void a_gguf_files_program_is_recognised(void **state) {
+  (void)state;
+  static const char *const programs[] = {"{{ '[INST] <<SYS>>' }} [/INST]", "{{ 'what is this' }}"};
+  static const char *const tokens[] = {"<unk>", "<s>", "</s>", "\xe2\x96\x81", "a"};
+  static const int types[] = {2, 3, 3, 1, 1};
+  char *path = scratch_path("template.gguf");
+  struct generated_model g;
+  must(generated_make(&g, "tests/parity/golden/llama.json", &err));
+  for (int i = 0; i < 2; i++) {
+    struct gguf_writer w;
+    struct engine *e;
+    size_t len;
+    gguf_begin(&w);
+    gguf_put_config(&w, &g.config, "llama");
+    gguf_put_string(&w, "tokenizer.ggml.model", "llama");
+    gguf_put_array(&w, "tokenizer.ggml.tokens", W_STRING, 5);
+    for (int k = 0; k < 5; k++) gguf_words(&w, &w.pairs, slice_of(tokens[k]));
+    gguf_put_array(&w, "tokenizer.ggml.scores", W_F32, 5);
+    for (int k = 0; k < 5; k++) gguf_number(&w, &w.pairs, 0, 4);
+    gguf_put_array(&w, "tokenizer.ggml.token_type", W_I32, 5);
+    for (int k = 0; k < 5; k++) gguf_number(&w, &w.pairs, (uint64_t)types[k], 4);
+    gguf_put_string(&w, "tokenizer.chat_template", programs[i]);
+    for (size_t k = 0; k < g.n; k++) gguf_put_float_tensor(&w, &g.config, g.family, &g.tensors[k]);
+    char *bytes = gguf_finish(&w, &len), *identity;
+    must(file_write_atomic(path, bytes, len, &err));
+    must(engine_open_local(&(struct engine_local_options){.model_dir = path}, &e, &err));
+    must(engine_identity(e, &identity, &err));
+    assert_non_null(strstr(identity, i == 0 ? "\"name\":\"llama2\"" : "\"name\":\"\""));
+    if (i == 1) { /* the choices are listed */
+      struct talk *t;
+      must(talk_open(e, NULL, 0, &t, &err));
+      assert_int_equal(talk_feed(t, ROLE_USER, slice_of("a"), &err), SLUICE_USAGE);
+      assert_non_null(strstr(err.message, "vicuna"));
+      assert_non_null(strstr(err.message, "--template"));
+      talk_close(t);
+    }
+    engine_close(e);
+    free(bytes), free(identity);
+  }
+  unlink(path);
+  free(path);
+  generated_free(&g);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(dialogues_become_the_published_text),
+      cmocka_unit_test(programs_are_recognised_by_their_marks),
+      cmocka_unit_test(a_gguf_files_program_is_recognised),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
