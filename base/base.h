@@ -134,6 +134,8 @@ void clock_iso8601(int64_t unix_ns, char out[32]); /* 2026-11-23T07:04:25Z */
 /* ---- signals (base/signal.c) -------------------------------------------------------------------------------- */
 void signal_catch_interrupts(void); /* first SIGINT/SIGTERM: signal_interrupted() turns true; a second one: _exit */
 int signal_interrupted(void);       /* 0, or the signal's number */
+/* The SIGINT that came has been dealt with: the next is a first one again. A SIGTERM stays. */
+void signal_forget_interrupt(void);
 
 /* ---- log and progress (base/log.c, base/progress.c): stderr only ---------------------------------------------- */
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };

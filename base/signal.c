@@ -25,6 +25,10 @@ void signal_catch_interrupts(void) {
   sigaction(SIGPIPE, &action, NULL);
 }
 
+void signal_forget_interrupt(void) {
+  if (caught == SIGINT) caught = 0;
+}
+
 int signal_interrupted(void) {
   return (int)caught;
 }

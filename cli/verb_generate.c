@@ -5,6 +5,7 @@
 #include "monitor/monitor.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,14 +19,17 @@ static const struct verb_help help = {
     .usage = "sluice generate [--model DIR | --api URL] [options] [--prompt TEXT | < prompt]",
     .examples =
         "  sluice generate                                  # chat with the embedded model\n"
+        "  sluice generate --model ~/models/Llama-3.2-1B-Instruct --prompt 'Name three rivers.'\n"
+        "  sluice generate --interactive --model qwen2.5-0.5b-instruct-q8_0.gguf\n"
         "  sluice generate --prompt 'I want you to buy apples.' --policy streaming:sinks=4,recent=252 --stats\n"
         "  sluice generate --monitor fixtures/policies/default.json --prompt 'Write to me.'; echo $?\n"
         "  sluice generate --api http://127.0.0.1:8000/v1 --api-model NAME --api-key-env MY_KEY < question.txt\n",
     .notes =
         "Text goes to stdout; reasoning and tool-call arguments of an API, notices and figures to stderr. With --json, "
         "stdout holds JSON\n"
-        "lines: {\"type\":\"text\",...} for what was released and one {\"type\":\"end\",...} a turn. In a chat, /reset "
-        "begins anew and /quit ends.\n"
+        "lines: {\"type\":\"text\",...} for what was released and one {\"type\":\"end\",...} a turn; with --logprobs, "
+        "{\"type\":\"token\",...} a token.\n"
+        "In a chat, Ctrl-C stops the answer, /reset begins anew, /quit or Ctrl-C twice leaves.\n"
         "Exit codes: 0 answered; 10 the monitor stopped the answer; 1 internal; 2 usage; 4 the API failed; "
         "130/143 interrupted.\n"};
 
@@ -35,7 +39,8 @@ struct generate_words {
   int64_t max_tokens, top_k, seed, threads;
   double temperature, top_p, min_p, repetition_penalty;
   struct string_list stop;
-  bool json, stats, audit_text;
+  bool json, stats, audit_text, interactive;
+  int64_t logprobs; /* alternatives with each token; -1: no token lines */
 };
 
 /* A turn of the dialogue as its reader saw it, so that a stopped answer can be taken out of the context. */
@@ -56,7 +61,8 @@ struct chat {
   struct said *said;
   size_t n_said;
   uint64_t turns;
-  bool stopped; /* any turn */
+  bool stopped;  /* any turn, by the monitor */
+  bool chatting; /* Ctrl-C stops the answer, not the program */
 };
 
 /* ---- what the reader sees ------------------------------------------------------------------------------------- */
@@ -109,10 +115,40 @@ static sluice_status show(void *ctx, int choice, int channel, struct slice text,
   return answer ? write_out(text, err) : fd_write_all(STDERR_FILENO, text.ptr, text.len, err);
 }
 
+static sluice_status quote_chance(struct buffer *line, int32_t id, struct slice bytes, double logprob,
+                                  struct sluice_error *err) {
+  sluice_status st = buffer_printf(line, err, "\"id\":%d,\"text\":", (int)id);
+  if (st == SLUICE_OK) st = json_quote(line, bytes.ptr, bytes.len, err);
+  return st == SLUICE_OK ? buffer_printf(line, err, ",\"logprob\":%.6f", logprob) : st;
+}
+
+/* One JSON line a token, with the token's own bytes; where they split a character, U+FFFD stands for them. */
+static sluice_status show_token(const struct chat *c, const struct piece *p, struct sluice_error *err) {
+  const struct slice own = tokenizer_bytes(model_tokenizer(engine_model(c->engine)), p->token);
+  struct buffer line;
+  buffer_init(&line, 1 << 20);
+  sluice_status st = buffer_append_str(&line, "{\"type\":\"token\",", err);
+  if (st == SLUICE_OK) st = quote_chance(&line, p->token, own, (double)p->logprob, err);
+  if (st == SLUICE_OK) st = buffer_printf(&line, err, ",\"surprisal\":%.6f,\"top\":[", (double)p->surprisal);
+  for (int i = 0; i < p->n_top && st == SLUICE_OK; i++) {
+    st = buffer_append_str(&line, i > 0 ? ",{" : "{", err);
+    if (st == SLUICE_OK) st = quote_chance(&line, p->top[i].token, p->top[i].bytes, (double)p->top[i].logprob, err);
+    if (st == SLUICE_OK) st = buffer_append_str(&line, "}", err);
+  }
+  if (st == SLUICE_OK) st = buffer_append_str(&line, "]}\n", err);
+  if (st == SLUICE_OK) st = write_out((struct slice){line.ptr, line.len}, err);
+  buffer_free(&line);
+  return st;
+}
+
 /* The tap: every token passes the monitor before anybody sees it. A monitor that fails stops the answer. */
 static bool on_piece(void *ctx, const struct piece *p) {
   struct shown *s = ctx;
   bool stop = false;
+  if (s->chat->words->logprobs >= 0 && p->token >= 0 && show_token(s->chat, p, &s->err) != SLUICE_OK) {
+    s->status = s->err.code;
+    return false;
+  }
   s->status = s->tap != NULL ? monitor_tap_push(s->tap, p->choice, (int)p->channel, p->bytes, &stop, &s->err)
                              : show(s, p->choice, (int)p->channel, p->bytes, &s->err);
   return s->status == SLUICE_OK && !stop && signal_interrupted() == 0;
@@ -276,6 +312,7 @@ static sluice_status generate_shown(struct chat *c, struct shown *s, struct answ
                                .repetition_penalty = (float)w->repetition_penalty,
                                .stop = stops,
                                .n_stop = w->stop.n,
+                               .top_logprobs = w->logprobs > 0 ? (int)w->logprobs : 0,
                                .seed = (uint64_t)w->seed + c->turns++};
   char *raw = NULL;
   size_t raw_len = 0;
@@ -289,8 +326,19 @@ static sluice_status generate_shown(struct chat *c, struct shown *s, struct answ
   if (st == SLUICE_OK && s->tap != NULL) st = end_monitor(c, s, a, err);
   if (st == SLUICE_OK && w->json) st = show_json(s, CHANNEL_CONTENT, (struct slice){"", 0}, true, err);
   if (st == SLUICE_OK && !w->json) st = write_out((struct slice){"\n", 1}, err);
-  if (st == SLUICE_OK && signal_interrupted() != 0) st = sluice_fail(err, SLUICE_INTERRUPTED, "interrupted");
   return st;
+}
+
+/* An interrupt ends the program, but in a chat, where Ctrl-C has only stopped the answer. */
+static sluice_status after_interrupt(const struct chat *c, struct answer *a, sluice_status st,
+                                     struct sluice_error *err) {
+  const int signal_number = signal_interrupted();
+  if (signal_number == 0) return st;
+  if (!c->chatting || signal_number != SIGINT || (st != SLUICE_OK && st != SLUICE_INTERRUPTED))
+    return st != SLUICE_OK ? st : sluice_fail(err, SLUICE_INTERRUPTED, "interrupted");
+  signal_forget_interrupt();
+  a->outcome = OUTCOME_STOPPED;
+  return SLUICE_OK;
 }
 
 static sluice_status answer(struct chat *c, struct slice prompt, struct sluice_error *err) {
@@ -301,7 +349,7 @@ static sluice_status answer(struct chat *c, struct slice prompt, struct sluice_e
   sluice_status st = remember(c, ROLE_USER, prompt, err);
   if (st == SLUICE_OK) st = talk_feed(c->talk, ROLE_USER, prompt, err);
   if (st == SLUICE_OK && c->monitor != NULL) st = monitor_tap_open(c->monitor, show, &s, &s.tap, err);
-  if (st == SLUICE_OK) st = generate_shown(c, &s, &a, err);
+  if (st == SLUICE_OK) st = after_interrupt(c, &a, generate_shown(c, &s, &a, err), err);
   if (st == SLUICE_OK) st = remember(c, ROLE_BOT, (struct slice){s.text.ptr, s.text.len}, err);
   if (st == SLUICE_OK && c->words->json) st = print_end(c, &a, err);
   if (st == SLUICE_OK) print_notices(c, &a);
@@ -312,16 +360,29 @@ static sluice_status answer(struct chat *c, struct slice prompt, struct sluice_e
   return st;
 }
 
+/* Reads the next line; false at the end of input. Ctrl-C at the prompt asks once. */
+static bool ask(char **line, size_t *cap, ssize_t *n) {
+  bool warned = false;
+  for (;;) {
+    fputs(term_colour(stderr) ? "\033[1m> \033[0m" : "> ", stderr);
+    errno = 0;
+    *n = getline(line, cap, stdin);
+    if (*n > 0 || errno != EINTR || signal_interrupted() != SIGINT || warned) return *n > 0;
+    clearerr(stdin);
+    signal_forget_interrupt();
+    fputs("\n(Ctrl-C again, or /quit, leaves)\n", stderr);
+    warned = true;
+  }
+}
+
 static sluice_status converse(struct chat *c, struct sluice_error *err) {
   char *line = NULL;
   size_t cap = 0;
+  ssize_t n = 0;
   sluice_status st = SLUICE_OK;
-  while (st == SLUICE_OK) {
-    fputs(term_colour(stderr) ? "\033[1m> \033[0m" : "> ", stderr);
-    errno = 0;
-    ssize_t n = getline(&line, &cap, stdin);
-    if (n <= 0) break;
-    if (n > 0 && line[n - 1] == '\n') line[--n] = '\0';
+  c->chatting = true;
+  while (st == SLUICE_OK && ask(&line, &cap, &n)) {
+    if (line[n - 1] == '\n') line[--n] = '\0';
     if (strcmp(line, "/quit") == 0) break;
     if (strcmp(line, "/reset") == 0)
       st = begin_dialogue(c, err);
@@ -389,6 +450,14 @@ static sluice_status check_words(const struct generate_words *w, const struct st
       w->threads > 1024) {
     return sluice_fail(err, SLUICE_USAGE, "--max-tokens is 1 to 1048576, --top-k and --threads are not negative");
   }
+  if (w->logprobs < -1 || w->logprobs > TOP_LOGPROBS_MAX) {
+    return sluice_fail(err, SLUICE_USAGE, "--logprobs is 0 to %d", TOP_LOGPROBS_MAX);
+  }
+  if (w->logprobs >= 0 && (!w->json || w->monitor != NULL || w->api != NULL)) {
+    return sluice_fail(err, SLUICE_USAGE,
+                       "--logprobs goes with --json and local weights, and without --monitor, which would have to hold "
+                       "tokens back");
+  }
   return SLUICE_OK;
 }
 
@@ -398,8 +467,10 @@ static sluice_status talk_it_over(struct chat *c, struct sluice_error *err) {
   if (st == SLUICE_OK) st = open_engine(c, err);
   if (st == SLUICE_OK) st = begin_dialogue(c, err);
   if (st != SLUICE_OK) return st;
-  if (w->prompt != NULL) return answer(c, slice_of(w->prompt), err);
-  if (isatty(STDIN_FILENO)) return converse(c, err);
+  c->chatting = w->interactive;
+  if (w->prompt != NULL) st = answer(c, slice_of(w->prompt), err);
+  if (st != SLUICE_OK || (w->prompt != NULL && !w->interactive)) return st;
+  if (w->interactive || isatty(STDIN_FILENO)) return converse(c, err);
   char *text = NULL;
   size_t len = 0;
   st = file_read("-", PROMPT_LIMIT, &text, &len, err);
@@ -424,11 +495,13 @@ static sluice_status close_chat(struct chat *c, sluice_status st, struct sluice_
 }
 
 int verb_generate(int argc, char **argv) {
-  struct generate_words w = {.max_tokens = 256};
+  struct generate_words w = {.max_tokens = 256, .logprobs = -1};
   const struct option_spec options[] = {
       {"prompt", 'p', OPTION_STRING, &w.prompt, "TEXT", "the question; else stdin, which at a terminal is a chat"},
+      {"interactive", 'i', OPTION_FLAG, &w.interactive, NULL, "chat, also behind --prompt and without a terminal"},
       {"system", 0, OPTION_STRING, &w.system, "TEXT", "a system turn before the first question"},
-      {"model", 'm', OPTION_STRING, &w.model, "DIR", "a Hugging Face folder (default: the embedded model)"},
+      {"model", 'm', OPTION_STRING, &w.model, "PATH",
+       "a Hugging Face folder or a GGUF file (default: the embedded model)"},
       {"policy", 0, OPTION_STRING, &w.policy, "SPEC",
        "cache policy, such as streaming:sinks=4,recent=252 (default: full)"},
       {"template", 0, OPTION_STRING, &w.template_name, "NAME", "chat template (default: recognised from the model)"},
@@ -454,7 +527,8 @@ int verb_generate(int argc, char **argv) {
       {"stop", 0, OPTION_LIST, &w.stop, "TEXT", "end the answer before this text; may be repeated"},
       {"seed", 0, OPTION_INT, &w.seed, "S", "of sampling, and of the policy `random` (default: 0)"},
       {"stats", 0, OPTION_FLAG, &w.stats, NULL, "speed and KV bytes on stderr, also without a terminal"},
-      {"json", 0, OPTION_FLAG, &w.json, NULL, "JSON lines on stdout"}};
+      {"json", 0, OPTION_FLAG, &w.json, NULL, "JSON lines on stdout"},
+      {"logprobs", 0, OPTION_INT, &w.logprobs, "N", "with --json, a line a token, with the N likeliest in its place"}};
   struct string_list positional = {0};
   struct sluice_error err = {0};
   struct chat chat = {.words = &w};

@@ -37,6 +37,21 @@ static bool wanted(const struct plan *p, const struct plan_options *o, const str
   return false;
 }
 
+/* Keys that came later are written only where they say something, so that older runs keep their cells. */
+static sluice_status write_sampling(const struct suite *s, struct buffer *out, struct sluice_error *err) {
+  sluice_status status = SLUICE_OK;
+  if (s->min_p > 0) status = buffer_printf(out, err, ",\"min_p\":%.17g", s->min_p);
+  if (!status && s->repetition_penalty != 1)
+    status = buffer_printf(out, err, ",\"repetition_penalty\":%.17g", s->repetition_penalty);
+  if (status || !s->n_stop) return status;
+  status = buffer_append_str(out, ",\"stop\":[", err);
+  for (size_t i = 0; !status && i < s->n_stop; i++) {
+    if (i) status = buffer_append_str(out, ",", err);
+    if (!status) status = json_quote(out, s->stop[i].ptr, s->stop[i].len, err);
+  }
+  return status ? status : buffer_append_str(out, "]", err);
+}
+
 /* What decides outputs, keys sorted. The dialogues themselves enter through the dataset's canonical string; their
  * number does not: more dialogues do not change the ones that were played. */
 static sluice_status write_spec(struct plan *p, struct plan_cell *c, const char *monitor_hash,
@@ -54,8 +69,10 @@ static sluice_status write_spec(struct plan *p, struct plan_cell *c, const char 
   if (!status) status = json_quote(&out, c->policy_full, strlen(c->policy_full), err);
   if (!status)
     status =
-        buffer_printf(&out, err, ",\"runner\":%d,\"seed\":%lld,\"temperature\":%.17g,\"top_k\":%lld,\"top_p\":%.17g}",
+        buffer_printf(&out, err, ",\"runner\":%d,\"seed\":%lld,\"temperature\":%.17g,\"top_k\":%lld,\"top_p\":%.17g",
                       RUNNER_VERSION, (long long)c->seed, s->temperature, (long long)s->top_k, s->top_p);
+  if (!status) status = write_sampling(s, &out, err);
+  if (!status) status = buffer_append_str(&out, "}", err);
   if (!status) {
     sha256(out.ptr, out.len, c->spec_hash);
     if (!(c->spec = arena_strndup(&p->memory, out.ptr, out.len))) status = no_memory(err);

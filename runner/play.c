@@ -184,6 +184,10 @@ static sluice_status generate(struct play *p, const char *prefix, int max_tokens
                                .temperature = (float)p->suite->temperature,
                                .top_k = (int)p->suite->top_k,
                                .top_p = (float)p->suite->top_p,
+                               .min_p = (float)p->suite->min_p,
+                               .repetition_penalty = (float)p->suite->repetition_penalty,
+                               .stop = p->suite->stop,
+                               .n_stop = p->suite->n_stop,
                                .seed = seed};
   struct listening l = {.play = p, .out = out, .last_ns = clock_mono_ns()};
   struct talk_timing timing = {0};

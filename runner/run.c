@@ -104,7 +104,8 @@ static sluice_status lock_beside(const char *path, char **name, int *fd, struct 
   for (;;) {
     *fd = open(*name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (*fd < 0)
-      return sluice_fail(err, errno == ENOSPC ? SLUICE_FULL : SLUICE_IO, "%s: cannot create: %s", *name, strerror(errno));
+      return sluice_fail(err, errno == ENOSPC ? SLUICE_FULL : SLUICE_IO, "%s: cannot create: %s", *name,
+                         strerror(errno));
     why = flock(*fd, LOCK_EX | LOCK_NB) ? errno : 0;
     if (why) break;
     if (still_named(*fd, *name)) return SLUICE_OK;

@@ -56,8 +56,10 @@ struct suite {
   size_t n_seeds;
   struct suite_rule *include, *exclude;
   size_t n_include, n_exclude;
-  double temperature, top_p;
+  double temperature, top_p, min_p, repetition_penalty;
   int64_t top_k;
+  struct slice *stop; /* texts that end an answer */
+  size_t n_stop;
   double minutes; /* stop dispatching after this long; 0: no limit */
   struct suite_gate gate;
   struct arena memory;

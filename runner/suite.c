@@ -248,8 +248,46 @@ static sluice_status read_rules(struct suite *s, const cJSON *root, const char *
   return SLUICE_OK;
 }
 
+/* "stop": texts that end an answer. */
+static sluice_status read_stops(struct suite *s, const cJSON *generate, const char *where, struct sluice_error *err) {
+  const cJSON *list = cJSON_GetObjectItemCaseSensitive(generate, "stop"), *item;
+  const int n = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : 0;
+  if (!list) return SLUICE_OK;
+  if (n < 1 || n > STOPS_MAX)
+    return sluice_fail(err, SLUICE_USAGE, "%s.stop: expected an array of 1 to %d texts", where, STOPS_MAX);
+  s->stop = arena_alloc(&s->memory, (size_t)n * sizeof *s->stop);
+  if (!s->stop) return no_memory(err);
+  cJSON_ArrayForEach(item, list) {
+    if (!cJSON_IsString(item) || !item->valuestring[0] || strlen(item->valuestring) > STOP_BYTES_MAX)
+      return sluice_fail(err, SLUICE_USAGE, "%s.stop[%zu]: expected a text of 1 to %d bytes", where, s->n_stop,
+                         STOP_BYTES_MAX);
+    const char *kept = keep(s, item->valuestring);
+    if (!kept) return no_memory(err);
+    s->stop[s->n_stop++] = slice_of(kept);
+  }
+  return SLUICE_OK;
+}
+
+static sluice_status read_sampling(struct suite *s, const cJSON *generate, struct sluice_error *err) {
+  static const char *const known[] = {"temperature", "top_k", "top_p", "min_p", "repetition_penalty", "stop", NULL};
+  char where[200];
+  snprintf(where, sizeof where, "%.120s: generate", s->path);
+  sluice_status status = json_check_keys(generate, where, known, err);
+  if (!status) status = json_double(generate, where, "temperature", false, 0, &s->temperature, err);
+  if (!status) status = json_double(generate, where, "top_p", false, 1, &s->top_p, err);
+  if (!status) status = json_int(generate, where, "top_k", false, 0, 0, 1 << 24, &s->top_k, err);
+  if (!status) status = json_double(generate, where, "min_p", false, 0, &s->min_p, err);
+  if (!status) status = json_double(generate, where, "repetition_penalty", false, 1, &s->repetition_penalty, err);
+  if (!status) status = read_stops(s, generate, where, err);
+  if (status) return status;
+  if (!(s->temperature >= 0 && s->temperature <= 100) || !(s->top_p >= 0 && s->top_p <= 1) ||
+      !(s->min_p >= 0 && s->min_p <= 1) || !(s->repetition_penalty > 0 && s->repetition_penalty <= 100))
+    return sluice_fail(err, SLUICE_USAGE,
+                       "%s: temperature is 0 to 100, top_p and min_p 0 to 1, repetition_penalty above 0 to 100", where);
+  return SLUICE_OK;
+}
+
 static sluice_status read_numbers(struct suite *s, const cJSON *root, struct sluice_error *err) {
-  static const char *const generate_keys[] = {"temperature", "top_k", "top_p", NULL};
   static const char *const gate_keys[] = {"confidence", "margin", "min_effect", NULL};
   static const char *const budget_keys[] = {"minutes", NULL};
   static const cJSON none = {.type = cJSON_Object};
@@ -257,16 +295,12 @@ static sluice_status read_numbers(struct suite *s, const cJSON *root, struct slu
   const cJSON *gate = cJSON_GetObjectItemCaseSensitive(root, "gate");
   const cJSON *budget = cJSON_GetObjectItemCaseSensitive(root, "budget");
   char where[200];
-  snprintf(where, sizeof where, "%.120s: generate", s->path);
   if (!generate) generate = &none;
   if (!gate) gate = &none;
   if (!budget) budget = &none;
   if (!cJSON_IsObject(generate) || !cJSON_IsObject(gate) || !cJSON_IsObject(budget))
     return sluice_fail(err, SLUICE_USAGE, "%s: generate, gate and budget are objects", s->path);
-  sluice_status status = json_check_keys(generate, where, generate_keys, err);
-  if (!status) status = json_double(generate, where, "temperature", false, 0, &s->temperature, err);
-  if (!status) status = json_double(generate, where, "top_p", false, 1, &s->top_p, err);
-  if (!status) status = json_int(generate, where, "top_k", false, 0, 0, 1 << 24, &s->top_k, err);
+  sluice_status status = read_sampling(s, generate, err);
   snprintf(where, sizeof where, "%.120s: gate", s->path);
   if (!status) status = json_check_keys(gate, where, gate_keys, err);
   if (!status) status = json_double(gate, where, "confidence", false, 0.95, &s->gate.confidence, err);
@@ -276,8 +310,6 @@ static sluice_status read_numbers(struct suite *s, const cJSON *root, struct slu
   if (!status) status = json_check_keys(budget, where, budget_keys, err);
   if (!status) status = json_double(budget, where, "minutes", false, 0, &s->minutes, err);
   if (status) return status;
-  if (!(s->temperature >= 0 && s->temperature <= 100) || !(s->top_p >= 0 && s->top_p <= 1))
-    return sluice_fail(err, SLUICE_USAGE, "%s: generate.temperature is 0 to 100, generate.top_p 0 to 1", s->path);
   if (!(s->gate.confidence >= 0.5 && s->gate.confidence < 1) || !(s->gate.margin >= 0) || !(s->gate.min_effect >= 0))
     return sluice_fail(err, SLUICE_USAGE,
                        "%s: gate.confidence is 0.5 to below 1, margin and min_effect are not negative", s->path);

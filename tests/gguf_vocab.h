@@ -53,7 +53,7 @@ static void gguf_skip(struct gguf_reader *r, uint32_t type) {
     r->bad = true;
 }
 
-static void gguf_array(struct gguf_reader *r, struct slice key, struct gguf_vocab *v) {
+static void gguf_vocab_array(struct gguf_reader *r, struct slice key, struct gguf_vocab *v) {
   uint32_t type = (uint32_t)gguf_uint(r, 4);
   uint64_t n = gguf_uint(r, 8);
   if (n > (uint64_t)(r->end - r->at)) r->bad = true;
@@ -83,7 +83,7 @@ static inline bool gguf_vocab_read(const char *bytes, size_t len, struct gguf_vo
     struct slice key = gguf_text(&r);
     uint32_t type = (uint32_t)gguf_uint(&r, 4);
     if (type == GGUF_ARRAY)
-      gguf_array(&r, key, v);
+      gguf_vocab_array(&r, key, v);
     else
       gguf_skip(&r, type);
   }

@@ -4,6 +4,7 @@
 #include "tests/gguf_vocab.h"
 
 #include "engine/engine.h"
+#include "engine/model/gguf.h"
 
 #define BYTE_LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"
 #define MARKER "\n__ggml_vocab_test__\n"
@@ -71,22 +72,16 @@ static bool check_one(const struct tokenizer *t, struct slice text, const int32_
   return same;
 }
 
-/* pre_tokenizer NULL: the GGUF file itself, with what it says of its pattern. */
-static int run_vectors(const char *vocabulary, const char *pre_tokenizer, bool arrays, int *total) {
-  char name[128];
+/* The vectors that are published for a vocabulary. */
+static int run_lines(const char *vocabulary, const struct tokenizer *t, int *total) {
   struct sluice_error err;
-  char *paths[3], *inputs, *outputs;
-  static const char *const ends[] = {"", ".inp", ".out"};
-  for (int i = 0; i < 3; i++) {
+  char name[128], *paths[2], *inputs, *outputs;
+  static const char *const ends[] = {".inp", ".out"};
+  for (int i = 0; i < 2; i++) {
     snprintf(name, sizeof name, "tokenizer_vectors/ggml-vocab-%s.gguf%s", vocabulary, ends[i]);
     paths[i] = sample_path(name);
   }
-  struct tokenizer *t = NULL;
-  if (pre_tokenizer)
-    t = open_vocabulary(paths[0], pre_tokenizer, arrays);
-  else if (tokenizer_open(paths[0], &t, &err))
-    fail_msg("%s", err.message);
-  if (file_read(paths[1], 0, &inputs, NULL, &err) || file_read(paths[2], 0, &outputs, NULL, &err))
+  if (file_read(paths[0], 0, &inputs, NULL, &err) || file_read(paths[1], 0, &outputs, NULL, &err))
     fail_msg("%s", err.message);
   int passed = 0;
   char *line = outputs;
@@ -101,10 +96,25 @@ static int run_vectors(const char *vocabulary, const char *pre_tokenizer, bool a
     at = end ? end + strlen(MARKER) : NULL;
   }
   print_message("%s: %d of %d\n", vocabulary, passed, *total);
-  free(inputs);
-  free(outputs);
-  for (int i = 0; i < 3; i++) free(paths[i]);
+  free(inputs), free(outputs);
+  free(paths[0]), free(paths[1]);
+  return passed;
+}
+
+/* pre_tokenizer NULL: the GGUF file itself, with what it says of its pattern. */
+static int run_vectors(const char *vocabulary, const char *pre_tokenizer, bool arrays, int *total) {
+  struct sluice_error err;
+  char name[128];
+  snprintf(name, sizeof name, "tokenizer_vectors/ggml-vocab-%s.gguf", vocabulary);
+  char *path = sample_path(name);
+  struct tokenizer *t = NULL;
+  if (pre_tokenizer)
+    t = open_vocabulary(path, pre_tokenizer, arrays);
+  else if (tokenizer_open(path, &t, &err))
+    fail_msg("%s", err.message);
+  const int passed = run_lines(vocabulary, t, total);
   tokenizer_close(t);
+  free(path);
   return passed;
 }
 
@@ -181,6 +191,101 @@ static void gguf_files_give_the_published_ids(void **state) {
   }
 }
 
+/* ---- SentencePiece's vocabulary as Hugging Face's converter writes it: every way to cut a token in two is a merge,
+ * ranked by the token's score ---- */
+struct cut {
+  double score;
+  struct slice left, right;
+};
+
+static int by_score(const void *a, const void *b) {
+  const struct cut *x = a, *y = b;
+  if (x->score != y->score) return x->score > y->score ? -1 : 1;
+  return x->left.ptr < y->left.ptr ? -1 : x->left.ptr > y->left.ptr; /* as they were found */
+}
+
+static bool knows(const struct tokenizer *t, struct slice spelling) {
+  char text[256];
+  size_t n = 0;
+  for (size_t i = 0; i < spelling.len && n + 1 < sizeof text; n++) {
+    const bool mark = spelling.len - i >= 3 && memcmp(spelling.ptr + i, "\xe2\x96\x81", 3) == 0;
+    text[n] = mark ? ' ' : spelling.ptr[i];
+    i += mark ? 3 : 1;
+  }
+  text[n] = '\0';
+  const int32_t id = tokenizer_find(t, text);
+  return id >= 0 && !tokenizer_is_special(t, id);
+}
+
+static size_t cuts_of(const struct tokenizer *t, struct slice spelling, double score, struct cut *out) {
+  size_t n = 0;
+  for (size_t i = 1; i < spelling.len; i++) {
+    const struct slice left = {spelling.ptr, i}, right = {spelling.ptr + i, spelling.len - i};
+    if (((unsigned char)right.ptr[0] & 0xc0) == 0x80) continue; /* inside a character */
+    if (knows(t, left) && knows(t, right)) out[n++] = (struct cut){score, left, right};
+  }
+  return n;
+}
+
+static void write_converted(const struct gguf *g, const struct tokenizer *t, const char *path) {
+  struct sluice_error err;
+  struct gguf_array tokens, scores, types;
+  struct buffer b;
+  size_t n = 0, cap = 1 << 20;
+  struct cut *cuts = malloc(cap * sizeof *cuts);
+  buffer_init(&b, 0);
+  assert_int_equal(gguf_array(g, "tokenizer.ggml.tokens", GGUF_STRINGS, &tokens, &err), 0);
+  assert_int_equal(gguf_array(g, "tokenizer.ggml.scores", GGUF_REALS, &scores, &err), 0);
+  assert_int_equal(gguf_array(g, "tokenizer.ggml.token_type", GGUF_WHOLES, &types, &err), 0);
+  buffer_append_str(
+      &b,
+      "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"\xe2\x96\x81\"}"
+      ",{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\xe2\x96\x81\"}]},\"model\":{\"type\":"
+      "\"BPE\",\"byte_fallback\":true,\"unk_token\":\"<unk>\",\"fuse_unk\":true,\"vocab\":{",
+      &err);
+  for (int id = 0; tokens.n > 0; id++) {
+    const struct slice spelling = gguf_next_string(&tokens);
+    const double score = gguf_next_real(&scores);
+    if (id > 0) buffer_append_str(&b, ",", &err);
+    json_quote(&b, spelling.ptr, spelling.len, &err);
+    buffer_printf(&b, &err, ":%d", id);
+    if (gguf_next_whole(&types) == 1 && n + 64 < cap && spelling.len < 64) n += cuts_of(t, spelling, score, cuts + n);
+  }
+  buffer_append_str(&b, "},\"merges\":[", &err);
+  qsort(cuts, n, sizeof *cuts, by_score);
+  for (size_t i = 0; i < n; i++) {
+    buffer_append_str(&b, i ? ",[" : "[", &err);
+    json_quote(&b, cuts[i].left.ptr, cuts[i].left.len, &err);
+    buffer_append_str(&b, ",", &err);
+    json_quote(&b, cuts[i].right.ptr, cuts[i].right.len, &err);
+    buffer_append_str(&b, "]", &err);
+  }
+  buffer_append_str(&b, "]}}", &err);
+  if (file_write_atomic(path, b.ptr, b.len, &err)) fail_msg("%s", err.message);
+  print_message("%zu merges\n", n);
+  buffer_free(&b);
+  free(cuts);
+}
+
+static void merges_of_characters_give_the_published_ids(void **state) {
+  (void)state;
+  struct sluice_error err;
+  struct gguf *g;
+  struct tokenizer *t;
+  char *from = sample_path("tokenizer_vectors/ggml-vocab-llama-spm.gguf"), *to = scratch_path("converted.json");
+  if (gguf_open(from, &g, &err) || tokenizer_open(from, &t, &err)) fail_msg("%s", err.message);
+  write_converted(g, t, to);
+  tokenizer_close(t);
+  gguf_close(g);
+  if (tokenizer_open(to, &t, &err)) fail_msg("%s", err.message);
+  int total, passed = run_lines("llama-spm", t, &total);
+  assert_int_equal(total, 47);
+  assert_int_equal(passed, 47);
+  tokenizer_close(t);
+  unlink(to);
+  free(from), free(to);
+}
+
 /* The fifth file comes without vectors: what it encodes must come back, and its many spaces are tokens of their own. */
 static void gpt_neox_opens_and_comes_back(void **state) {
   (void)state;
@@ -209,7 +314,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(gpt_2_gives_the_published_ids),     cmocka_unit_test(deepseek_llm_gives_the_published_ids),
       cmocka_unit_test(random_bytes_survive_gpt_2),        cmocka_unit_test(merges_as_arrays_give_the_same_ids),
-      cmocka_unit_test(gguf_files_give_the_published_ids), cmocka_unit_test(gpt_neox_opens_and_comes_back),
+      cmocka_unit_test(merges_of_characters_give_the_published_ids),
+      cmocka_unit_test(gguf_files_give_the_published_ids),
+      cmocka_unit_test(gpt_neox_opens_and_comes_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,6 +101,43 @@ has "and says its class" "$work/err" "network after 1 attempt"
 SLUICE_CANARY=canary-2f7 generate --api "$api" --api-key-env SLUICE_CANARY --prompt 'break'
 lacks "the key is not printed" "$work/err" "canary-2f7"
 
+# ---- Ctrl-C in a chat: the answer ends, the chat goes on
+keys=$work/fifo
+mkfifo "$keys"
+"$sluice" generate --interactive --model "$model" --threads 1 --max-tokens 1000000 --template raw <"$keys" >"$work/out" 2>"$work/err" &
+chat=$!
+exec 8>"$keys"
+grown() { # grown BYTES: waits until more than so many have been answered
+  for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    [ "$(wc -c <"$work/out")" -gt "$1" ] && return 0
+    sleep 0.5
+  done
+  return 1
+}
+echo 'the rock' >&8
+grown 0
+kill -INT $chat
+said=
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  said=$(wc -c <"$work/out")
+  sleep 0.3
+  [ "$said" = "$(wc -c <"$work/out")" ] && break
+done
+is "an interrupt stops the answer" "$(wc -c <"$work/out")" "$said"
+if kill -0 $chat 2>/dev/null; then echo "ok - and not the program"; else echo "not ok - and not the program"; bad=1; fi
+echo 'the paper' >&8
+if grown "$said"; then echo "ok - the next question is answered"; else echo "not ok - the next question is answered"; bad=1; fi
+kill -INT $chat
+sleep 0.5
+echo '/quit' >&8
+exec 8>&-
+wait $chat
+is "/quit ends the chat" $? 0
+
+# ---- log-probabilities
+local_model --prompt 'the rock' --max-tokens 3 --json --logprobs 2
+is "tokens come with their alternatives" "$(grep -c '"type":"token".*"logprob":-.*"surprisal":.*"top":\[{"id":.*},{"id":' "$work/out")" 3
+
 # ---- a chat
 if script -qec true /dev/null </dev/null >/dev/null 2>&1; then
   printf 'first\nthe password?\nagain\n/reset\nafter\n/quit\n' >"$work/keys"
@@ -129,6 +166,8 @@ expect_usage "--api goes without --model" --api "$api" --model "$model" --prompt
 expect_usage "did you mean" --model "$model" --policy streming --prompt x
 expect_usage "address" --api 127.0.0.1:1 --prompt x
 expect_usage "NO_SUCH_VARIABLE" --api "$api" --api-key-env NO_SUCH_VARIABLE --prompt x
+expect_usage "goes with --json" --model "$model" --logprobs 2 --prompt x
+expect_usage "--logprobs is 0 to" --model "$model" --json --logprobs 99 --prompt x
 expect_usage "unknown chat template" --model "$model" --template chatlm --prompt x
 expect_usage "--audit needs --monitor" --model "$model" --audit - --prompt x
 expect_usage "max-tokens" --model "$model" --max-tokens 0 --prompt x

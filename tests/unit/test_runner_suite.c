@@ -41,6 +41,10 @@ static void mistakes_are_named(void **state) {
       {HEAD BENCH ",\"exclude\":[{\"polcy\":\"x\"}]}", "policy"},
       {HEAD BENCH ",\"gate\":{\"confidence\":95}}", "confidence"},
       {HEAD BENCH ",\"generate\":{\"temprature\":1}}", "temperature"},
+      {HEAD BENCH ",\"generate\":{\"min_p\":2}}", "min_p"},
+      {HEAD BENCH ",\"generate\":{\"repetition_penalty\":0}}", "repetition_penalty"},
+      {HEAD BENCH ",\"generate\":{\"stop\":\"x\"}}", "generate.stop"},
+      {HEAD BENCH ",\"generate\":{\"stop\":[\"\"]}}", "generate.stop[0]"},
       {HEAD BENCH ",\"budget\":{\"minutes\":-1}}", "minutes"},
       {"{\"name\":\"x\",\"engines\":{}," BENCH "}", "engines"},
       {"{\"name\":\"x\",\"engines\":{\"e\":{\"api\":\"ftp://x\",\"model\":\"m\"}}," BENCH "}", "http"},
@@ -219,6 +223,12 @@ static void the_plan_hash_follows_what_decides_outputs(void **state) {
   static const char slower[] =
       "{\"name\":\"a\",\"engines\":{\"e\":{\"model\":\"%s\",\"kernel\":\"portable\"}},\"policies\":[\"full\"],"
       "\"benchmarks\":[{\"name\":\"r\",\"data\":\"rps\",\"n\":2}]}";
+  static const char stopped[] =
+      "{\"name\":\"a\",\"engines\":{\"e\":{\"model\":\"%s\"}},\"policies\":[\"full\"],"
+      "\"benchmarks\":[{\"name\":\"r\",\"data\":\"rps\",\"n\":2}],\"generate\":{\"stop\":[\"x\"]}}";
+  static const char unchanged[] =
+      "{\"name\":\"a\",\"engines\":{\"e\":{\"model\":\"%s\"}},\"policies\":[\"full\"],"
+      "\"benchmarks\":[{\"name\":\"r\",\"data\":\"rps\",\"n\":2}],\"generate\":{\"min_p\":0,\"repetition_penalty\":1}}";
   unsigned char a[SHA256_BYTES], b[SHA256_BYTES];
   hash_of(*state, base, &(struct plan_options){0}, a);
   hash_of(*state, renamed, &(struct plan_options){0}, b);
@@ -227,6 +237,10 @@ static void the_plan_hash_follows_what_decides_outputs(void **state) {
   assert_memory_not_equal(a, b, sizeof a);
   hash_of(*state, base, &(struct plan_options){.limit = 1}, b);
   assert_memory_not_equal(a, b, sizeof a);
+  hash_of(*state, stopped, &(struct plan_options){0}, b);
+  assert_memory_not_equal(a, b, sizeof a);
+  hash_of(*state, unchanged, &(struct plan_options){0}, b);
+  assert_memory_equal(a, b, sizeof a);
   hash_of(*state, slower, &(struct plan_options){0}, b); /* another kernel rounds otherwise */
   assert_memory_not_equal(a, b, sizeof a);
 }
