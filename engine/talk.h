@@ -33,6 +33,7 @@ struct chat_template {
   const char *stop_text;                 /* ends a generated turn when no special token does; NULL: none */
   const char *needs[6];                  /* special tokens that the vocabulary must hold; NULL after the last */
   const char *marks[4];                  /* texts that tell a published program; none: needs. NULL after the last */
+  const char *strange;                   /* a text that no program of this kind holds; NULL: none */
 };
 const struct chat_template *template_table(void); /* ends with a NULL name */
 /* By name; SLUICE_USAGE with a suggestion and the choices. */

@@ -22,7 +22,16 @@ static const struct chat_template table[] = {
               [ROLE_USER] = {"<|im_start|>", "user\n"},
               [ROLE_BOT] = {"<|im_start|>", "assistant\n"}},
      .close = "<|im_end|>\n",
-     .needs = {"<|im_start|>", "<|im_end|>"}},
+     .needs = {"<|im_start|>", "<|im_end|>"},
+     .strange = "bos_token"},
+    {.name = "chatml-bos",
+     .summary = "chatml behind the model's BOS, where the published program writes one (Hermes and others)",
+     .open = {[ROLE_SYSTEM] = {"<|im_start|>", "system\n"},
+              [ROLE_USER] = {"<|im_start|>", "user\n"},
+              [ROLE_BOT] = {"<|im_start|>", "assistant\n"}},
+     .close = "<|im_end|>\n",
+     .needs = {"<|im_start|>", "<|im_end|>"},
+     .marks = {"<|im_start|>", "<|im_end|>", "bos_token"}},
     {.name = "yi",
      .summary = "chatml's marks, by the name of the family",
      .begin = "",
@@ -57,7 +66,8 @@ static const struct chat_template table[] = {
      .closes = {[ROLE_SYSTEM] = "\n\n", [ROLE_USER] = "[/INST]", [ROLE_BOT] = "</s>"},
      .close = "</s>",
      .needs = {"<s>", "</s>", "[INST]", "[/INST]"},
-     .marks = {"[INST] ", "[/INST]"}},
+     .marks = {"[INST] ", "[/INST]"},
+     .strange = "[SYSTEM_PROMPT]"},
     {.name = "mistral-tekken",
      .summary = "<s>[INST]TEXT[/INST]ANSWER</s> (Mistral Nemo and later)",
      .begin = "<s>",
@@ -66,7 +76,8 @@ static const struct chat_template table[] = {
      .closes = {[ROLE_SYSTEM] = "\n\n", [ROLE_USER] = "[/INST]", [ROLE_BOT] = "</s>"},
      .close = "</s>",
      .needs = {"<s>", "</s>", "[INST]", "[/INST]"},
-     .marks = {"[INST]", "[/INST]"}},
+     .marks = {"[INST]", "[/INST]"},
+     .strange = "[SYSTEM_PROMPT]"},
     {.name = "mistral",
      .summary = "<s>[INST] TEXT [/INST] ANSWER</s>",
      .begin = "<s>",
@@ -75,7 +86,8 @@ static const struct chat_template table[] = {
      .closes = {[ROLE_SYSTEM] = "\n\n", [ROLE_USER] = " [/INST]", [ROLE_BOT] = "</s>"},
      .close = "</s>",
      .needs = {"<s>", "</s>"},
-     .marks = {"[INST]", "[/INST]"}},
+     .marks = {"[INST]", "[/INST]"},
+     .strange = "[SYSTEM_PROMPT]"},
     {.name = "vicuna",
      .summary = "SYSTEM USER: TEXT ASSISTANT: ANSWER</s>",
      .open = {[ROLE_SYSTEM] = {"", ""}, [ROLE_USER] = {"", "USER: "}, [ROLE_BOT] = {"", " ASSISTANT: ", " ASSISTANT:"}},
@@ -195,7 +207,7 @@ static bool published_fits(const struct chat_template *c, const char *published)
     if (!own && c->begin != NULL && strcmp(c->begin, marks[i]) == 0) continue;
     if (strstr(published, marks[i]) == NULL) return false;
   }
-  return true;
+  return c->strange == NULL || strstr(published, c->strange) == NULL;
 }
 
 const struct chat_template *template_match(const char *published, const struct tokenizer *t) {
