@@ -247,6 +247,8 @@ bool json_span_next(struct slice text, struct json_span array, struct json_span 
 size_t json_span_count(struct slice text, struct json_span array);
 /* One past a well-formed string whose first quote stands at `at`, in any text; 0 when there is none. */
 size_t json_span_string_end(struct slice text, size_t at);
+/* Whether some object inside `value` has a key twice (as decoded), so that two readers may see two things; *at: where. */
+bool json_span_repeats(struct slice text, struct json_span value, size_t *at);
 /* Follows "choices.0.delta.content"; a number walks into an array. */
 bool json_span_path(struct slice text, struct json_span from, const char *path, struct json_span *out);
 /* Decodes a string span to raw bytes (U+0000 kept; a lone surrogate becomes the three bytes of its WTF-8 form). */

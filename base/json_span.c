@@ -4,6 +4,7 @@
 #include "base/base.h"
 #include "base/json_scan.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct scan {
@@ -452,4 +453,49 @@ sluice_status json_span_decode(struct slice text, struct json_span string, struc
     st = buffer_append(out, decoded, n, err);
   }
   return st;
+}
+
+/* ---- keys that stand twice ---- */
+
+static int by_hash(const void *a, const void *b) {
+  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+  return x < y ? -1 : x > y;
+}
+
+static uint64_t hash_key(const char *s, struct json_span key) {
+  uint64_t h = 0xcbf29ce484222325u;
+  for (size_t at = key.start + 1, end = key.end - 1; at < end;) {
+    char decoded[4] = {s[at++]};
+    size_t len = decoded[0] == '\\' ? decode_escape(s, &at, end, decoded) : 1;
+    for (size_t i = 0; i < len; i++) h = (h ^ (unsigned char)decoded[i]) * 0x100000001b3u;
+  }
+  return h;
+}
+
+/* One object's own keys. Few: on the stack. When memory lacks for many, they are taken to repeat: the careful answer.
+ */
+static bool keys_repeat(struct slice text, struct json_span object) {
+  uint64_t few[64], *hashes = few;
+  size_t n = json_span_count(text, object), i = 0;
+  struct walk w;
+  if (n > 64) hashes = malloc(n * sizeof *hashes);
+  if (!hashes) return true;
+  bool twice = false;
+  for (bool more = walk_begin(&w, text, object, JSON_OBJECT); more && i < n && walk_next(&w);)
+    hashes[i++] = hash_key(text.ptr, w.key);
+  qsort(hashes, i, sizeof *hashes, by_hash);
+  for (size_t k = 1; k < i; k++) twice |= hashes[k] == hashes[k - 1];
+  if (hashes != few) free(hashes);
+  return twice;
+}
+
+bool json_span_repeats(struct slice text, struct json_span value, size_t *at) {
+  struct walk w;
+  *at = value.start;
+  if (value.type != JSON_OBJECT && value.type != JSON_ARRAY) return false;
+  if (value.type == JSON_OBJECT && keys_repeat(text, value)) return true;
+  if (!walk_begin(&w, text, value, value.type)) return false;
+  while (walk_next(&w))
+    if (json_span_repeats(text, w.value, at)) return true; /* as deep as the text may be: 64 */
+  return false;
 }

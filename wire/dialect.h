@@ -36,7 +36,7 @@ struct sketch_choice {
 };
 struct sketch { /* arrays are reused from frame to frame */
   struct sketch_text *texts;
-  size_t n_texts, cap_texts;
+  size_t n_texts, cap_texts, max_texts; /* max 0: 4,096 */
   struct sketch_choice *choices;
   size_t n_choices, cap_choices;
   struct sketch_logprobs *logprobs;
@@ -66,6 +66,9 @@ sluice_status add_logprobs(struct slice json, struct json_span list, struct sket
 /* A token's bytes, from its list of numbers; false: it is no such list. */
 sluice_status logprob_bytes(struct slice json, struct json_span numbers, struct buffer *out, bool *good,
                             struct sluice_error *err);
+
+/* rewrite.c: a JSON string as it should stand on the wire: what came as it came, lone surrogates as escapes. */
+sluice_status wire_quote(struct buffer *out, const char *s, size_t len, struct sluice_error *err);
 
 struct ending {      /* what an ending is made from */
   struct slice like; /* an earlier frame of the stream, whose ids it carries */

@@ -19,7 +19,8 @@ void sketch_free(struct sketch *s) {
 }
 
 sluice_status sketch_add_text(struct sketch *s, struct sketch_text t, struct sluice_error *err) {
-  if (s->n_texts == TEXTS_MAX) return sluice_fail(err, SLUICE_LIMIT, "more than %d texts in one frame", TEXTS_MAX);
+  size_t max = s->max_texts ? s->max_texts : TEXTS_MAX;
+  if (s->n_texts == max) return sluice_fail(err, SLUICE_LIMIT, "more than %zu texts in one frame", max);
   if (s->n_texts == s->cap_texts) {
     size_t cap = s->cap_texts ? 2 * s->cap_texts : 4;
     struct sketch_text *grown = realloc(s->texts, cap * sizeof *grown);

@@ -20,7 +20,7 @@ static bool lone_surrogate(const char *s, size_t len, uint32_t *cp) {
   return true;
 }
 
-static sluice_status quote(struct buffer *out, const char *s, size_t len, struct sluice_error *err) {
+sluice_status wire_quote(struct buffer *out, const char *s, size_t len, struct sluice_error *err) {
   sluice_status st = buffer_append_str(out, "\"", err);
   for (size_t i = 0; !st && i < len;) {
     unsigned char c = (unsigned char)s[i];
@@ -79,7 +79,7 @@ static sluice_status edit_text(struct wire_filter *f, const struct frame *frame,
   if (t->value.type == JSON_OBJECT) *changed = false; /* the structure between two values stays */
   if (st || !*changed) return st;
   size_t at = f->quoted.len;
-  st = quote(&f->quoted, f->json_out.ptr ? f->json_out.ptr : "", f->json_out.len, err);
+  st = wire_quote(&f->quoted, f->json_out.ptr ? f->json_out.ptr : "", f->json_out.len, err);
   if (!st) st = add_edit(e, (struct edit){t->value.start, t->value.end, at, f->quoted.len - at}, err);
   if (!st && t->bytes.end > t->bytes.start) st = edit_with(f, e, t->bytes, "null", err);
   if (!st && (t->others.type == JSON_ARRAY || t->others.type == JSON_OBJECT) && t->others.end > t->others.start)
