@@ -146,6 +146,10 @@ static sluice_status write_all(const struct proxy_run *r, struct buffer *out, st
                {"sluice_held_bytes_total", "Bytes that waited after a piece, summed over pieces.", c->held_sum},
                {"sluice_exposed_bytes_total", "Protected bytes that had left before they were known.", c->exposed},
                {"sluice_capped_total", "Attempts decided on a window that was too short for them.", c->capped},
+               {"sluice_prompts_blocked_total", "Requests whose prompt a rule stopped: nothing was sent.", r->blocked},
+               {"sluice_prompt_parts_unread_total",
+                "Pictures, sound and files in requests whose prompts are judged: nobody looked at them.",
+                r->unread_parts},
                {"sluice_tokens_saved_max_total",
                 "Stopped answers: the bound that the request set on its tokens, less the pieces of text that had come. "
                 "At most so many were not generated.",

@@ -143,28 +143,39 @@ static void reset(void *ctx) {
   t->judged.reset(t->judged.ctx);
 }
 
-sluice_status proxy_policy_begin(struct proxy_run *r, size_t thread, uint64_t request, struct wire_gate *gate,
-                                 void **texts, struct sluice_error *err) {
+static bool field_of(const void *asked, const char *name, struct slice *value) {
+  return wire_asked_field(asked, name, value);
+}
+
+sluice_status proxy_policy_begin(struct proxy_run *r, size_t thread, const struct wire_asked *asked,
+                                 struct wire_gate *answer, struct wire_gate *prompts, void **texts,
+                                 struct sluice_error *err) {
+  struct monitor_request request = {asked->path, asked->dialect, asked->model, field_of, asked};
   struct answer_texts *t = calloc(1, sizeof *t);
   if (!t) return sluice_fail(err, SLUICE_NOMEM, "no memory for a stream");
   pthread_mutex_lock(&r->lock);
   t->generation = r->current;
   t->generation->users++;
   pthread_mutex_unlock(&r->lock);
+  struct workspace *w = &t->generation->spaces[thread];
+  size_t route = monitor_guard_route(t->generation->guard, &request);
   t->thread = thread;
-  t->request = request;
-  gate_watch(&t->gate, t->generation->spaces[thread].watch, 0, MONITOR_ANSWER);
+  t->request = w->request = asked->request;
+  gate_watch(&t->gate, w->watch, route, MONITOR_ANSWER);
+  gate_watch(&t->prompts, w->watch, route, MONITOR_ASKED);
   t->judged = gate_for_wire(&t->gate);
-  *gate = (struct wire_gate){t, push, settle, render, forget, reset};
+  *answer = (struct wire_gate){t, push, settle, render, forget, reset};
+  if (monitor_guard_looks_at(t->generation->guard, route, MONITOR_ASKED)) *prompts = gate_for_wire(&t->prompts);
   *texts = t;
   return SLUICE_OK;
 }
 
 void proxy_policy_end(struct proxy_run *r, struct answer_texts *t, const struct monitor_counts *counts) {
   gate_close(&t->gate);
+  gate_close(&t->prompts);
   pthread_mutex_lock(&r->lock);
   monitor_counts_add(&t->generation->ended, counts);
-  t->generation->stopped |= t->gate.rule[0] != '\0';
+  t->generation->stopped |= t->gate.rule[0] || t->prompts.rule[0];
   pthread_mutex_unlock(&r->lock);
   let_go(r, t->generation);
   free(t);

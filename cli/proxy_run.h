@@ -28,13 +28,13 @@ struct proxy_run {
   struct monitor_counts ended; /* of answers that have ended */
   struct verdict_count verdicts[PROXY_CATEGORIES_MAX];
   size_t n_verdicts;
-  uint64_t stopped;
+  uint64_t stopped, blocked, unread_parts;
   uint64_t tokens_saved_max, stops_without_limit;
 };
 
 /* ---- proxy_policy.c ---- */
 struct answer_texts { /* the texts of one answer */
-  struct gate gate;
+  struct gate gate, prompts;
   struct wire_gate judged; /* the gate's own */
   struct generation *generation;
   size_t thread;
@@ -44,8 +44,9 @@ struct answer_texts { /* the texts of one answer */
 sluice_status proxy_policy_load(struct proxy_run *r, struct sluice_error *err);
 sluice_status proxy_policy_close(struct proxy_run *r, struct sluice_error *err); /* the audit's first error */
 const char *proxy_policy_words(const struct proxy_run *r, size_t *rules);        /* its name */
-sluice_status proxy_policy_begin(struct proxy_run *r, size_t thread, uint64_t request, struct wire_gate *gate,
-                                 void **texts, struct sluice_error *err);
+sluice_status proxy_policy_begin(struct proxy_run *r, size_t thread, const struct wire_asked *asked,
+                                 struct wire_gate *answer, struct wire_gate *prompts, void **texts,
+                                 struct sluice_error *err);
 void proxy_policy_end(struct proxy_run *r, struct answer_texts *t, const struct monitor_counts *counts);
 
 /* ---- proxy_metrics.c: r->lock is held by who calls count_event ---- */

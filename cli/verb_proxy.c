@@ -9,7 +9,7 @@
 
 struct proxy_words { /* of the command line */
   struct string_list upstreams, backups, listen;
-  const char *admin, *probe, *tls_cert, *tls_key, *tls_client_ca, *upstream_ca, *upstream_cert, *upstream_key;
+  const char *admin, *probe, *tls_cert, *tls_key, *tls_client_ca, *upstream_ca, *upstream_cert, *upstream_key, *blocked;
   bool upstream_http2, pass_unjudged, reuse_port, json;
   int64_t threads, eject_after, max_streams, max_body_mb, max_memory_mb, idle_s, total_s, drain_s, connect_s;
 };
@@ -21,14 +21,15 @@ static void log_request(const struct wire_record *w, const char *rule, const cha
   struct buffer words;
   struct sluice_error ignored = {0};
   buffer_init(&words, 4096);
-  bool bad = strcmp(w->outcome, "done") && strcmp(w->outcome, "stopped") && strcmp(w->outcome, "client_left");
+  bool bad = strcmp(w->outcome, "done") && strcmp(w->outcome, "stopped") && strcmp(w->outcome, "blocked") &&
+             strcmp(w->outcome, "client_left");
   json_quote(&words, w->path, strlen(w->path) < 512 ? strlen(w->path) : 512, &ignored);
   if (w->detail[0] && !buffer_append_str(&words, " detail=", &ignored))
     json_quote(&words, w->detail, strlen(w->detail), &ignored);
   log_line(bad ? LOG_WARN : LOG_INFO,
            "proxy request=%" PRIu64 " method=%.16s status=%d outcome=%s%s%s%s%s judged=%s upstream_status=%d "
            "first_ms=%.3f total_ms=%.3f bytes_in=%" PRIu64 " bytes_out=%" PRIu64 " masked=%" PRIu64 " flagged=%" PRIu64
-           " not_scanned=%" PRIu64 " exposed=%" PRIu64 "%s%s path=%s",
+           " not_scanned=%" PRIu64 " exposed=%" PRIu64 " unread_parts=%zu%s%s path=%s",
            w->request, w->method, w->status, w->outcome, rule ? " rule=" : "", rule ? rule : "",
            category ? " category=" : "", category ? category : "",
            !w->judged    ? "no"
@@ -36,7 +37,7 @@ static void log_request(const struct wire_record *w, const char *rule, const cha
                          : "whole",
            w->upstream_status, w->first_ns < 0 ? -1.0 : (double)w->first_ns / 1e6, (double)w->total_ns / 1e6,
            w->bytes_in, w->bytes_out, counts->masks, counts->flags, counts->not_scanned, counts->exposed,
-           w->upstream[0] ? " upstream=" : "", w->upstream, words.ptr ? words.ptr : "\"\"");
+           w->unread_parts, w->upstream[0] ? " upstream=" : "", w->upstream, words.ptr ? words.ptr : "\"\"");
   buffer_free(&words);
 }
 
@@ -48,25 +49,31 @@ static void count_saved(struct proxy_run *r, const struct wire_record *record, u
     r->tokens_saved_max += (uint64_t)record->token_limit - pieces;
 }
 
-static sluice_status begin(void *ctx, size_t thread, uint64_t request, struct wire_gate *gate, void **texts,
-                           struct sluice_error *err) {
-  return proxy_policy_begin(ctx, thread, request, gate, texts, err);
+static sluice_status begin(void *ctx, size_t thread, const struct wire_asked *asked, struct wire_gate *answer,
+                           struct wire_gate *prompts, void **texts, struct sluice_error *err) {
+  return proxy_policy_begin(ctx, thread, asked, answer, prompts, texts, err);
 }
 
 static void finish(void *ctx, size_t thread, void *texts, const struct wire_record *record) {
   struct proxy_run *r = ctx;
   struct answer_texts *t = texts;
-  struct monitor_counts counts = {0};
+  struct monitor_counts counts = {0}, both = {0};
   (void)thread;
-  if (t) gate_counts(&t->gate, &counts);
-  bool stopped = t && t->gate.rule[0];
-  if (!r->quiet) log_request(record, stopped ? t->gate.rule : NULL, stopped ? t->gate.category : NULL, &counts);
+  if (t) {
+    gate_counts(&t->gate, &counts);
+    gate_counts(&t->prompts, &both);
+    monitor_counts_add(&both, &counts);
+  }
+  const struct gate *by = !t ? NULL : t->prompts.rule[0] ? &t->prompts : t->gate.rule[0] ? &t->gate : NULL;
+  if (!r->quiet) log_request(record, by ? by->rule : NULL, by ? by->category : NULL, &both);
   pthread_mutex_lock(&r->lock);
-  r->stopped += stopped;
-  if (stopped && record->streamed) count_saved(r, record, counts.pieces);
-  monitor_counts_add(&r->ended, &counts);
+  r->stopped += t && by == &t->gate;
+  r->blocked += t && by == &t->prompts;
+  r->unread_parts += record->unread_parts;
+  if (t && by == &t->gate && record->streamed) count_saved(r, record, counts.pieces);
+  monitor_counts_add(&r->ended, &both);
   pthread_mutex_unlock(&r->lock);
-  if (t) proxy_policy_end(r, t, &counts);
+  if (t) proxy_policy_end(r, t, &both);
 }
 
 static sluice_status reload(void *ctx, struct sluice_error *err) {
@@ -104,6 +111,7 @@ static sluice_status serve(struct proxy_run *r, const struct proxy_words *w, uin
                                  .admin = w->admin,
                                  .reuse_port = w->reuse_port,
                                  .pass_unjudged = w->pass_unjudged,
+                                 .refuse_blocked = strcmp(w->blocked, "refusal") == 0,
                                  .max_body = (size_t)w->max_body_mb << 20,
                                  .max_streams = (size_t)w->max_streams,
                                  .max_clients = 4 * (size_t)w->max_streams,
@@ -138,6 +146,8 @@ static sluice_status check(const struct proxy_words *w, struct sluice_error *err
                 {"drain-timeout", w->drain_s, 86400}};
   if (!w->upstreams.n)
     return sluice_fail(err, SLUICE_USAGE, "--upstream URL is needed; sluice proxy -h shows examples");
+  if (strcmp(w->blocked, "error") && strcmp(w->blocked, "refusal"))
+    return sluice_fail(err, SLUICE_USAGE, "--blocked %s: neither error nor refusal", w->blocked);
   for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++)
     if (bounds[i].value < 1 || bounds[i].value > bounds[i].max)
       return sluice_fail(err, SLUICE_USAGE, "--%s: %" PRId64 " is not in 1 to %" PRId64, bounds[i].name,
@@ -176,7 +186,8 @@ static const struct verb_help help = {
 
 int verb_proxy(int argc, char **argv) {
   static struct proxy_run r = {.lock = PTHREAD_MUTEX_INITIALIZER};
-  struct proxy_words w = {.threads = 1,
+  struct proxy_words w = {.blocked = "error",
+                          .threads = 1,
                           .eject_after = 3,
                           .max_streams = 1024,
                           .max_body_mb = 32,
@@ -214,6 +225,8 @@ int verb_proxy(int argc, char **argv) {
        "a row an event: FILE.db SQLite, FILE.jsonl lines, - stderr"},
       {"audit-text", 0, OPTION_FLAG, &r.audit_text, NULL,
        "keep the matched text in the audit (default: its salted hash)"},
+      {"blocked", 0, OPTION_STRING, &w.blocked, "WORD",
+       "what a blocked prompt is answered with: error (400), or refusal, as if the model had (default: error)"},
       {"pass-unjudged", 0, OPTION_FLAG, &w.pass_unjudged, NULL, "let model answers by that are not judged yet"},
       {"max-streams", 0, OPTION_INT, &w.max_streams, "N", "requests at the same time; more get 503 (default: 1024)"},
       {"max-body", 0, OPTION_INT, &w.max_body_mb, "MIB", "of a request (default: 32)"},

@@ -67,9 +67,7 @@ static sluice_status tell_head(struct exchange *x, bool rewritten, int64_t lengt
 }
 
 static sluice_status open_filter(struct exchange *x, struct sluice_error *err) {
-  const struct wire_hooks *h = &x->loop->whole->o.hooks;
   struct wire_filter_options o = {.max_frame = x->loop->whole->o.max_frame};
-  struct wire_gate gate = {0};
   if (type_is(x, "text/event-stream"))
     o.format = WIRE_SSE;
   else if (type_is(x, "application/json"))
@@ -80,9 +78,7 @@ static sluice_status open_filter(struct exchange *x, struct sluice_error *err) {
     return sluice_fail(err, SLUICE_UNSUPPORTED,
                        "the upstream answered with content type \"%s\", which cannot be judged", x->type);
   x->whole = o.format == WIRE_JSON;
-  sluice_status st = h->begin(h->ctx, x->loop->index, x->number, &gate, &x->texts, err);
-  if (!st) st = wire_filter_open(&o, &gate, sink, x, &x->filter, err);
-  return st;
+  return wire_filter_open(&o, &x->gate, sink, x, &x->filter, err);
 }
 
 sluice_status answer_begin(struct exchange *x, struct sluice_error *err) {

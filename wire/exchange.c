@@ -1,5 +1,5 @@
 /* One request on its way to the upstream and back. */
-#include "wire/proxy.h"
+#include "wire/asked.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 static const char *outcome_of(const struct exchange *x) {
   static const char *const names[FAULT_KINDS] = {"done",    "upstream_error", "unreadable",
                                                  "timeout", "client_left",    "cut"};
-  return x->fault ? names[x->fault] : x->stopped ? "stopped" : x->easy ? "done" : "refused";
+  return x->fault ? names[x->fault] : x->blocked ? "blocked" : x->stopped ? "stopped" : x->easy ? "done" : "refused";
 }
 
 static void record(struct exchange *x) {
@@ -27,6 +27,7 @@ static void record(struct exchange *x) {
                           .detail = x->err.message,
                           .judged = x->filter != NULL,
                           .streamed = x->filter && !x->whole,
+                          .unread_parts = x->unread_parts,
                           .bytes_in = x->bytes_in,
                           .bytes_out = x->bytes_out,
                           .upstream = x->tried ? x->loop->whole->targets[x->target].name : "",
@@ -237,7 +238,8 @@ static enum exchange_kind kind_of(struct slice method, struct slice path, enum a
   static const char *const unjudged[] = {"/messages",        "/completion",   "/infill", "/generate",   "/api/chat",
                                          "/generate_stream", "/api/generate", "/chat",   "/invocations"};
   if (!slice_is(method, "POST")) return EXCHANGE_PASSED;
-  if (ends_with(path, "/completions")) return EXCHANGE_JUDGED;
+  if (ends_with(path, "/chat/completions")) return EXCHANGE_JUDGED;
+  if (ends_with(path, "/completions")) *form = FORM_COMPLETIONS;
   if (ends_with(path, "/responses")) *form = FORM_RESPONSES;
   if (ends_with(path, "/v1/messages")) *form = FORM_MESSAGES; /* not /v1/threads/ID/messages, which no dialect reads */
   if (*form != FORM_CHAT) return EXCHANGE_JUDGED;
@@ -346,6 +348,22 @@ static void spare_the_search(struct exchange *x) {
     curl_easy_setopt(x->easy, CURLOPT_FRESH_CONNECT, 1L);
 }
 
+/* False: the request must not be sent, and its client has been told. */
+static bool let_by(struct exchange *x) {
+  struct asked_refusal why;
+  struct sluice_error ignored = {0};
+  if (!asked_judge(x, &why)) return true;
+  if (x->blocked && x->loop->whole->o.refuse_blocked && !asked_answer(x, &ignored)) {
+    x->told = 200;
+    exchange_end(x);
+  } else {
+    char words[sizeof x->err.message];
+    snprintf(words, sizeof words, "%s", x->err.message);
+    refuse(x, why.status, why.code, words);
+  }
+  return false;
+}
+
 static sluice_status start_transfer(struct exchange *x) {
   struct target *t = &x->loop->whole->targets[x->target];
   x->easy = curl_easy_init();
@@ -438,6 +456,8 @@ void exchange_start(struct client *c) {
         x, 501, "answer_not_judged",
         "this proxy judges Chat Completions, Completions, Responses and Messages only; started with --pass-unjudged it "
         "lets others by");
+  else if (!st && x->kind == EXCHANGE_JUDGED && !let_by(x))
+    return;
   else if (st || start_transfer(x))
     refuse(x, 503, "no_memory", "no memory for the request");
 }

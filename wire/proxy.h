@@ -26,7 +26,7 @@ enum {
 }; /* what one costs besides its buffers: libcurl's handle, the filter's and the monitor's */
 
 /* proxy_errors.c. sequence: the event's own number, where the form has one. */
-enum answer_form { FORM_CHAT, FORM_RESPONSES, FORM_MESSAGES };
+enum answer_form { FORM_CHAT, FORM_RESPONSES, FORM_MESSAGES, FORM_COMPLETIONS };
 sluice_status proxy_error_json(struct buffer *out, enum answer_form form, int status, const char *code,
                                const char *message, struct sluice_error *err);
 sluice_status proxy_error_event(struct buffer *out, enum answer_form form, int status, const char *code,
@@ -64,7 +64,10 @@ struct exchange {
   bool begun; /* the client has the answer's head */
   bool whole; /* judged as one body */
   bool paused, stopped;
-  int told; /* the status that the client got */
+  int told;     /* the status that the client got */
+  bool blocked; /* its prompt was */
+  size_t unread_parts;
+  struct wire_gate gate; /* for its answer */
   struct wire_filter *filter;
   void *texts;
   struct buffer out; /* what the filter let go and the client has not been given */

@@ -109,21 +109,31 @@ struct wire_record { /* what became of one request */
   const char *method, *path;
   int status;          /* what the client was told; 0: it left before */
   int upstream_status; /* 0: none came */
-  const char
-      *outcome; /* "done", "stopped", "refused", "upstream_error", "unreadable", "timeout", "client_left", "cut" */
+  const char *outcome; /* "done", "stopped", "blocked" (its prompt), "refused", "upstream_error", "unreadable",
+                          "timeout", "client_left", "cut" */
   const char *detail; /* an error's words; "" */
   bool judged, streamed;
+  size_t unread_parts;          /* of the request: pictures, sound and files, which nobody looked at */
   const char *upstream;         /* the server that was asked last, as given; "" */
   int64_t token_limit;          /* that the request set on its answer; -1: none */
   uint64_t bytes_in, bytes_out; /* of bodies: from the upstream, to the client */
   int64_t first_ns, total_ns; /* from the request's last byte to the upstream's first, and to the end; first -1: none */
 };
+struct wire_asked { /* a request whose answer is judged */
+  uint64_t request;
+  struct slice path; /* without the query */
+  const char *dialect;
+  struct slice model; /* as it stands between its quotes; "" */
+  const void *head;   /* for wire_asked_field */
+};
+bool wire_asked_field(const struct wire_asked *a, const char *name, struct slice *value); /* any case; the first one */
 struct wire_hooks {
   void *ctx;
-  /* A gate for the texts of one answer. *texts is handed back to finish. Both are called from every thread, those of
-   * one answer from the same one: `thread`, from 0. */
-  sluice_status (*begin)(void *ctx, size_t thread, uint64_t request, struct wire_gate *gate, void **texts,
-                         struct sluice_error *err);
+  /* Before the request is sent: a gate for the texts of its answer, and one for what it asks (left as it is: nobody
+   * looks at that). *texts is handed back to finish. Both are called from every thread, those of one request from the
+   * same one: `thread`, from 0. */
+  sluice_status (*begin)(void *ctx, size_t thread, const struct wire_asked *asked, struct wire_gate *answer,
+                         struct wire_gate *prompts, void **texts, struct sluice_error *err);
   /* texts: NULL when begin was not called */
   void (*finish)(void *ctx, size_t thread, void *texts, const struct wire_record *record);
   sluice_status (*metrics)(void *ctx, struct buffer *out, struct sluice_error *err); /* more lines for /metrics; NULL */
@@ -148,6 +158,7 @@ struct wire_proxy_options {
   /* TLS towards clients, on every listener but the admin's and unix sockets. PEM; read again on SIGHUP. NULL: none. */
   const char *tls_cert, *tls_key, *tls_client_ca;
   bool reuse_port;    /* several processes share a port */
+  bool refuse_blocked; /* a blocked prompt is answered as a refusal of the model, not as an error 400 */
   bool pass_unjudged; /* pass model answers that no dialect reads (Ollama's, ...); else they are refused */
   size_t max_body;    /* of a request, bytes; 0: 32 MiB */
   size_t max_frame;   /* of one event or whole answer to judge, bytes; 0: 8 MiB */

@@ -62,10 +62,10 @@ static void play(struct visit *v) {
 
 /* ---- the proxy, in a thread of its own ---- */
 
-static sluice_status begin(void *ctx, size_t thread, uint64_t request, struct wire_gate *gate, void **texts,
-                           struct sluice_error *err) {
+static sluice_status begin(void *ctx, size_t thread, const struct wire_asked *asked, struct wire_gate *gate,
+                           struct wire_gate *prompts, void **texts, struct sluice_error *err) {
   struct gate *g = malloc(sizeof *g);
-  (void)ctx, (void)thread, (void)request;
+  (void)ctx, (void)thread, (void)asked, (void)prompts;
   if (!g) return sluice_fail(err, SLUICE_NOMEM, "no memory for a stream");
   gate_open(g, monitor);
   *gate = gate_for_wire(g);

@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { testPrompts } from './prompts.mjs';
 import { startUpstream } from './upstream.mjs';
 
 const from = createRequire(join(process.env.MODULES, 'package.json'));
@@ -255,6 +256,8 @@ await test("anthropic: the server's own errors, and streams that break off", asy
   await assert.rejects(message('failing'), (e) => e instanceof Anthropic.RateLimitError);
   await assert.rejects(message('breaking', { metadata: { like: 'messages_clean' } }), (e) => e instanceof Anthropic.AnthropicError);
 });
+
+await testPrompts({ test, startProxy, upstream, OpenAI, Anthropic });
 
 // ---- curl and a browser
 await test('curl: clean streams of every interface arrive byte for byte', async () => {
