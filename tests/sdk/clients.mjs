@@ -34,6 +34,7 @@ async function startProxy(upstream, policy, ...more) {
   writeFileSync(path, JSON.stringify(policy));
   const proxy = spawn(process.env.SLUICE, ['proxy', '--upstream', upstream, '--policy', path, '--listen', '127.0.0.1:0', ...more],
     { stdio: ['ignore', 'ignore', 'pipe'] });
+  process.on('exit', () => proxy.kill('SIGKILL')); // also when a test goes wrong
   let log = '';
   const url = await new Promise((go, fail) => {
     proxy.stderr.on('data', (part) => {
