@@ -6,6 +6,7 @@
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/base.h"
 
@@ -100,10 +101,10 @@ static void a_large_vocabulary_is_fast(void **state) {
   buffer_append_str(&b, "{", &err);
   for (int i = 0; i < 60000; i++) buffer_printf(&b, &err, "%s\"token %d\":%d", i ? "," : "", i * 7 % 60000, i);
   buffer_append_str(&b, "}", &err);
-  int64_t before = clock_mono_ns();
+  clock_t before = clock(); /* the processor's time: another's load does not count */
   cJSON *tree = accepted(b.ptr, true);
   assert_int_equal(cJSON_GetArraySize(tree), 60000);
-  assert_true(clock_mono_ns() - before < 3000000000);
+  assert_true(clock() - before < 3 * CLOCKS_PER_SEC); /* quadratic work takes minutes */
   cJSON_Delete(tree);
   buffer_free(&b);
 }
