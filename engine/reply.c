@@ -188,24 +188,36 @@ static void pick(struct reply *a) {
 
 enum { TOGETHER_MAX = 64 };
 
-/* A single reply on a device that draws: no row of logits comes to the host. */
+/* On a device that draws no row of logits comes to the host. */
 static bool draws(const struct reply *a) {
   return !a->done && a->n_top == 0 && sampler_draws(&a->sampler) && session_draws(a->session);
 }
 
-static sluice_status step_drawing(struct reply *a, struct sluice_error *err) {
-  struct draw how;
-  sampler_draw(&a->sampler, &how);
-  a->waiting = false;
-  a->fresh = a->has_drawn = true;
-  return session_draw(a->session, a->next, &how, &a->drawn, err);
+static sluice_status step_drawing(struct reply *const *replies, size_t n, struct sluice_error *err) {
+  struct session *sessions[TOGETHER_MAX];
+  int32_t ids[TOGETHER_MAX];
+  struct draw how[TOGETHER_MAX];
+  struct drawn drawn[TOGETHER_MAX];
+  if (n == 0) return SLUICE_OK;
+  for (size_t i = 0; i < n; i++) {
+    struct reply *a = replies[i];
+    sessions[i] = a->session, ids[i] = a->next;
+    sampler_draw(&a->sampler, &how[i]);
+    a->waiting = false;
+    a->fresh = a->has_drawn = true;
+  }
+  sluice_status st = session_draw_many(sessions, ids, how, drawn, n, err);
+  for (size_t i = 0; st == SLUICE_OK && i < n; i++) replies[i]->drawn = drawn[i];
+  return st;
 }
 
 static sluice_status step(struct reply *const *replies, size_t n, struct sluice_error *err) {
   struct session *sessions[TOGETHER_MAX];
   int32_t ids[TOGETHER_MAX];
   float *logits[TOGETHER_MAX];
-  if (n == 1 && draws(replies[0])) return step_drawing(replies[0], err);
+  bool all = n > 0;
+  for (size_t i = 0; i < n; i++) all = all && draws(replies[i]);
+  if (all) return step_drawing(replies, n, err);
   for (size_t i = 0; i < n; i++) {
     struct reply *a = replies[i];
     sessions[i] = a->session, ids[i] = a->next;

@@ -42,9 +42,12 @@ void session_chunk_begin(struct session *s, const int32_t *ids, int n, float *lo
 void session_chunk_end(struct session *s, const int32_t *ids, int n, float *logits, int n_rows);
 /* Whether session_draw can be called: the back end draws tokens itself, and nothing asks for whole rows of logits. */
 bool session_draws(const struct session *s);
-/* Appends one token and draws its successor, which is not appended. */
+/* Appends one token and draws its successor, which is not appended. The second: to each of at most KV_CHUNK sessions of
+ * one back end, together. */
 sluice_status session_draw(struct session *s, int32_t id, const struct draw *how, struct drawn *out,
                            struct sluice_error *err);
+sluice_status session_draw_many(struct session *const *sessions, const int32_t *ids, const struct draw *how,
+                                struct drawn *out, size_t n, struct sluice_error *err);
 /* What a fork held at most was held for this session's dialogue: its peak counts here too. A policy that computes only
  * where a score is asked for may never hold anything but in the fork that was asked. */
 void session_count_aside(struct session *s, const struct session *fork);

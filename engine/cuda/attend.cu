@@ -1,27 +1,37 @@
-/* Attention of few queries over any kept segments: a block takes one key-value head and a share of the slots for one query
- * token, its warps 16 slots at a time; the block that arrives last merges the shares by log-sum-exp, in their order. The
- * query is rotated for each segment here, and for a single token the newest key and value are put in the store here too, so
- * that a decode step needs no kernel between the projections and this. */
+/* Attention of few queries over any kept segments: a block takes one key-value head and a share of the slots for one
+ * query token, its warps 16 slots at a time; the block that arrives last merges the shares by log-sum-exp, in their
+ * order. The query is rotated for each segment here, and for a single token the newest key and value are put in the
+ * store here too, so that a decode step needs no kernel between the projections and this. */
 #include "engine/cuda/attend.cuh"
 
 namespace {
 
-enum { THREADS = 128, WARPS = THREADS / 32, UNIT = SLOT_BLOCK };
+enum { THREADS = 256, WARPS = THREADS / 32, UNIT = SLOT_BLOCK };
 
-/* Eight numbers of a key or value as floats. */
-__device__ void load8(const float *p, float *f) {
-  *reinterpret_cast<float4 *>(f) = __ldcg(reinterpret_cast<const float4 *>(p));
-  *reinterpret_cast<float4 *>(f + 4) = __ldcg(reinterpret_cast<const float4 *>(p) + 1);
+/* An element of an array that is in registers: one that is indexed would be in memory. */
+template <class N> __device__ N of_segment(const N (&each)[SEGMENTS_MAX], int segment) {
+  return segment ? each[1] : each[0];
 }
-__device__ void load8(const bf16 *p, float *f) {
-  const uint4 u = __ldcg(reinterpret_cast<const uint4 *>(p));
-  const unsigned w[4] = {u.x, u.y, u.z, u.w};
+
+/* Eight numbers of a key or value, as they lie in memory. */
+template <class T> struct raw8 { uint4 u[sizeof(T) / 2]; };
+template <class T> __device__ struct raw8<T> fetch8(const T *p) {
+  struct raw8<T> r;
 #pragma unroll
-  for (int i = 0; i < 4; i++) f[2 * i] = __uint_as_float(w[i] << 16), f[2 * i + 1] = __uint_as_float(w[i] & 0xffff0000u);
+  for (unsigned i = 0; i < sizeof(T) / 2; i++) r.u[i] = __ldcg(reinterpret_cast<const uint4 *>(p) + i);
+  return r;
+} __device__ void expand8(const struct raw8<float> &r, float *f) {
+  *reinterpret_cast<uint4 *>(f) = r.u[0];
+  *reinterpret_cast<uint4 *>(f + 4) = r.u[1];
 }
-__device__ void load8(const __half *p, float *f) {
-  const uint4 u = __ldcg(reinterpret_cast<const uint4 *>(p));
-  const unsigned w[4] = {u.x, u.y, u.z, u.w};
+__device__ void expand8(const struct raw8<bf16> &r, float *f) {
+  const unsigned w[4] = {r.u[0].x, r.u[0].y, r.u[0].z, r.u[0].w};
+#pragma unroll
+  for (int i = 0; i < 4; i++)
+    f[2 * i] = __uint_as_float(w[i] << 16), f[2 * i + 1] = __uint_as_float(w[i] & 0xffff0000u);
+}
+__device__ void expand8(const struct raw8<__half> &r, float *f) {
+  const unsigned w[4] = {r.u[0].x, r.u[0].y, r.u[0].z, r.u[0].w};
 #pragma unroll
   for (int i = 0; i < 4; i++) {
     const float2 v = __half22float2(*reinterpret_cast<const __half2 *>(&w[i]));
@@ -29,32 +39,64 @@ __device__ void load8(const __half *p, float *f) {
   }
 }
 
-/* A warp's running softmax over what it has seen: HEADS queries that share a key-value head. Each lane holds 8 dimensions
- * of its share of the slots. */
-template <int HEADS> struct running {
-  float top[HEADS], total[HEADS], sum[HEADS][8];
-};
+/* A warp's running softmax over what it has seen: HEADS queries that share a key-value head. Each lane holds 8
+ * dimensions of its share of the slots. */
+template <int HEADS> struct running { float top[HEADS], total[HEADS], sum[HEADS][8]; };
 
 template <class T, int WIDTH, int HEADS> struct warp_of {
   enum { LANES = WIDTH / 8, ROWS = 32 / LANES, STEPS = UNIT / ROWS < 4 ? UNIT / ROWS : 4, SLOTS = STEPS * ROWS };
 
-  /* Adds SLOTS slots, what the registers have room for; q: [HEADS][WIDTH] in shared memory. */
-  __device__ static void add_slots(struct running<HEADS> *r, const T *keys, const T *values, const float *q, int n_heads,
-                                  const struct query_item *it, uint32_t slot, int segment, uint64_t window) {
-    const int lane = threadIdx.x % 32, row = lane / LANES, part = lane % LANES * 8;
-    float score[STEPS][HEADS], v[STEPS][8];
+  /* SLOTS slots under way: fetched while those before them are worked on. */
+  struct span {
+    struct raw8<T> k[STEPS], v[STEPS];
     bool seen[STEPS];
+    const T *keys, *values; /* of the first slot */
+    uint32_t slot;
+    int segment;
+  };
+
+  __device__ static void fetch(struct span *s, const struct attend &a, const struct query_item &it, int kv_head,
+                               uint32_t unit, uint32_t units, int inside) {
+    const int lane = threadIdx.x % 32, row = lane / LANES, part = lane % LANES * 8;
+    s->segment = unit < units ? 0 : 1;
+    s->slot = of_segment(it.first, s->segment) + (unit - (s->segment ? units : 0)) * UNIT + inside;
+    const unsigned char *block = it.kv + static_cast<size_t>(s->slot / UNIT) * a.kv.block_bytes;
+    s->values = reinterpret_cast<const T *>(block + kv_offset(a.kv, a.layer, 1, kv_head)) + inside * WIDTH;
+    s->keys = a.keys ? reinterpret_cast<const T *>(static_cast<const unsigned char *>(a.keys) + kv_head * a.key_plane) +
+                           static_cast<size_t>(s->slot) * WIDTH
+                     : reinterpret_cast<const T *>(block + kv_offset(a.kv, a.layer, 0, kv_head)) + inside * WIDTH;
+    const uint32_t end = of_segment(it.end, s->segment);
+    const uint64_t position = of_segment(it.query_position, s->segment);
 #pragma unroll
     for (int i = 0; i < STEPS; i++) {
-      const uint32_t at = slot + i * ROWS + row;
-      seen[i] = at < it->end[segment] && __ldcg(it->born + at) <= it->time && it->time < __ldcg(it->dead + at);
-      if (window && seen[i])
-        seen[i] = (it->index ? __ldcg(it->index + at) : __ldcg(it->at + at)) + window > it->query_position[segment];
+      const uint32_t at = s->slot + i * ROWS + row;
+      s->k[i] = fetch8(s->keys + (i * ROWS + row) * WIDTH + part);
+      s->v[i] = fetch8(s->values + (i * ROWS + row) * WIDTH + part);
+      s->seen[i] = at < end && __ldcg(it.born + at) <= it.time && it.time < __ldcg(it.dead + at);
+      if (a.window && s->seen[i])
+        s->seen[i] = (it.index ? __ldcg(it.index + at) : __ldcg(it.at + at)) + a.window > position;
     }
+  }
+
+  /* What was fetched before the newest key and value were stored lacks them. */
+  __device__ static void fetch_newest(struct span *s, uint32_t newest) {
+    const int lane = threadIdx.x % 32, row = lane / LANES, part = lane % LANES * 8;
+#pragma unroll
+    for (int i = 0; i < STEPS; i++) {
+      if (s->slot + i * ROWS + row != newest) continue;
+      s->k[i] = fetch8(s->keys + (i * ROWS + row) * WIDTH + part);
+      s->v[i] = fetch8(s->values + (i * ROWS + row) * WIDTH + part);
+    }
+  }
+
+  /* Adds them to the running softmax; q: [HEADS][WIDTH] in shared memory. */
+  __device__ static void add(struct running<HEADS> *r, const struct span &s, const float *q, int n_heads) {
+    const int part = threadIdx.x % LANES * 8;
+    float score[STEPS][HEADS];
 #pragma unroll
     for (int i = 0; i < STEPS; i++) {
       float k[8];
-      load8(keys + (i * ROWS + row) * WIDTH + part, k);
+      expand8(s.k[i], k);
 #pragma unroll
       for (int h = 0; h < HEADS; h++) {
         score[i][h] = 0;
@@ -65,15 +107,13 @@ template <class T, int WIDTH, int HEADS> struct warp_of {
       }
     }
 #pragma unroll
-    for (int i = 0; i < STEPS; i++) load8(values + (i * ROWS + row) * WIDTH + part, v[i]);
-#pragma unroll
     for (int h = 0; h < HEADS; h++) {
       if (h >= n_heads) break;
       float top = r->top[h];
 #pragma unroll
       for (int i = 0; i < STEPS; i++) {
         for (int o = LANES / 2; o; o >>= 1) score[i][h] += __shfl_xor_sync(~0u, score[i][h], o);
-        if (!seen[i]) score[i][h] = -INFINITY;
+        if (!s.seen[i]) score[i][h] = -INFINITY;
         top = fmaxf(top, score[i][h]);
       }
       for (int o = 16; o >= LANES; o >>= 1) top = fmaxf(top, __shfl_xor_sync(~0u, top, o));
@@ -86,9 +126,11 @@ template <class T, int WIDTH, int HEADS> struct warp_of {
 #pragma unroll
       for (int i = 0; i < STEPS; i++) {
         const float p = __expf(score[i][h] - top); /* 0 for what is not seen */
+        float v[8];
+        expand8(s.v[i], v);
         r->total[h] += p;
 #pragma unroll
-        for (int d = 0; d < 8; d++) r->sum[h][d] = seen[i] ? fmaf(p, v[i][d], r->sum[h][d]) : r->sum[h][d];
+        for (int d = 0; d < 8; d++) r->sum[h][d] = s.seen[i] ? fmaf(p, v[d], r->sum[h][d]) : r->sum[h][d];
       }
     }
   }
@@ -115,28 +157,60 @@ template <class T> __device__ void put_out(const struct attend &a, int item, int
     static_cast<float *>(a.out)[to] = v;
 }
 
-/* Parts of one head, [n][width + 2] (sum, then total and top), `stride` floats apart, merged in order. */
-template <class T, bool GLOBAL>
+/* Parts of one head in shared memory, [n][width + 2] (sum, then total and top), `stride` floats apart, merged in order.
+ */
+template <class T>
 __device__ void merge_parts(const struct attend &a, int item, int head, const float *parts, int n, int stride) {
   const int width = a.kv.width;
   float top = -INFINITY, total = 0;
+  for (int i = 0; i < n; i++) top = fmaxf(top, parts[i * stride + width + 1]);
   for (int i = 0; i < n; i++) {
-    const float *p = parts + static_cast<size_t>(i) * stride + width + 1;
-    top = fmaxf(top, GLOBAL ? __ldcg(p) : *p);
-  }
-  for (int i = 0; i < n; i++) {
-    const float *p = parts + static_cast<size_t>(i) * stride + width;
-    const float t = GLOBAL ? __ldcg(p) : p[0], m = GLOBAL ? __ldcg(p + 1) : p[1];
-    if (m != -INFINITY) total += t * __expf(m - top);
+    const float m = parts[i * stride + width + 1];
+    if (m != -INFINITY) total += parts[i * stride + width] * __expf(m - top);
   }
   for (int d = threadIdx.x % 32; d < a.kv.head_dim; d += 32) {
     float sum = 0;
     for (int i = 0; i < n; i++) {
-      const float *p = parts + static_cast<size_t>(i) * stride;
-      const float m = GLOBAL ? __ldcg(p + width + 1) : p[width + 1], x = GLOBAL ? __ldcg(p + d) : p[d];
-      if (m != -INFINITY) sum += x * __expf(m - top);
+      const float m = parts[i * stride + width + 1];
+      if (m != -INFINITY) sum += parts[i * stride + d] * __expf(m - top);
     }
     put_out<T>(a, item, head * a.kv.head_dim + d, total > 0 ? sum / total : 0.0f);
+  }
+}
+
+/* The same of the blocks' shares in global memory, at most 64: a lane holds the weights of two, and many loads are
+ * under way at a time, for each takes most of a microsecond. */
+template <class T> __device__ void merge_shares(const struct attend &a, int item, int head, const float *parts, int n) {
+  enum { AHEAD = 8 };
+  const int width = a.kv.width, stride = width + 2, lane = threadIdx.x % 32;
+  float top[2], weight[2], total = 0;
+#pragma unroll
+  for (int k = 0; k < 2; k++) {
+    const float *p = parts + (lane + 32 * k) * stride + width;
+    top[k] = lane + 32 * k < n ? __ldcg(p + 1) : -INFINITY;
+    weight[k] = lane + 32 * k < n ? __ldcg(p) : 0.0f; /* the total, for now */
+  }
+  float best = fmaxf(top[0], top[1]);
+  for (int o = 16; o; o >>= 1) best = fmaxf(best, __shfl_xor_sync(~0u, best, o));
+#pragma unroll
+  for (int k = 0; k < 2; k++) {
+    const float w = top[k] == -INFINITY ? 0.0f : __expf(top[k] - best);
+    total += weight[k] * w;
+    weight[k] = w;
+  }
+  for (int o = 16; o; o >>= 1) total += __shfl_xor_sync(~0u, total, o);
+  for (int from = 0; from < a.kv.head_dim; from += 32) {
+    const int d = from + lane;
+    float sum = 0;
+    for (int i = 0; i < n; i += AHEAD) {
+      float x[AHEAD];
+#pragma unroll
+      for (int k = 0; k < AHEAD; k++) x[k] = i + k < n && d < width ? __ldcg(parts + (i + k) * stride + d) : 0.0f;
+#pragma unroll
+      for (int k = 0; k < AHEAD; k++)
+        sum = fmaf(x[k], __shfl_sync(~0u, i + k < 32 ? weight[0] : weight[1], (i + k) % 32), sum);
+    }
+    if (d < a.kv.head_dim) put_out<T>(a, item, head * a.kv.head_dim + d, total > 0 ? sum / total : 0.0f);
   }
 }
 
@@ -154,52 +228,78 @@ __device__ bool arrives_last(unsigned *counter, unsigned n) {
   return last;
 }
 
-__device__ uint32_t units_of(const struct query_item *it, int segment) {
-  const uint32_t first = it->first[segment], end = it->end[segment];
+__device__ uint32_t units_of(uint32_t first, uint32_t end) {
   return end > first ? (end - first + UNIT - 1) / UNIT : 0;
 }
 
-/* Shared memory: queries [segments][HEADS][WIDTH], the warps' parts [WARPS][HEADS][WIDTH + 2]. */
-template <class T, int WIDTH, int HEADS> __global__ void __launch_bounds__(THREADS) attend_kernel(const struct attend a) {
+/* Queries [segments][heads][width] into shared memory: without a norm of each head, by all threads alike. */
+template <class T, int WIDTH, int HEADS>
+__device__ void take_queries(const struct attend &a, int item, int first_head, int n_heads, float *q) {
+  const int jobs = n_heads * a.n_segments, half = a.kv.head_dim / 2, warp = threadIdx.x / 32;
+  if (a.q_norm) {
+    for (int job = warp; job < jobs; job += WARPS)
+      take_query<T>(a, item, first_head + job % n_heads, job / n_heads,
+                    q + (job / n_heads * HEADS + job % n_heads) * WIDTH);
+    return;
+  }
+  const float scale = 1.0f / sqrtf(static_cast<float>(a.kv.head_dim));
+  for (int i = threadIdx.x; i < jobs * WIDTH; i += THREADS)
+    if (i % WIDTH >= a.kv.head_dim) q[(i / WIDTH / n_heads * HEADS + i / WIDTH % n_heads) * WIDTH + i % WIDTH] = 0;
+#pragma unroll 4
+  for (int i = threadIdx.x; i < jobs * half; i += THREADS) {
+    const int job = i / half, d = i % half, segment = job / n_heads, head = job % n_heads;
+    const int first = a.order ? __ldg(a.order + d) : d, second = a.order ? __ldg(a.order + d + half) : d + half;
+    const int from = (first_head + head) * a.kv.head_dim;
+    const float x = qkv_at<T>(a, item, from + first) * scale, y = qkv_at<T>(a, item, from + second) * scale;
+    const float2 t = __ldcg(a.angles + (static_cast<size_t>(item) * (SEGMENTS_MAX + 1) + segment) * half + d);
+    float *to = q + (segment * HEADS + head) * WIDTH + d;
+    to[0] = x * t.x - y * t.y;
+    to[half] = y * t.x + x * t.y;
+  }
+}
+
+/* Shared memory: queries [segments][HEADS][WIDTH], the warps' parts [WARPS][HEADS][WIDTH + 2]. What a step's beginning
+ * wrote and what earlier steps stored is read before this kernel's own inputs are ready. */
+template <class T, int WIDTH, int HEADS>
+__global__ void __launch_bounds__(THREADS) attend_kernel(const struct attend a) {
   typedef struct warp_of<T, WIDTH, HEADS> warp_t;
   extern __shared__ float shared[];
   const int item = blockIdx.z, split = blockIdx.x, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int group = a.n_heads / a.kv.n_kv_heads, rounds = (group + HEADS - 1) / HEADS;
   const int kv_head = blockIdx.y / rounds, first_head = kv_head * group + blockIdx.y % rounds * HEADS;
   const int n_heads = min(HEADS, (kv_head + 1) * group - first_head);
-  let_next_begin();
-  wait_for_inputs();
-  const struct query_item *it = a.items + item;
+  const struct query_item it = a.items[item]; /* by value: it stays in registers */
   float *q = shared, *parts = shared + SEGMENTS_MAX * HEADS * WIDTH;
-  for (int job = warp; job < n_heads * a.n_segments; job += WARPS)
-    take_query<T>(a, item, first_head + job % n_heads, job / n_heads,
-                  q + (job / n_heads * HEADS + job % n_heads) * WIDTH);
-  const uint32_t units = units_of(it, 0), all = units + (a.n_segments > 1 ? units_of(it, 1) : 0);
+  const uint32_t units = units_of(it.first[0], it.end[0]),
+                 all = units + (a.n_segments > 1 ? units_of(it.first[1], it.end[1]) : 0);
   const uint32_t begin = static_cast<uint32_t>(static_cast<uint64_t>(all) * split / a.splits);
   const uint32_t end = static_cast<uint32_t>(static_cast<uint64_t>(all) * (split + 1) / a.splits);
-  if (a.store && warp == 0) { /* by the block whose share holds the slot: nobody else reads it */
-    const int s = a.n_segments > 1 && it->slot >= it->first[1] ? 1 : 0;
-    const uint32_t unit = (s ? units : 0) + (it->slot - it->first[s]) / UNIT;
+  struct warp_t::span now;
+  if (begin + warp < end) warp_t::fetch(&now, a, it, kv_head, begin + warp, units, 0);
+  let_next_begin();
+  wait_for_inputs();
+  take_queries<T, WIDTH, HEADS>(a, item, first_head, n_heads, q);
+  if (a.store && warp == WARPS - 1) { /* by the block whose share holds the slot: nobody else reads it */
+    const int s = a.n_segments > 1 && it.slot >= it.first[1] ? 1 : 0;
+    const uint32_t unit = (s ? units : 0) + (it.slot - of_segment(it.first, s)) / UNIT;
     if (unit >= begin && unit < end) store_newest<T>(a, item, kv_head);
   }
   __syncthreads();
   struct running<HEADS> r;
+#pragma unroll
   for (int h = 0; h < HEADS; h++) {
     r.top[h] = -INFINITY, r.total[h] = 0;
     for (int d = 0; d < 8; d++) r.sum[h][d] = 0;
   }
-  for (uint32_t unit = begin + warp; unit < end; unit += WARPS) {
-    const int s = unit < units ? 0 : 1;
-    const uint32_t slot = it->first[s] + (unit - (s ? units : 0)) * UNIT;
-    const unsigned char *block = it->kv + static_cast<size_t>(slot / UNIT) * a.kv.block_bytes;
-    const T *keys = reinterpret_cast<const T *>(block + kv_offset(a.kv, a.layer, 0, kv_head));
-    if (a.keys)
-      keys = reinterpret_cast<const T *>(static_cast<const unsigned char *>(a.keys) + kv_head * a.key_plane) +
-             static_cast<size_t>(slot) * WIDTH;
-    const T *values = reinterpret_cast<const T *>(block + kv_offset(a.kv, a.layer, 1, kv_head));
-    for (int i = 0; i < UNIT; i += warp_t::SLOTS)
-      warp_t::add_slots(&r, keys + i * WIDTH, values + i * WIDTH, q + s * HEADS * WIDTH, n_heads, it,
-                        slot + i, s, a.window);
+  if (a.store && begin + warp < end) warp_t::fetch_newest(&now, it.slot);
+  int inside = 0;
+  for (uint32_t unit = begin + warp; unit < end;) {
+    struct warp_t::span next;
+    inside += warp_t::SLOTS;
+    if (inside == UNIT) inside = 0, unit += WARPS;
+    if (unit < end) warp_t::fetch(&next, a, it, kv_head, unit, units, inside);
+    warp_t::add(&r, now, q + now.segment * HEADS * WIDTH, n_heads);
+    now = next;
   }
   warp_t::gather(&r, n_heads);
 #pragma unroll
@@ -212,7 +312,7 @@ template <class T, int WIDTH, int HEADS> __global__ void __launch_bounds__(THREA
   __syncthreads();
   if (a.splits == 1) {
     for (int h = warp; h < n_heads; h += WARPS)
-      merge_parts<T, false>(a, item, first_head + h, parts + h * (WIDTH + 2), WARPS, HEADS * (WIDTH + 2));
+      merge_parts<T>(a, item, first_head + h, parts + h * (WIDTH + 2), WARPS, HEADS * (WIDTH + 2));
     return;
   }
   float *mine = a.part + (static_cast<size_t>(item) * a.n_heads + first_head) * a.splits * (WIDTH + 2);
@@ -221,8 +321,7 @@ template <class T, int WIDTH, int HEADS> __global__ void __launch_bounds__(THREA
                        mine + (static_cast<size_t>(h) * a.splits + split) * (WIDTH + 2));
   if (!arrives_last(a.arrived + item * gridDim.y + blockIdx.y, a.splits)) return;
   for (int h = warp; h < n_heads; h += WARPS)
-    merge_parts<T, true>(a, item, first_head + h, mine + static_cast<size_t>(h) * a.splits * (WIDTH + 2), a.splits,
-                         WIDTH + 2);
+    merge_shares<T>(a, item, first_head + h, mine + static_cast<size_t>(h) * a.splits * (WIDTH + 2), a.splits);
 }
 
 template <class T> __global__ void rotate_kept(const struct attend a, const float2 *row_angles, T *keys) {
@@ -259,7 +358,7 @@ template <class T, int WIDTH, int HEADS> cudaError_t launch_one(const struct lau
 template <class T, int WIDTH> cudaError_t launch_heads(const struct launcher &l, const struct attend &a) {
   const int group = a.n_heads / a.kv.n_kv_heads;
   if (group == 1) return launch_one<T, WIDTH, 1>(l, a);
-  return group <= 4 || WIDTH > 128 ? launch_one<T, WIDTH, 4>(l, a) : launch_one<T, WIDTH, 8>(l, a);
+  return launch_one<T, WIDTH, 4>(l, a); /* more in one block would be one long chain of shuffles */
 }
 
 } // namespace
@@ -271,10 +370,11 @@ int attend_width(int head_dim) {
   return 0;
 }
 
-/* A share is at least 64 slots; more shares than there are places for blocks would only add to the merging. */
+/* A share is at least 256 slots, two rounds of a block's warps, for merging takes some microseconds; more shares than
+ * there are places for blocks would only add to the merging. */
 int attend_splits(const struct launcher &l, uint32_t slots, int n, int n_kv_heads) {
   int splits = 1;
-  while (splits < 64 && static_cast<uint32_t>(splits) * 64 < slots && splits * n * n_kv_heads < 2 * l.processors)
+  while (splits < 64 && static_cast<uint32_t>(splits) * 256 < slots && splits * n * n_kv_heads < 2 * l.processors)
     splits *= 2;
   return splits;
 }
@@ -283,13 +383,17 @@ size_t attend_part_floats(int n, int n_heads, int splits, int width) {
   return static_cast<size_t>(n) * n_heads * splits * (width + 2);
 }
 
-/* Every combination takes its time to compile: only bf16 has kernels for 1, 4 and 8 queries a key. */
+/* Every combination takes its time to compile: only bf16 has kernels for one query a key. */
 template <class T> static cudaError_t launch_width(const struct launcher &l, const struct attend &a) {
   switch (a.kv.width) {
-  case 16: return launch_one<T, 16, 4>(l, a);
-  case 64: return launch_one<T, 64, 4>(l, a);
-  case 128: return launch_one<T, 128, 4>(l, a);
-  default: return launch_one<T, 256, 4>(l, a);
+  case 16:
+    return launch_one<T, 16, 4>(l, a);
+  case 64:
+    return launch_one<T, 64, 4>(l, a);
+  case 128:
+    return launch_one<T, 128, 4>(l, a);
+  default:
+    return launch_one<T, 256, 4>(l, a);
   }
 }
 
@@ -303,7 +407,8 @@ cudaError_t attend_launch(const struct launcher &l, const struct attend &a) {
 cudaError_t rotate_kept_launch(const struct launcher &l, const struct attend &a, const float2 *row_angles, void *keys,
                                uint32_t slots) {
   const dim3 grid((slots + 7) / 8, a.kv.n_kv_heads), block(32, 8);
-  if (a.kv.element == 4) return launch(l, rotate_kept<float>, grid, block, 0, a, row_angles, static_cast<float *>(keys));
+  if (a.kv.element == 4)
+    return launch(l, rotate_kept<float>, grid, block, 0, a, row_angles, static_cast<float *>(keys));
   if (a.half_type) return launch(l, rotate_kept<__half>, grid, block, 0, a, row_angles, static_cast<__half *>(keys));
   return launch(l, rotate_kept<bf16>, grid, block, 0, a, row_angles, static_cast<bf16 *>(keys));
 }

@@ -49,7 +49,10 @@ struct cuda_backend {
   unsigned *arrived;
   float *logits, *hidden;           /* [LOGIT_ROWS][vocab], [ld] */
   float *logits_host, *hidden_host; /* [vocab], [ld]: pinned */
-  struct drawn *drawn;              /* lies behind hidden, so that one copy brings both */
+  float *states, *states_host;      /* [LOGIT_ROWS][ld]: hidden states of a batch */
+  struct drawn *drawn, *drawn_host; /* kernels write results to pinned memory themselves: a copy would take longer */
+  struct draw *draws;        /* [DRAW_ROWS], of a batch */
+  struct drawn *drawn_batch; /* [DRAW_ROWS] */
   void *draw_scratch;
   void *expanded, *blas_space;
   void *owned; /* one allocation for all of them */
@@ -78,7 +81,7 @@ cudaError_t step_draw(struct cuda_backend *b, bool by_chance);
 cudaError_t step_chunk(struct cuda_backend *b, const struct chunk *c);
 /* Logits of rows [first, first + n) of x into b->logits, n <= LOGIT_ROWS. */
 cudaError_t step_logits(struct cuda_backend *b, int first, int n);
-/* The normalised hidden state of a row into b->hidden. */
-cudaError_t step_hidden(struct cuda_backend *b, int row);
+/* The normalised hidden states of n rows from `first` on into `to`. */
+cudaError_t step_hidden(struct cuda_backend *b, int first, int n, float *to);
 
 #endif

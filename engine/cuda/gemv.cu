@@ -1,11 +1,11 @@
-/* y = W x for one token: what decoding is made of. The time is that of reading W, so everything else hides behind it: each
- * warp keeps two rows' loads in flight across the borders of rows, the first of them before its inputs are ready, and the
- * norm's factor is applied to the finished sums. */
+/* y = W x for one token: what decoding is made of. The time is that of reading W, so everything else hides behind it:
+ * each warp has a ring of tiles in shared memory that the copy engine fills across the borders of rows, the first of
+ * them before the kernel's inputs are ready, and the norm's factor is applied to the finished sums. */
 #include "engine/cuda/activate.cuh"
 
 namespace {
 
-enum { THREADS = 256, WARPS = THREADS / 32, DEPTH = 2 }; /* DEPTH: 16-byte loads of one row and lane at a time */
+enum { THREADS = 256, WARPS = THREADS / 32 };
 
 /* N values of 16 bytes, and their products with N floats added to a sum. */
 template <class W> struct lanes_of;
@@ -37,7 +37,8 @@ template <> struct lanes_of<__half> {
 };
 template <> struct lanes_of<int8_t> {
   enum { N = 16 };
-  /* A byte plus 128 in the low bits of 2^23 is an exact float; integer conversion would run at an eighth of the rate. */
+  /* A byte plus 128 in the low bits of 2^23 is an exact float; integer conversion would run at an eighth of the rate.
+   */
   __device__ static float four(unsigned u, const float *x, float sum) {
     u ^= 0x80808080u;
 #pragma unroll
@@ -51,70 +52,134 @@ template <> struct lanes_of<int8_t> {
   }
 };
 
-/* Weights are read once: they should not push anything else out of L1. */
-__device__ uint4 load_weights(const uint4 *p) {
-  uint4 v;
-  asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0,%1,%2,%3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "l"(p));
-  return v;
-}
-
 struct gemv_shape {
   int pairs, distance; /* pair p is rows p * step and p * step + distance */
   int step, chunks;    /* chunks of 16 bytes in a row */
-  unsigned prefetch;
+  int tile;            /* chunks of each of the two rows that are brought together */
+  int share, tiles;    /* warps that share a pair, each its own tiles of it */
+  int slots;           /* of each warp's ring */
 };
 
-/* Where a warp stands: a pair of rows and a tile of DEPTH * 32 chunks in it. */
-struct place {
-  int pair, tile;
+enum {
+  TILE_CHUNKS = 64,              /* at most; half as many where rows are short, so that more warps can share them */
+  SHORT_ROW = 128,               /* chunks */
+  TILE_BYTES = TILE_CHUNKS * 16, /* in the ring, each row's weights */
+  SCALE_BYTES = TILE_CHUNKS,     /* and, for int8, its scales: 2 bytes for 2 chunks */
+  SLOTS_MAX = 8
 };
 
-template <class W> struct tile_data {
-  uint4 v[2][DEPTH];
-  float scale[2][DEPTH];
+/* ---- a warp's ring: tiles of weights that the copy engine has brought or is bringing to shared memory ---- */
+
+template <class W> struct ring {
+  enum { ROW = TILE_BYTES + (sizeof(W) == 1 ? SCALE_BYTES : 0), SLOT = 2 * ROW };
+  unsigned memory, barriers; /* of this warp, in shared memory */
+  int slots, taken, asked;   /* tiles so far */
 };
 
+#if __CUDA_ARCH__ >= 900
+__device__ void bulk_copy(unsigned to, const void *from, unsigned bytes, unsigned barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+               "l"(from), "r"(bytes), "r"(barrier)
+               : "memory");
+}
+#endif
+
+template <class W> __device__ void ring_open(struct ring<W> *r, unsigned memory, unsigned barriers, int slots) {
+  r->memory = memory, r->barriers = barriers, r->slots = slots, r->taken = r->asked = 0;
+#if __CUDA_ARCH__ >= 900
+  if (threadIdx.x % 32 == 0) {
+    for (int i = 0; i < slots; i++)
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barriers + 8 * i) : "memory");
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+  }
+  __syncwarp();
+#endif
+}
+
+/* Asks for one tile of a pair of rows; the slot that it takes has been read by all lanes. */
 template <class W>
-__device__ void load_tile(const struct gemv &g, const struct gemv_shape &s, const struct place &at, int end,
-                          struct tile_data<W> *t) {
-  const int lane = threadIdx.x % 32;
-#pragma unroll
-  for (int r = 0; r < 2; r++) {
-    const int row = at.pair * s.step + r * s.distance;
-    const bool there = at.pair < end && row < g.w.rows;
-    const uint4 *from = static_cast<const uint4 *>(g.w.data) + static_cast<size_t>(row) * s.chunks;
-#pragma unroll
-    for (int u = 0; u < DEPTH; u++) {
-      const int chunk = (at.tile * DEPTH + u) * 32 + lane;
-      const bool inside = there && chunk < s.chunks;
-      t->v[r][u] = inside ? load_weights(from + chunk) : make_uint4(0, 0, 0, 0);
-      if (sizeof(W) == 1)
-        t->scale[r][u] =
-            inside ? __half2float(__ldg(g.w.scale + (static_cast<size_t>(row) * s.chunks + chunk) / 2)) : 0.0f;
+__device__ void ring_ask(struct ring<W> *r, const struct gemv &g, const struct gemv_shape &s, int pair, int tile) {
+#if __CUDA_ARCH__ >= 900
+  if (threadIdx.x % 32 == 0) {
+    const int slot = r->asked % r->slots, chunks = min(s.chunks - tile * s.tile, s.tile);
+    const unsigned bar = r->barriers + 8 * slot, bytes = chunks * 16;
+    const unsigned scales = sizeof(W) == 1 ? (chunks + 15) / 16 * 16 : 0;
+    const unsigned rows = pair * s.step + s.distance < g.w.rows ? 2 : 1;
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(bar), "r"(rows * (bytes + scales))
+                 : "memory");
+    for (unsigned k = 0; k < rows; k++) {
+      const size_t row = static_cast<size_t>(pair) * s.step + k * s.distance;
+      const unsigned to = r->memory + slot * ring<W>::SLOT + k * ring<W>::ROW;
+      bulk_copy(to, static_cast<const uint4 *>(g.w.data) + row * s.chunks + tile * s.tile, bytes, bar);
+      if (scales) bulk_copy(to + TILE_BYTES, g.w.scale + row * g.w.scale_ld + tile * (s.tile / 2), scales, bar);
     }
   }
+  r->asked++;
+#endif
+}
+
+/* Waits for the oldest tile that was asked for; its place in shared memory. */
+template <class W> __device__ unsigned ring_take(struct ring<W> *r) {
+  const int slot = r->taken % r->slots;
+#if __CUDA_ARCH__ >= 900
+  const unsigned bar = r->barriers + 8 * slot, phase = r->taken / r->slots & 1;
+  asm volatile(
+      "{\n.reg .pred p;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@p bra done;\nbra again;\n"
+      "done:\n}" ::"r"(bar),
+      "r"(phase)
+      : "memory");
+#endif
+  r->taken++;
+  return r->memory + slot * ring<W>::SLOT;
+}
+
+#if __CUDA_ARCH__ >= 900
+__device__ uint4 shared16(unsigned at) {
+  uint4 v;
+  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(at));
+  return v;
+}
+#endif
+
+/* Chunk `chunk` (of the tile at `at`) of row k of a pair, and its scale. Without a copy engine it is read as it is
+ * needed. */
+template <class W>
+__device__ uint4 chunk_of(const struct gemv &g, const struct gemv_shape &s, unsigned at, int pair, int tile, int k,
+                          int chunk, float *scale) {
+#if __CUDA_ARCH__ >= 900
+  const unsigned row = at + k * ring<W>::ROW;
+  if (sizeof(W) == 1) {
+    unsigned short bits;
+    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(bits) : "r"(row + TILE_BYTES + chunk / 2 * 2));
+    *scale = __half2float(__ushort_as_half(bits));
+  }
+  return shared16(row + chunk * 16);
+#else
+  const int row = min(pair * s.step + k * s.distance, g.w.rows - 1);
+  const size_t c = static_cast<size_t>(tile) * s.tile + chunk;
+  if (sizeof(W) == 1) *scale = __half2float(__ldg(g.w.scale + static_cast<size_t>(row) * g.w.scale_ld + c / 2));
+  return __ldg(static_cast<const uint4 *>(g.w.data) + static_cast<size_t>(row) * s.chunks + c);
+#endif
 }
 
 template <class W>
-__device__ void add_tile(const struct gemv_shape &s, const float4 *xs, int tile, const struct tile_data<W> &t,
-                         float *sum) {
+__device__ void add_tile(const struct gemv &g, const struct gemv_shape &s, const float4 *xs, unsigned at, int pair,
+                         int tile, float *sum) {
   enum { N = lanes_of<W>::N };
   const int lane = threadIdx.x % 32;
 #pragma unroll
-  for (int u = 0; u < DEPTH; u++) {
-    const int chunk = (tile * DEPTH + u) * 32 + lane;
-    if (chunk >= s.chunks) break;
+  for (int u = 0; u < TILE_CHUNKS / 32; u++) {
+    const int inside = u * 32 + lane, chunk = tile * s.tile + inside;
+    if (inside >= s.tile || chunk >= s.chunks) break;
     float x[N];
 #pragma unroll
     for (int j = 0; j < N / 4; j++) *reinterpret_cast<float4 *>(x + 4 * j) = xs[j * s.chunks + chunk];
 #pragma unroll
-    for (int r = 0; r < 2; r++) {
-      if (sizeof(W) == 1)
-        sum[r] = fmaf(lanes_of<W>::dot(t.v[r][u], x, 0.0f), t.scale[r][u], sum[r]);
-      else
-        sum[r] = lanes_of<W>::dot(t.v[r][u], x, sum[r]);
+    for (int k = 0; k < 2; k++) {
+      float scale = 1;
+      const uint4 w = chunk_of<W>(g, s, at, pair, tile, k, inside, &scale);
+      sum[k] = sizeof(W) == 1 ? fmaf(lanes_of<W>::dot(w, x, 0.0f), scale, sum[k]) : lanes_of<W>::dot(w, x, sum[k]);
     }
   }
 }
@@ -201,54 +266,51 @@ __device__ void keep_hidden(const struct gemv &g, const struct gemv_shape &s, co
   for (int i = threadIdx.x; i < s.chunks * N4; i += THREADS) {
     float4 v = xs[(i % N4) * s.chunks + i / N4];
     v.x *= factor, v.y *= factor, v.z *= factor, v.w *= factor;
-    reinterpret_cast<float4 *>(g.hidden)[i] = v;
+    for (int k = 0; k < 2; k++)
+      if (g.hidden[k]) reinterpret_cast<float4 *>(g.hidden[k])[i] = v;
   }
 }
 
-/* The block's rows lie in one stretch of memory (two for a gated pair): their beginning is asked into L2. */
-__device__ void prefetch_rows(const struct gemv &g, const struct gemv_shape &s, int begin, int end) {
-#if __CUDA_ARCH__ >= 900
-  const size_t row_bytes = static_cast<size_t>(s.chunks) * 16;
-  if (threadIdx.x > 1 || begin >= end || !s.prefetch) return;
-  if (threadIdx.x == 1 && s.step == 2) return;
-  size_t bytes = static_cast<size_t>(end - begin) * s.step * row_bytes;
-  const size_t from = (static_cast<size_t>(begin) * s.step + (threadIdx.x ? s.distance : 0)) * row_bytes;
-  const size_t all = static_cast<size_t>(g.w.rows) * row_bytes;
-  if (from + bytes > all) bytes = all - from;
-  if (bytes > s.prefetch) bytes = s.prefetch;
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(static_cast<const char *>(g.w.data) + from),
-               "r"(static_cast<unsigned>(bytes)));
-#endif
-}
-
+/* Shared memory: x, then the warps' rings. */
 template <class W, int MODE>
-__global__ void __launch_bounds__(THREADS, sizeof(W) == 1 ? 3 : 4) gemv_kernel(const struct gemv g, const struct gemv_shape s) {
+__global__ void __launch_bounds__(THREADS, 3) gemv_kernel(const struct gemv g, const struct gemv_shape s) {
   extern __shared__ float4 xs[];
-  __shared__ float parts[WARPS];
-  const int warp = threadIdx.x / 32, tiles = (s.chunks + DEPTH * 32 - 1) / (DEPTH * 32);
+  __shared__ float parts[WARPS], half_sums[2][WARPS][2];
+  __shared__ uint64_t barriers[WARPS][SLOTS_MAX];
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, groups = WARPS / s.share, group = warp / s.share,
+            member = warp % s.share;
   const int begin = static_cast<int>(static_cast<int64_t>(s.pairs) * blockIdx.x / gridDim.x);
   const int end = static_cast<int>(static_cast<int64_t>(s.pairs) * (blockIdx.x + 1) / gridDim.x);
-  struct place at = {begin + warp, 0};
-  struct tile_data<W> now, next;
-  load_tile<W>(g, s, at, end, &now);
-  prefetch_rows(g, s, begin, end);
+  struct ring<W> r;
+  ring_open<W>(&r, static_cast<unsigned>(__cvta_generic_to_shared(xs)) + g.w.ld * 4 + warp * s.slots * ring<W>::SLOT,
+               static_cast<unsigned>(__cvta_generic_to_shared(barriers[warp])), s.slots);
+  int next_pair = begin + group, next_tile = member; /* to be asked for */
+  while (r.asked < s.slots && next_pair < end) {
+    ring_ask<W>(&r, g, s, next_pair, next_tile);
+    if ((next_tile += s.share) >= s.tiles) next_tile = member, next_pair += groups;
+  }
   let_next_begin();
   wait_for_inputs();
   const float factor = take_x<W>(g, s, xs, parts);
-  float sum[2] = {0, 0};
-  while (at.pair < end) {
-    const bool last = at.tile + 1 == tiles;
-    const struct place then = {last ? at.pair + WARPS : at.pair, last ? 0 : at.tile + 1};
-    load_tile<W>(g, s, then, end, &next);
-    add_tile<W>(s, xs, at.tile, now, sum);
-    if (last) {
-      finish_pair<MODE>(g, s, at.pair, reduce_two(sum), factor);
-      sum[0] = sum[1] = 0;
+  for (int round = 0, pair = begin + group; begin + round * groups < end; round++, pair += groups) {
+    float sum[2] = {0, 0};
+    for (int tile = member; pair < end && tile < s.tiles; tile += s.share) {
+      add_tile<W>(g, s, xs, ring_take<W>(&r), pair, tile, sum);
+      __syncwarp();
+      if (next_pair >= end) continue;
+      ring_ask<W>(&r, g, s, next_pair, next_tile);
+      if ((next_tile += s.share) >= s.tiles) next_tile = member, next_pair += groups;
     }
-    now = next;
-    at = then;
+    float v = reduce_two(sum);
+    if (s.share > 1) { /* all warps of the block make the same rounds */
+      if (lane % 16 == 0) half_sums[round & 1][warp][lane / 16] = v;
+      __syncthreads();
+      v = 0;
+      for (int i = 0; i < s.share; i++) v += half_sums[round & 1][group * s.share + i][lane / 16];
+    }
+    if (pair < end && member == 0) finish_pair<MODE>(g, s, pair, v, factor);
   }
-  if (g.hidden && blockIdx.x == 0) keep_hidden<W>(g, s, xs, factor);
+  if (g.hidden[0] && blockIdx.x == 0) keep_hidden<W>(g, s, xs, factor);
 }
 
 template <class W, int MODE> cudaError_t launch_one(const struct launcher &l, const struct gemv &g) {
@@ -258,10 +320,19 @@ template <class W, int MODE> cudaError_t launch_one(const struct launcher &l, co
   s.step = gated ? 1 : 2;
   s.distance = gated ? g.w.rows / 2 : 1;
   s.chunks = g.w.ld / lanes_of<W>::N;
-  s.prefetch = l.prefetch / 16 * 16;
-  const size_t shared = static_cast<size_t>(g.w.ld) * sizeof(float);
+  s.tile = s.chunks > SHORT_ROW ? TILE_CHUNKS : TILE_CHUNKS / 2;
+  s.tiles = (s.chunks + s.tile - 1) / s.tile;
+  s.slots = l.slots;
+  const size_t x_bytes = static_cast<size_t>(g.w.ld) * sizeof(float),
+               slot_bytes = WARPS * static_cast<size_t>(ring<W>::SLOT);
+  /* Few rows: several warps share a pair, so that all multiprocessors have work. */
+  for (s.share = 1;
+       s.share < WARPS && s.share * 2 <= s.tiles && s.pairs * s.share * 4 < l.processors * WARPS * l.blocks_each * 3;)
+    s.share *= 2;
+  const int groups = WARPS / s.share;
+  const size_t shared = x_bytes + s.slots * slot_bytes;
   int blocks = l.processors * l.blocks_each;
-  if (blocks > (s.pairs + WARPS - 1) / WARPS) blocks = (s.pairs + WARPS - 1) / WARPS;
+  if (blocks > (s.pairs + groups - 1) / groups) blocks = (s.pairs + groups - 1) / groups;
   if (shared > 48 << 10) {
     cudaError_t e = cudaFuncSetAttribute(gemv_kernel<W, MODE>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                          static_cast<int>(shared));
@@ -272,10 +343,14 @@ template <class W, int MODE> cudaError_t launch_one(const struct launcher &l, co
 
 template <class W> cudaError_t launch_mode(const struct launcher &l, enum gemv_mode mode, const struct gemv &g) {
   switch (mode) {
-  case GEMV_ROWS: return launch_one<W, GEMV_ROWS>(l, g);
-  case GEMV_ADD: return launch_one<W, GEMV_ADD>(l, g);
-  case GEMV_ACT: return launch_one<W, GEMV_ACT>(l, g);
-  default: return launch_one<W, GEMV_GATED>(l, g);
+  case GEMV_ROWS:
+    return launch_one<W, GEMV_ROWS>(l, g);
+  case GEMV_ADD:
+    return launch_one<W, GEMV_ADD>(l, g);
+  case GEMV_ACT:
+    return launch_one<W, GEMV_ACT>(l, g);
+  default:
+    return launch_one<W, GEMV_GATED>(l, g);
   }
 }
 
@@ -283,9 +358,13 @@ template <class W> cudaError_t launch_mode(const struct launcher &l, enum gemv_m
 
 cudaError_t gemv_launch(const struct launcher &l, enum gemv_mode mode, const struct gemv &g) {
   switch (g.w.kind) {
-  case MATRIX_F32: return launch_mode<float>(l, mode, g);
-  case MATRIX_F16: return launch_mode<__half>(l, mode, g);
-  case MATRIX_BF16: return launch_mode<bf16>(l, mode, g);
-  default: return launch_mode<int8_t>(l, mode, g);
+  case MATRIX_F32:
+    return launch_mode<float>(l, mode, g);
+  case MATRIX_F16:
+    return launch_mode<__half>(l, mode, g);
+  case MATRIX_BF16:
+    return launch_mode<bf16>(l, mode, g);
+  default:
+    return launch_mode<int8_t>(l, mode, g);
   }
 }

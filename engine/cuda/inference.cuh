@@ -28,10 +28,14 @@ static inline int padded(int n) {
 enum matrix_kind { MATRIX_F32, MATRIX_F16, MATRIX_BF16, MATRIX_INT8 };
 struct matrix { /* [rows][ld], cols of each row used, zeros behind them */
   const void *data;
-  const __half *scale; /* MATRIX_INT8: [rows][ld / GROUP] */
+  const __half *scale; /* MATRIX_INT8: [rows][scale_ld], one a GROUP */
   enum matrix_kind kind;
-  int rows, cols, ld;
+  int rows, cols, ld, scale_ld;
 };
+/* Rows of scales begin at multiples of 16 bytes, so that the copy engine can bring them. */
+static inline int scale_ld_of(int ld) {
+  return (ld / GROUP + 7) / 8 * 8;
+}
 
 struct norm { /* gain NULL: none */
   const float *gain, *bias; /* [padded]; a bias makes it a LayerNorm, without one it is an RMSNorm */
@@ -105,7 +109,7 @@ struct launcher {
   cudaStream_t stream;
   bool overlap;      /* programmatic launches: a kernel may begin before the one ahead of it has ended */
   int processors;    /* multiprocessors of the device */
-  unsigned prefetch; /* bytes of weights that each block asks for before its inputs are ready */
+  int slots;         /* of the ring of each warp in a matrix-vector product */
   int blocks_each;   /* blocks of a matrix-vector product on each multiprocessor */
 };
 
@@ -154,7 +158,7 @@ struct gemv {
   enum activation activation;
   const float *bias; /* [rows], or NULL */
   float *y;
-  float *hidden; /* [ld] takes the normalised x; or NULL */
+  float *hidden[2]; /* [ld] take the normalised x; or NULL */
 };
 cudaError_t gemv_launch(const struct launcher &l, enum gemv_mode mode, const struct gemv &g);
 
@@ -204,12 +208,17 @@ cudaError_t flash_launch(const struct launcher &l, const struct flash &f);
 
 /* ---- sample.cu ---- */
 size_t draw_scratch_bytes();
-/* scratch: so many bytes, zero before the first call. wanted: on the device; read when by_chance. */
-cudaError_t draw_launch(const struct launcher &l, const float *logits, int vocab, bool by_chance, const struct draw *wanted,
-                        void *scratch, struct drawn *out);
+/* The successors of rows of logits, at most DRAW_ROWS. scratch: so many bytes, zero before the first call. wanted: on the
+ * device, [rows]; read when by_chance, which some row then is. out_host: the same in pinned memory, or NULL. */
+enum { DRAW_ROWS = 64 };
+cudaError_t draw_launch(const struct launcher &l, const float *logits, int vocab, int rows, bool by_chance,
+                        const struct draw *wanted, void *scratch, struct drawn *out, struct drawn *out_host);
 
 /* ---- rows.cu: everything between matrix products, for many tokens ---- */
 struct begin {
+  const unsigned *host; /* words that block 0 copies to `copied` first; NULL: what is needed has been copied */
+  unsigned *copied;
+  int words;
   const struct query_item *items; /* [n] */
   const struct slot_change *changes;
   int n, n_changes, n_segments, half, d, ld;

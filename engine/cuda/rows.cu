@@ -1,5 +1,5 @@
-/* Everything between matrix products: embeddings and angles at a step's beginning, norms, rotation into the store, SwiGLU,
- * and the conversions of int8 weights. */
+/* Everything between matrix products: embeddings and angles at a step's beginning, norms, rotation into the store,
+ * SwiGLU, and the conversions of int8 weights. */
 #include "engine/cuda/activate.cuh"
 #include "engine/cuda/attend.cuh"
 
@@ -13,7 +13,8 @@ __device__ float matrix_at(const struct matrix &m, size_t i) {
   return __bfloat162float(__ldg(static_cast<const bf16 *>(m.data) + i));
 }
 
-/* In float64; the product's own rounding error grows with the position, so it is recovered (as engine/cpu/rope.c does). */
+/* In float64; the product's own rounding error grows with the position, so it is recovered (as engine/cpu/rope.c does).
+ */
 __device__ float2 angle_at(double frequency, uint64_t position) {
   const double angle = static_cast<double>(position) * frequency;
   const double lost = fma(static_cast<double>(position), frequency, -angle);
@@ -27,6 +28,10 @@ __global__ void begin_kernel(const struct begin b) {
   const int item = blockIdx.x, half = b.half;
   const struct query_item *it = b.items + item;
   wait_for_inputs();
+  if (b.host) { /* one token: one block */
+    for (int i = threadIdx.x; i < b.words; i += THREADS) b.copied[i] = __ldcv(b.host + i);
+    __syncthreads();
+  }
   for (int i = threadIdx.x; i < b.ld; i += THREADS)
     b.x[static_cast<size_t>(item) * b.ld + i] =
         i < b.d ? matrix_at(b.embedding, static_cast<size_t>(it->id) * b.embedding.ld + i) : 0.0f;
@@ -82,8 +87,7 @@ __device__ float4 take4(const __half *in) {
   return make_float4(a.x, a.y, b.x, b.y);
 }
 
-template <class T>
-__global__ void norm_kernel(const float *x, const struct norm norm, int d, int ld, T *out) {
+template <class T> __global__ void norm_kernel(const float *x, const struct norm norm, int d, int ld, T *out) {
   const float *row = x + static_cast<size_t>(blockIdx.x) * ld;
   wait_for_inputs();
   float mean = 0, squares = 0;
@@ -168,7 +172,7 @@ __global__ void row_angles_kernel(const double *frequency, int half, uint32_t fr
 __global__ void expand_kernel(const struct matrix w, bf16 *out, size_t n) {
   const size_t i = (blockIdx.x * static_cast<size_t>(THREADS) + threadIdx.x) * 16;
   if (i >= n) return;
-  const float scale = __half2float(w.scale[i / GROUP]);
+  const float scale = __half2float(w.scale[i / w.ld * w.scale_ld + i % w.ld / GROUP]);
   const uint4 u = *reinterpret_cast<const uint4 *>(static_cast<const int8_t *>(w.data) + i);
   const int8_t *q = reinterpret_cast<const int8_t *>(&u);
   for (int j = 0; j < 16; j += 4)
@@ -176,7 +180,7 @@ __global__ void expand_kernel(const struct matrix w, bf16 *out, size_t n) {
 }
 
 /* A warp a group of 32: the scale is the largest magnitude over 127. */
-__global__ void quantise_kernel(const struct matrix w, int8_t *out, __half *scale, size_t groups) {
+__global__ void quantise_kernel(const struct matrix w, int8_t *out, __half *scale, int scale_ld, size_t groups) {
   const size_t group = blockIdx.x * static_cast<size_t>(THREADS / 32) + threadIdx.x / 32;
   if (group >= groups) return;
   const size_t at = group * GROUP + threadIdx.x % 32;
@@ -186,7 +190,7 @@ __global__ void quantise_kernel(const struct matrix w, int8_t *out, __half *scal
   const __half s = __float2half_rn(largest / 127.0f);
   const float back = __half2float(s) > 0 ? 1.0f / __half2float(s) : 0.0f;
   out[at] = static_cast<int8_t>(fminf(fmaxf(rintf(v * back), -127.0f), 127.0f));
-  if (threadIdx.x % 32 == 0) scale[group] = s;
+  if (threadIdx.x % 32 == 0) scale[at / w.ld * scale_ld + at % w.ld / GROUP] = s;
 }
 
 unsigned blocks_for(size_t n) {
@@ -199,8 +203,8 @@ cudaError_t begin_launch(const struct launcher &l, const struct begin &b) {
   return launch(l, begin_kernel, b.n, THREADS, 0, b);
 }
 
-cudaError_t norm_launch(const struct launcher &l, const float *x, const struct norm &norm, int n, int d, int ld, void *out,
-                        enum matrix_kind kind) {
+cudaError_t norm_launch(const struct launcher &l, const float *x, const struct norm &norm, int n, int d, int ld,
+                        void *out, enum matrix_kind kind) {
   if (kind == MATRIX_F32) return launch(l, norm_kernel<float>, n, THREADS, 0, x, norm, d, ld, (float *)out);
   if (kind == MATRIX_F16) return launch(l, norm_kernel<__half>, n, THREADS, 0, x, norm, d, ld, (__half *)out);
   return launch(l, norm_kernel<bf16>, n, THREADS, 0, x, norm, d, ld, (bf16 *)out);
@@ -238,5 +242,5 @@ cudaError_t expand_launch(const struct launcher &l, const struct matrix &w, bf16
 
 cudaError_t quantise_launch(const struct launcher &l, const struct matrix &w, int8_t *out, __half *scale) {
   const size_t groups = static_cast<size_t>(w.rows) * w.ld / GROUP;
-  return launch(l, quantise_kernel, blocks_for(groups * 32), THREADS, 0, w, out, scale, groups);
+  return launch(l, quantise_kernel, blocks_for(groups * 32), THREADS, 0, w, out, scale, scale_ld_of(w.ld), groups);
 }

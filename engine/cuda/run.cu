@@ -1,5 +1,5 @@
-/* The CUDA back end: engine/backend.h's table. Opens and closes, and turns a plan of a session into what a step's kernels
- * read. */
+/* The CUDA back end: engine/backend.h's table. Opens and closes, and turns a plan of a session into what a step's
+ * kernels read. */
 #include "engine/cuda/cuda_backend.cuh"
 
 #include <stdio.h>
@@ -32,6 +32,8 @@ void close_cuda(struct backend *base) {
   cudaFreeHost(b->changes_host);
   cudaFreeHost(b->logits_host);
   cudaFreeHost(b->hidden_host);
+  cudaFreeHost(b->states_host);
+  cudaFreeHost(b->drawn_host);
   free(b->watch_rows);
   free(b);
 }
@@ -67,7 +69,11 @@ void place_all(struct cuda_backend *b, struct placer *p) {
   place(p, &b->part, places * (b->kv.width + 2) * sizeof(float));
   place(p, &b->arrived, places * sizeof(unsigned));
   place(p, &b->logits, sizeof(float) * LOGIT_ROWS * c.vocab);
-  place(p, &b->hidden, sizeof(float) * ld + sizeof *b->drawn);
+  place(p, &b->hidden, sizeof(float) * ld);
+  place(p, &b->drawn, sizeof *b->drawn);
+  place(p, &b->states, sizeof(float) * LOGIT_ROWS * ld);
+  place(p, &b->draws, DRAW_ROWS * sizeof *b->draws);
+  place(p, &b->drawn_batch, DRAW_ROWS * sizeof *b->drawn_batch);
   place(p, &b->draw_scratch, draw_scratch_bytes());
   place(p, &b->blas_space, static_cast<size_t>(BLAS_BYTES));
   place(p, &b->expanded, b->w->kind == MATRIX_INT8 ? 2 * static_cast<size_t>(EXPAND_ELEMENTS) : 0);
@@ -82,20 +88,14 @@ sluice_status take_memory(struct cuda_backend *b, struct sluice_error *err) {
   if (st) return st;
   struct placer fill = {static_cast<unsigned char *>(b->owned), 0};
   place_all(b, &fill);
-  b->drawn = reinterpret_cast<struct drawn *>(b->hidden + padded(c.d_model));
   cudaError_t e = cudaMemset(b->owned, 0, count.used); /* padding is zero and stays zero */
   if (!e) e = cudaMallocHost(&b->head_host, sizeof *b->head + ROWS_MAX * sizeof b->head->items[0]);
   if (!e) e = cudaMallocHost(&b->changes_host, 2 * ROWS_MAX * sizeof *b->changes);
   if (!e) e = cudaMallocHost(&b->logits_host, sizeof(float) * static_cast<size_t>(c.vocab));
-  if (!e) e = cudaMallocHost(&b->hidden_host, sizeof(float) * static_cast<size_t>(padded(c.d_model)) + sizeof *b->drawn);
+  if (!e) e = cudaMallocHost(&b->hidden_host, sizeof(float) * static_cast<size_t>(padded(c.d_model)));
+  if (!e) e = cudaMallocHost(&b->drawn_host, sizeof *b->drawn_host);
+  if (!e) e = cudaMallocHost(&b->states_host, sizeof(float) * LOGIT_ROWS * static_cast<size_t>(padded(c.d_model)));
   return cuda_status(e, "allocating working memory", err);
-}
-
-unsigned setting(const char *name, unsigned fallback) {
-  const char *text = getenv(name);
-  char *end;
-  const unsigned long v = text ? strtoul(text, &end, 10) : 0;
-  return text && *text && !*end ? static_cast<unsigned>(v) : fallback;
 }
 
 sluice_status describe(struct cuda_backend *b, struct sluice_error *err) {
@@ -108,14 +108,15 @@ sluice_status describe(struct cuda_backend *b, struct sluice_error *err) {
   e = cudaGetDeviceProperties(&p, 0);
   if (e) return cuda_status(e, "asking the device", err);
   if (p.major < 8)
-    return sluice_fail(err, SLUICE_UNSUPPORTED, "device 'cuda': %s has compute capability %d.%d; 8.0 and later are supported",
-                       p.name, p.major, p.minor);
+    return sluice_fail(err, SLUICE_UNSUPPORTED,
+                       "device 'cuda': %s has compute capability %d.%d; 8.0 and later are supported", p.name, p.major,
+                       p.minor);
   cublasGetVersion(b->blas, &version);
   b->launcher.processors = p.multiProcessorCount;
-  b->plain = setting("SLUICE_CUDA_PLAIN", 0) != 0;
-  b->launcher.overlap = p.major >= 9 && !b->plain && setting("SLUICE_CUDA_OVERLAP", 1);
-  b->launcher.prefetch = setting("SLUICE_CUDA_PREFETCH", 64 << 10);
-  b->launcher.blocks_each = static_cast<int>(setting("SLUICE_CUDA_BLOCKS", 2));
+  b->plain = getenv("SLUICE_CUDA_PLAIN") != NULL;
+  b->launcher.overlap = p.major >= 9 && !b->plain;
+  b->launcher.slots = 4;
+  b->launcher.blocks_each = 2;
   /* Shares of attention go by the number of multiprocessors, and with them the order of sums. */
   snprintf(b->kernel, sizeof b->kernel, "sm_%d%d-%d-cublas%d%s", p.major, p.minor, p.multiProcessorCount, version,
            b->w && b->w->quantised ? "-int8" : "");
@@ -134,7 +135,8 @@ sluice_status open_parts(struct cuda_backend *b, const struct model *m, const st
   b->kv.block_bytes = kv_offset(b->kv, c.n_layers, 0, 0);
   kv_place_fill(&b->place, &b->base, b->kv.element);
   st = take_memory(b, err);
-  if (!st) st = cuda_status(cudaStreamCreateWithFlags(&b->launcher.stream, cudaStreamNonBlocking), "making a stream", err);
+  if (!st)
+    st = cuda_status(cudaStreamCreateWithFlags(&b->launcher.stream, cudaStreamNonBlocking), "making a stream", err);
   if (!st && (cublasCreate(&b->blas) || cublasSetStream(b->blas, b->launcher.stream) ||
               cublasSetWorkspace(b->blas, b->blas_space, BLAS_BYTES)))
     st = sluice_fail(err, SLUICE_INTERNAL, "cuBLAS cannot be started");
@@ -252,8 +254,7 @@ uint32_t slots_seen(const struct forward_plan *plan) {
   uint32_t most = 0;
   for (int t = 0; t < plan->n; t++) {
     uint32_t all = 0;
-    for (int i = 0; i < plan->n_segments; i++)
-      all += plan->segments[t][i].end_slot - plan->segments[t][i].first_slot;
+    for (int i = 0; i < plan->n_segments; i++) all += plan->segments[t][i].end_slot - plan->segments[t][i].first_slot;
     if (all > most) most = all;
   }
   return most;
@@ -266,8 +267,8 @@ sluice_status run_one(struct cuda_backend *b, struct kv_store *s, const struct f
   if (n < STEP_CHANGES) b->head_host->changes[1] = b->head_host->changes[0];
   fill_item(b->head_host->items, s, plan, 0, id);
   if (want->draw) b->head_host->draw = *want->draw;
-  const enum step_kind kind = want->n_rows ? STEP_LOGITS
-                              : !want->draw ? STEP_HIDDEN
+  const enum step_kind kind = want->n_rows                  ? STEP_LOGITS
+                              : !want->draw                 ? STEP_HIDDEN
                               : want->draw->temperature > 0 ? STEP_BY_CHANCE
                                                             : STEP_GREEDY;
   const int splits = attend_splits(b->launcher, slots, 1, b->kv.n_kv_heads);
@@ -275,15 +276,16 @@ sluice_status run_one(struct cuda_backend *b, struct kv_store *s, const struct f
   if (!e) e = cudaStreamSynchronize(b->launcher.stream);
   if (e) return cuda_status(e, "a decode step", err);
   memcpy(want->hidden, b->hidden_host, sizeof(float) * width(&b->base));
-  if (want->draw) memcpy(want->drawn, b->hidden_host + width(&b->base), sizeof *want->drawn);
-  if (want->n_rows) memcpy(want->logits, b->logits_host, sizeof(float) * static_cast<size_t>(b->base.model->config.vocab));
+  if (want->draw) *want->drawn = *b->drawn_host;
+  if (want->n_rows)
+    memcpy(want->logits, b->logits_host, sizeof(float) * static_cast<size_t>(b->base.model->config.vocab));
   return SLUICE_OK;
 }
 
 /* The last n_rows of n rows of x as logits, and the newest one's hidden state, to the host. */
 cudaError_t bring_results(struct cuda_backend *b, int n, const struct backend_result *want) {
   const size_t vocab = static_cast<size_t>(b->base.model->config.vocab);
-  cudaError_t e = step_hidden(b, n - 1);
+  cudaError_t e = step_hidden(b, n - 1, 1, b->hidden);
   for (int done = 0; !e && done < want->n_rows;) {
     const int some = want->n_rows - done < LOGIT_ROWS ? want->n_rows - done : LOGIT_ROWS;
     e = step_logits(b, n - want->n_rows + done, some);
@@ -296,8 +298,7 @@ cudaError_t bring_results(struct cuda_backend *b, int n, const struct backend_re
     e = cudaMemcpyAsync(&b->head->draw, want->draw, sizeof *want->draw, cudaMemcpyHostToDevice, b->launcher.stream);
     if (!e) e = step_logits(b, n - 1, 1);
     if (!e) e = step_draw(b, want->draw->temperature > 0);
-    if (!e)
-      e = cudaMemcpyAsync(want->drawn, b->drawn, sizeof *want->drawn, cudaMemcpyDeviceToHost, b->launcher.stream);
+    if (!e) e = cudaMemcpyAsync(want->drawn, b->drawn, sizeof *want->drawn, cudaMemcpyDeviceToHost, b->launcher.stream);
   }
   if (!e)
     e = cudaMemcpyAsync(want->hidden, b->hidden, sizeof(float) * width(&b->base), cudaMemcpyDeviceToHost,
@@ -344,18 +345,45 @@ bool steps_together(const struct backend_job *jobs, size_t n) {
   return n <= KV_CHUNK;
 }
 
-cudaError_t bring_batch(struct cuda_backend *b, const struct backend_job *jobs, size_t n) {
-  const size_t vocab = static_cast<size_t>(b->base.model->config.vocab);
-  const cudaStream_t stream = b->launcher.stream;
-  cudaError_t e = step_logits(b, 0, static_cast<int>(n));
-  for (size_t i = 0; !e && i < n; i++) {
-    if (jobs[i].want.n_rows)
-      e = cudaMemcpyAsync(jobs[i].want.logits, b->logits + i * vocab, sizeof(float) * vocab, cudaMemcpyDeviceToHost, stream);
-    if (!e) e = step_hidden(b, static_cast<int>(i));
-    if (!e)
-      e = cudaMemcpyAsync(jobs[i].want.hidden, b->hidden, sizeof(float) * width(&b->base), cudaMemcpyDeviceToHost, stream);
+/* The successors of all rows of a batch whose logits lie there. */
+cudaError_t draw_batch(struct cuda_backend *b, const struct backend_job *jobs, size_t n) {
+  struct draw wanted[DRAW_ROWS];
+  struct drawn out[DRAW_ROWS];
+  bool by_chance = false;
+  for (size_t i = 0; i < n; i++) {
+    wanted[i] = *jobs[i].want.draw;
+    by_chance = by_chance || wanted[i].temperature > 0;
   }
-  return e ? e : cudaStreamSynchronize(stream);
+  const cudaStream_t stream = b->launcher.stream;
+  struct launcher l = b->launcher;
+  l.overlap = false;
+  cudaError_t e = cudaMemcpyAsync(b->draws, wanted, n * sizeof *wanted, cudaMemcpyHostToDevice, stream);
+  if (!e)
+    e = draw_launch(l, b->logits, b->base.model->config.vocab, static_cast<int>(n), by_chance, b->draws,
+                    b->draw_scratch, b->drawn_batch, NULL);
+  if (!e) e = cudaMemcpyAsync(out, b->drawn_batch, n * sizeof *out, cudaMemcpyDeviceToHost, stream);
+  if (!e) e = cudaStreamSynchronize(stream);
+  for (size_t i = 0; !e && i < n; i++) *jobs[i].want.drawn = out[i];
+  return e;
+}
+
+/* Hidden states in one copy; logits, where they are asked for, straight to their readers. */
+cudaError_t bring_batch(struct cuda_backend *b, const struct backend_job *jobs, size_t n) {
+  const size_t vocab = static_cast<size_t>(b->base.model->config.vocab), ld = width(&b->base);
+  const cudaStream_t stream = b->launcher.stream;
+  const bool draws = jobs[0].want.draw != NULL;
+  bool rows = draws;
+  for (size_t i = 0; i < n; i++) rows = rows || jobs[i].want.n_rows;
+  cudaError_t e = step_hidden(b, 0, static_cast<int>(n), b->states);
+  if (!e) e = cudaMemcpyAsync(b->states_host, b->states, n * ld * sizeof(float), cudaMemcpyDeviceToHost, stream);
+  if (!e && rows) e = step_logits(b, 0, static_cast<int>(n));
+  for (size_t i = 0; !e && i < n; i++)
+    if (jobs[i].want.n_rows)
+      e = cudaMemcpyAsync(jobs[i].want.logits, b->logits + i * vocab, sizeof(float) * vocab, cudaMemcpyDeviceToHost,
+                          stream);
+  if (!e) e = draws ? draw_batch(b, jobs, n) : cudaStreamSynchronize(stream);
+  for (size_t i = 0; !e && i < n; i++) memcpy(jobs[i].want.hidden, b->states_host + i * ld, sizeof(float) * ld);
+  return e;
 }
 
 sluice_status run_batch(struct backend *base, const struct backend_job *jobs, size_t n, struct sluice_error *err) {

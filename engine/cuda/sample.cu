@@ -35,7 +35,11 @@ __device__ struct best join_block(struct best v) {
 }
 
 /* The best token and the log of the sum of exp of all; the last block joins the blocks' parts in their order. */
-__global__ void best_kernel(const float *logits, int vocab, struct best *parts, unsigned *arrived, struct drawn *out) {
+__global__ void best_kernel(const float *all_logits, int vocab, struct best *all_parts, unsigned *all_arrived,
+                            struct drawn *out, struct drawn *out_host) {
+  const float *logits = all_logits + static_cast<size_t>(blockIdx.y) * vocab;
+  struct best *parts = all_parts + blockIdx.y * BLOCKS_MAX;
+  unsigned *arrived = all_arrived + blockIdx.y;
   __shared__ bool last;
   struct best v = {-INFINITY, 0, INT32_MAX};
   const int each = (vocab + gridDim.x - 1) / gridDim.x, from = blockIdx.x * each, to = min(from + each, vocab);
@@ -59,7 +63,10 @@ __global__ void best_kernel(const float *logits, int vocab, struct best *parts, 
   }
   __syncthreads();
   v = join_block(v);
-  if (threadIdx.x == 0) *out = {v.id, v.logit, v.logit + logf(v.sum), v.logit};
+  if (threadIdx.x > 0) return;
+  const struct drawn d = {v.id, v.logit, v.logit + logf(v.sum), v.logit};
+  out[blockIdx.y] = d;
+  if (out_host) out_host[blockIdx.y] = d;
 }
 
 /* ---- by chance: one block; a token's key is how far its logit lies below the largest, in steps of 2^-24 ---- */
@@ -169,10 +176,13 @@ __device__ int32_t id_with(const struct drawing &d, unsigned key, unsigned long 
   return id;
 }
 
-__global__ void __launch_bounds__(DRAWERS)
-    draw_kernel(const float *logits, int vocab, const struct draw *wanted, struct drawn *out) {
+__global__ void __launch_bounds__(DRAWERS) draw_kernel(const float *all_logits, int vocab, const struct draw *wanted,
+                                                       struct drawn *all_out, struct drawn *out_host) {
+  const float *logits = all_logits + static_cast<size_t>(blockIdx.x) * vocab;
+  struct drawn *out = all_out + blockIdx.x;
   wait_for_inputs();
-  const struct draw w = *wanted;
+  const struct draw w = wanted[blockIdx.x];
+  if (!(w.temperature > 0)) return;
   const struct drawing d = {logits, vocab, __ldcg(&out->largest), 1.0f / w.temperature};
   unsigned limit = 0xfffffffeu;
   unsigned long long before = 0;
@@ -193,22 +203,23 @@ __global__ void __launch_bounds__(DRAWERS)
   const unsigned key = key_at(d, true, limit, target, &before);
   const unsigned long long each = mass_of(d, key);
   const int32_t id = id_with(d, key, each ? (target - before) / each : 0);
-  if (threadIdx.x == 0) out->id = id, out->logit = __ldcg(logits + id);
+  if (threadIdx.x > 0) return;
+  out->id = id, out->logit = __ldcg(logits + id);
+  if (out_host) out_host[blockIdx.x].id = id, out_host[blockIdx.x].logit = out->logit;
 }
 
 } // namespace
 
 size_t draw_scratch_bytes() {
-  return BLOCKS_MAX * sizeof(struct best) + 256;
+  return DRAW_ROWS * (BLOCKS_MAX * sizeof(struct best) + sizeof(unsigned));
 }
 
-/* scratch: draw_scratch_bytes, zero before the first call. */
-cudaError_t draw_launch(const struct launcher &l, const float *logits, int vocab, bool by_chance,
-                        const struct draw *wanted, void *scratch, struct drawn *out) {
-  const int blocks = l.processors < BLOCKS_MAX ? l.processors : BLOCKS_MAX;
+cudaError_t draw_launch(const struct launcher &l, const float *logits, int vocab, int rows, bool by_chance,
+                        const struct draw *wanted, void *scratch, struct drawn *out, struct drawn *out_host) {
+  const int all = rows > 1 ? 16 : l.processors, blocks = all < BLOCKS_MAX ? all : BLOCKS_MAX;
   unsigned *arrived = static_cast<unsigned *>(scratch);
-  struct best *parts = reinterpret_cast<struct best *>(static_cast<unsigned char *>(scratch) + 256);
-  cudaError_t e = launch(l, best_kernel, blocks, THREADS, 0, logits, vocab, parts, arrived, out);
-  if (!e && by_chance) e = launch(l, draw_kernel, 1, DRAWERS, 0, logits, vocab, wanted, out);
+  struct best *parts = reinterpret_cast<struct best *>(arrived + DRAW_ROWS);
+  cudaError_t e = launch(l, best_kernel, dim3(blocks, rows), THREADS, 0, logits, vocab, parts, arrived, out, out_host);
+  if (!e && by_chance) e = launch(l, draw_kernel, rows, DRAWERS, 0, logits, vocab, wanted, out, out_host);
   return e;
 }

@@ -27,14 +27,14 @@ cudaError_t product(struct cuda_backend *b, const void *w, const struct matrix &
   const float one = 1, zero = 0;
   const cudaDataType in = blas_type(b->w->low), out = y_float ? CUDA_R_32F : in;
   const cublasStatus_t st =
-      cublasGemmEx(b->blas, CUBLAS_OP_T, CUBLAS_OP_N, rows, n, m.cols, &one, w, in, m.ld, x, in, m.ld, add ? &one : &zero,
-                   y, out, ld_y, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
+      cublasGemmEx(b->blas, CUBLAS_OP_T, CUBLAS_OP_N, rows, n, m.cols, &one, w, in, m.ld, x, in, m.ld,
+                   add ? &one : &zero, y, out, ld_y, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
   return st == CUBLAS_STATUS_SUCCESS ? cudaSuccess : cudaErrorUnknown;
 }
 
 /* y = x W^T for a chunk, W of any kind. */
-cudaError_t matmul(struct cuda_backend *b, const struct matrix &m, const void *x, int n, void *y, int ld_y, bool y_float,
-                   bool add) {
+cudaError_t matmul(struct cuda_backend *b, const struct matrix &m, const void *x, int n, void *y, int ld_y,
+                   bool y_float, bool add) {
   if (m.kind != MATRIX_INT8) return product(b, m.data, m, m.rows, x, n, y, ld_y, y_float, add);
   const int step = EXPAND_ELEMENTS / m.ld;
   const size_t size = y_float ? sizeof(float) : low_bytes(b);
@@ -44,19 +44,24 @@ cudaError_t matmul(struct cuda_backend *b, const struct matrix &m, const void *x
     const size_t at = static_cast<size_t>(from) * m.ld;
     part.rows = m.rows - from < step ? m.rows - from : step;
     part.data = static_cast<const int8_t *>(m.data) + at;
-    part.scale = m.scale + at / GROUP;
+    part.scale = m.scale + static_cast<size_t>(from) * m.scale_ld;
     e = expand_launch(b->launcher, part, static_cast<bf16 *>(b->expanded));
     if (!e)
-      e = product(b, b->expanded, m, part.rows, x, n, static_cast<unsigned char *>(y) + static_cast<size_t>(from) * size,
-                  ld_y, y_float, add);
+      e = product(b, b->expanded, m, part.rows, x, n,
+                  static_cast<unsigned char *>(y) + static_cast<size_t>(from) * size, ld_y, y_float, add);
   }
   return e;
 }
 
 cudaError_t enqueue_begin(struct cuda_backend *b, int n, int n_changes, int n_segments, enum key_form form,
-                          const struct slot_change *changes) {
+                          const struct slot_change *changes, bool from_host) {
   const struct model_config &c = config_of(b);
   struct begin s = {};
+  if (from_host) {
+    s.host = reinterpret_cast<const unsigned *>(b->head_host);
+    s.copied = reinterpret_cast<unsigned *>(b->head);
+    s.words = sizeof *b->head / sizeof(unsigned);
+  }
   s.items = b->head->items;
   s.changes = changes;
   s.n = n, s.n_changes = n_changes, s.n_segments = n_segments;
@@ -102,6 +107,8 @@ cudaError_t vector(const struct cuda_backend *b, enum gemv_mode mode, const stru
   return gemv_launch(b->launcher, mode, g);
 }
 
+/* The first kernel waits for the whole of the step's beginning: so every later one may read what that wrote (items,
+ * angles, slots) before its own inputs are ready. */
 cudaError_t decode_layer(struct cuda_backend *b, int layer, int n_segments, int splits) {
   const struct model_config &c = config_of(b);
   const struct device_layer &w = b->w->layers[layer];
@@ -109,7 +116,10 @@ cudaError_t decode_layer(struct cuda_backend *b, int layer, int n_segments, int 
   struct attend a = attention_of(b, layer, 1, n_segments);
   a.qkv = b->v_qkv, a.out = b->v_mixed;
   a.splits = splits, a.store = true;
+  const bool overlap = b->launcher.overlap;
+  if (layer == 0) b->launcher.overlap = false;
   cudaError_t e = vector(b, GEMV_ROWS, w.qkv, b->x, &w.attn_norm, w.qkv_bias, b->v_qkv);
+  b->launcher.overlap = overlap;
   if (!e) e = attend_launch(b->launcher, a);
   if (!e && c.parallel_residual) e = vector(b, ffn, w.ffn, b->x, &w.ffn_norm, w.ffn_bias, b->v_act);
   if (!e) e = vector(b, GEMV_ADD, w.o, b->v_mixed, NULL, w.o_bias, b->x);
@@ -120,38 +130,36 @@ cudaError_t decode_layer(struct cuda_backend *b, int layer, int n_segments, int 
 cudaError_t see(struct cuda_backend *b, int layer, int first, int n) {
   const int ld = padded(config_of(b).d_model);
   if (!b->watch) return cudaSuccess;
-  cudaError_t e = cudaMemcpyAsync(b->watch_rows, b->x + static_cast<size_t>(first) * ld,
-                                  static_cast<size_t>(n) * ld * sizeof(float), cudaMemcpyDeviceToHost, b->launcher.stream);
+  cudaError_t e =
+      cudaMemcpyAsync(b->watch_rows, b->x + static_cast<size_t>(first) * ld,
+                      static_cast<size_t>(n) * ld * sizeof(float), cudaMemcpyDeviceToHost, b->launcher.stream);
   if (!e) e = cudaStreamSynchronize(b->launcher.stream);
   if (!e) b->watch(b->watch_ctx, layer, first, n, b->watch_rows, static_cast<size_t>(ld));
   return e;
 }
 
-cudaError_t head_of(struct cuda_backend *b, int row) {
+cudaError_t head_of(struct cuda_backend *b, int row, bool to_host) {
   struct gemv g = {};
   g.w = b->w->head;
   g.x = b->x + static_cast<size_t>(row) * padded(config_of(b).d_model);
   g.norm = b->w->final_norm;
   g.y = b->logits;
-  g.hidden = b->hidden;
+  g.hidden[0] = b->hidden;
+  if (to_host) g.hidden[1] = b->hidden_host;
   return gemv_launch(b->launcher, GEMV_ROWS, g);
 }
 
 cudaError_t enqueue_decode(struct cuda_backend *b, int n_segments, int splits, enum step_kind kind) {
   const struct model_config &c = config_of(b);
   const cudaStream_t stream = b->launcher.stream;
-  cudaError_t e = cudaMemcpyAsync(b->head, b->head_host, sizeof *b->head, cudaMemcpyHostToDevice, stream);
-  if (!e) e = enqueue_begin(b, 1, STEP_CHANGES, n_segments, KEYS_AT_TRUE_POSITION, b->head->changes);
+  cudaError_t e = enqueue_begin(b, 1, STEP_CHANGES, n_segments, KEYS_AT_TRUE_POSITION, b->head->changes, true);
   if (!e) e = see(b, -1, 0, 1);
   for (int l = 0; !e && l < c.n_layers; l++) {
     e = decode_layer(b, l, n_segments, splits);
     if (!e) e = see(b, l, 0, 1);
   }
-  if (!e) e = kind == STEP_HIDDEN ? step_hidden(b, 0) : head_of(b, 0);
+  if (!e) e = kind == STEP_HIDDEN ? step_hidden(b, 0, 1, b->hidden_host) : head_of(b, 0, true);
   if (!e && kind >= STEP_GREEDY) e = step_draw(b, kind == STEP_BY_CHANCE);
-  if (!e)
-    e = cudaMemcpyAsync(b->hidden_host, b->hidden, sizeof(float) * padded(c.d_model) + sizeof *b->drawn,
-                        cudaMemcpyDeviceToHost, stream);
   if (!e && kind == STEP_LOGITS)
     e = cudaMemcpyAsync(b->logits_host, b->logits, sizeof(float) * c.vocab, cudaMemcpyDeviceToHost, stream);
   return e;
@@ -219,8 +227,8 @@ cudaError_t chunk_ffn(struct cuda_backend *b, int layer, int first, int n) {
   f.in = b->middle, f.bias = w.ffn_bias, f.out = b->act;
   f.n = rows, f.d_ff = c.d_ff, f.ld_in = w.ffn.rows, f.ld_out = w.down.ld;
   f.gated = !c.plain_ffn, f.activation = c.activation, f.kind = b->w->low;
-  cudaError_t e =
-      norm_launch(b->launcher, b->x + static_cast<size_t>(first) * ld, w.ffn_norm, rows, c.d_model, ld, b->normed, b->w->low);
+  cudaError_t e = norm_launch(b->launcher, b->x + static_cast<size_t>(first) * ld, w.ffn_norm, rows, c.d_model, ld,
+                              b->normed, b->w->low);
   if (!e) e = matmul(b, w.ffn, b->normed, rows, b->middle, w.ffn.rows, false, false);
   return e ? e : ffn_middle_launch(b->launcher, f);
 }
@@ -244,21 +252,22 @@ cudaError_t chunk_layer(struct cuda_backend *b, int layer, const struct chunk *k
 
 } // namespace
 
-cudaError_t step_hidden(struct cuda_backend *b, int row) {
+cudaError_t step_hidden(struct cuda_backend *b, int first, int n, float *to) {
   const struct model_config &c = config_of(b);
   const int ld = padded(c.d_model);
-  return norm_launch(b->launcher, b->x + static_cast<size_t>(row) * ld, b->w->final_norm, 1, c.d_model, ld, b->hidden,
+  return norm_launch(b->launcher, b->x + static_cast<size_t>(first) * ld, b->w->final_norm, n, c.d_model, ld, to,
                      MATRIX_F32);
 }
 
 cudaError_t step_draw(struct cuda_backend *b, bool by_chance) {
-  return draw_launch(b->launcher, b->logits, config_of(b).vocab, by_chance, &b->head->draw, b->draw_scratch, b->drawn);
+  return draw_launch(b->launcher, b->logits, config_of(b).vocab, 1, by_chance, &b->head->draw, b->draw_scratch,
+                     b->drawn, b->drawn_host);
 }
 
 cudaError_t step_logits(struct cuda_backend *b, int first, int n) {
   const struct model_config &c = config_of(b);
   const int ld = padded(c.d_model);
-  if (n == 1) return head_of(b, first);
+  if (n == 1) return head_of(b, first, false);
   cudaError_t e = norm_launch(b->launcher, b->x + static_cast<size_t>(first) * ld, b->w->final_norm, n, c.d_model, ld,
                               b->normed, b->w->low);
   return e ? e : matmul(b, b->w->head, b->normed, n, b->logits, c.vocab, true, false);
@@ -287,7 +296,7 @@ cudaError_t step_chunk(struct cuda_backend *b, const struct chunk *c) {
   const int from = c->one_store ? (c->n_rows ? c->n - c->n_rows : c->n - 1) : 0;
   const bool overlap = b->launcher.overlap;
   b->launcher.overlap = false; /* cuBLAS's kernels do not wait as ours do */
-  cudaError_t e = enqueue_begin(b, c->n, c->n_changes, c->n_segments, c->form, b->changes);
+  cudaError_t e = enqueue_begin(b, c->n, c->n_changes, c->n_segments, c->form, b->changes, false);
   if (!e) e = see(b, -1, 0, c->n);
   for (int l = 0; !e && l < config.n_layers; l++) {
     const int first = l + 1 < config.n_layers ? 0 : from;

@@ -104,7 +104,7 @@ void unpack_rows(const struct upload *u, const struct weight *w, int from, int n
       const unsigned char *b =
           static_cast<const unsigned char *>(w->data) + static_cast<size_t>(from + r) * per_row + g * block;
       int8_t *to = q + static_cast<size_t>(r) * ld + g * GROUP;
-      memcpy(&scale[(static_cast<size_t>(r) * ld) / GROUP + g], b, 2);
+      memcpy(&scale[static_cast<size_t>(r) * scale_ld_of(ld) + g], b, 2);
       if (w->dtype == DTYPE_Q8_0) {
         memcpy(to, b + 2, GROUP);
         continue;
@@ -125,7 +125,7 @@ void quantise_rows(struct upload *u, const struct weight *w, const struct matrix
   for (int from = 0; from < w->rows && !u->status; from += step) {
     const int n = w->rows - from < step ? w->rows - from : step;
     const size_t at = static_cast<size_t>(row + from) * m.ld, all = static_cast<size_t>(n) * m.ld * size;
-    const struct matrix slab = {u->slab_device, NULL, kind, n, m.cols, m.ld};
+    const struct matrix slab = {u->slab_device, NULL, kind, n, m.cols, m.ld, 0};
     if (blocks) {
       convert_rows(u, w, from, n, m.ld, kind);
       ok(u, cudaMemcpy(u->slab_device, u->slab_host, all, cudaMemcpyHostToDevice));
@@ -136,7 +136,7 @@ void quantise_rows(struct upload *u, const struct weight *w, const struct matrix
                          static_cast<size_t>(n), cudaMemcpyHostToDevice));
     }
     ok(u, quantise_launch(u->launcher, slab, static_cast<int8_t *>(const_cast<void *>(m.data)) + at,
-                          const_cast<__half *>(m.scale) + at / GROUP));
+                          const_cast<__half *>(m.scale) + static_cast<size_t>(row + from) * m.scale_ld));
     ok(u, cudaDeviceSynchronize());
   }
 }
@@ -156,11 +156,12 @@ void fill_rows(struct upload *u, const struct weight *w, const struct matrix &m,
   const int step = SLAB_BYTES / (m.ld * 4);
   for (int from = 0; from < w->rows && !u->status; from += step) {
     const int n = w->rows - from < step ? w->rows - from : step;
-    const size_t at = static_cast<size_t>(row + from) * m.ld, count = static_cast<size_t>(n) * m.ld;
+    const size_t count = static_cast<size_t>(n) * m.ld;
     if (m.kind == MATRIX_INT8) {
       unpack_rows(u, w, from, n, m.ld);
-      ok(u, cudaMemcpy(const_cast<__half *>(m.scale) + at / GROUP, static_cast<int8_t *>(u->slab_host) + count,
-                       count / GROUP * 2, cudaMemcpyHostToDevice));
+      ok(u, cudaMemcpy(const_cast<__half *>(m.scale) + static_cast<size_t>(row + from) * m.scale_ld,
+                       static_cast<int8_t *>(u->slab_host) + count, static_cast<size_t>(n) * m.scale_ld * 2,
+                       cudaMemcpyHostToDevice));
     } else {
       convert_rows(u, w, from, n, m.ld, m.kind);
     }
@@ -170,7 +171,8 @@ void fill_rows(struct upload *u, const struct weight *w, const struct matrix &m,
 
 /* Weights with the same columns, one below the other. */
 struct matrix place(struct upload *u, const struct weight *const *parts, int n, bool may_be_int8) {
-  struct matrix m = {NULL, NULL, MATRIX_INT8, 0, parts[0]->cols, padded(parts[0]->cols)};
+  struct matrix m = {NULL, NULL, MATRIX_INT8, 0, parts[0]->cols, padded(parts[0]->cols), 0};
+  m.scale_ld = scale_ld_of(m.ld);
   for (int i = 0; i < n; i++) {
     m.rows += parts[i]->rows;
     if (!may_be_int8 || kept_as(u, parts[i]) != MATRIX_INT8) m.kind = MATRIX_F32;
@@ -179,11 +181,11 @@ struct matrix place(struct upload *u, const struct weight *const *parts, int n, 
   if (!may_be_int8 && m.kind == MATRIX_INT8) m.kind = u->w->low; /* single rows are read from it: no scales */
   const size_t count = static_cast<size_t>(m.rows) * m.ld;
   m.data = take(u, count * kind_bytes(m.kind));
-  if (m.kind == MATRIX_INT8) m.scale = static_cast<__half *>(take(u, count / GROUP * 2));
+  if (m.kind == MATRIX_INT8) m.scale = static_cast<__half *>(take(u, static_cast<size_t>(m.rows) * m.scale_ld * 2));
   if (!u->memory) return m;
   if (m.ld != m.cols) {
     ok(u, cudaMemset(const_cast<void *>(m.data), 0, count * kind_bytes(m.kind)));
-    if (m.scale) ok(u, cudaMemset(const_cast<__half *>(m.scale), 0, count / GROUP * 2));
+    if (m.scale) ok(u, cudaMemset(const_cast<__half *>(m.scale), 0, static_cast<size_t>(m.rows) * m.scale_ld * 2));
   }
   for (int i = 0, row = 0; i < n; row += parts[i++]->rows) fill_rows(u, parts[i], m, row);
   return m;

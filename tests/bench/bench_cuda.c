@@ -1,7 +1,7 @@
-/* Tokens per second of the CUDA back end on random weights of known shapes: `bench_cuda [--quick] [SHAPE]...`. One line a shape
- * and measurement, with the share of the reading bandwidth that this card has just shown. Decoding draws greedily on
- * the device and feeds what it drew, as `sluice generate --device cuda` does; each figure is the median of several
- * runs. */
+/* Tokens per second of the CUDA back end on random weights of known shapes: `bench_cuda [--quick] [SHAPE]...`. One line
+ * a shape and measurement, with the share of the reading bandwidth that this card has just shown. Decoding draws
+ * greedily on the device and feeds what it drew, as `sluice generate --device cuda` does; each figure is the median of
+ * several runs. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +46,7 @@ static const struct shape {
 };
 enum { N_SHAPES = sizeof SHAPES / sizeof *SHAPES };
 
-static bool quick; /* one figure a shape */
+static bool quick;       /* one figure a shape */
 static double bandwidth; /* bytes a second; 0: not known */
 
 static void die(const struct sluice_error *err) {
@@ -134,27 +134,27 @@ static void prefill(const struct shape *shape, const struct device_model *m, con
 static void batch(const struct shape *shape, const struct device_model *m, int context) {
   struct sluice_error err = {0};
   struct session *s[BATCH] = {open_session(m, NULL)};
-  const size_t vocab = (size_t)m->model.config.vocab;
   double rate[REPEATS];
   int32_t ids[BATCH] = {0};
-  float *logits[BATCH], *rows = malloc(BATCH * vocab * sizeof *rows);
+  struct draw how[BATCH] = {{0}};
+  struct drawn drawn[BATCH];
   for (int i = 0; i < BATCH; i++) {
     if (i && session_open_beside(s[0], "full", 0, &s[i], &err)) die(&err);
     feed(s[i], m, (size_t)context);
-    logits[i] = NULL; /* the step's time, without a reader of logits */
     ids[i] = i;
   }
   for (int r = -1; r < REPEATS; r++) {
     const int64_t start = clock_mono_ns();
-    for (int i = 0; i < DECODED / 4; i++)
-      if (session_step_many(s, ids, logits, BATCH, &err)) die(&err);
+    for (int i = 0; i < DECODED / 4; i++) {
+      if (session_draw_many(s, ids, how, drawn, BATCH, &err)) die(&err);
+      for (int k = 0; k < BATCH; k++) ids[k] = drawn[k].id;
+    }
     if (r >= 0) rate[r] = DECODED / 4 * BATCH * 1e9 / (double)(clock_mono_ns() - start);
   }
   printf("%-5s bf16  decode of %d sequences at %d tokens: %.0f tok/s in all\n", shape->name, BATCH, context,
          median(rate, REPEATS));
   fflush(stdout);
   for (int i = BATCH - 1; i >= 0; i--) session_close(s[i]);
-  free(rows);
 }
 
 static void run(const struct shape *shape) {
