@@ -11,7 +11,7 @@
 #   make bench      engine and monitor speed on this machine, the embedded model, the shipped policy
 #   make bench-proxy   the proxy beside HAProxy and nginx (those that are installed): events a second, latency, processor time
 #   make soak   mixed traffic with every fault through the proxy for SECONDS=3600: a tally, memory and descriptors over time
-#   make bench-engine   decode and prefill of a 0.5B model on the CPU, beside memory's limit and PEERS
+#   make bench-engine   decode and prefill of a 0.5B model on the CPU, beside memory's limit and PEERS; the GPU's table
 #   make deps       install the distribution's packages (Debian, Ubuntu); elsewhere print their list
 #   make model      train the embedded model again (see fixtures/model/README.md)
 #   make check-style   the rules of CONTRIBUTING.md that a script can check
@@ -236,8 +236,9 @@ BENCH_TYPES ?= F16 Q8_0 Q4_0
 BENCH_ROUNDS ?= 5
 BENCH_FILES := $(BENCH_TYPES:%=$(BUILD)/bench/qwen2.5-0.5b-%.gguf)
 .PHONY: bench-engine
-bench-engine: $(BUILD)/tests/bench/bench_weights $(BENCH_FILES)
+bench-engine: $(BUILD)/tests/bench/bench_weights $(BUILD)/tests/bench/bench_cuda $(CUDA_PLUGIN) $(BENCH_FILES)
 	$< -r $(BENCH_ROUNDS) $(PEERS:%=-p %) $(BENCH_FILES)
+	$(BUILD)/tests/bench/bench_cuda
 $(BUILD)/bench/qwen2.5-0.5b-%.gguf: $(BUILD)/tests/bench/make_gguf
 	@mkdir -p $(@D)
 	$(Q)$< $@ $*
