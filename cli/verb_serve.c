@@ -23,7 +23,7 @@ static const struct verb_help help = {
         "SIGTERM stops listening and lets answers end. Exit codes: 0 drained; 2 usage; 143 answers were cut.\n"};
 
 struct serve_words {
-  const char *model, *name, *policy, *monitor, *audit, *kernel, *template_name;
+  const char *model, *name, *policy, *monitor, *audit, *kernel, *device, *weights, *template_name;
   struct string_list listen;
   int64_t threads, parallel, max_tokens, max_body_mb, drain_s;
   bool audit_text, quiet, json;
@@ -51,6 +51,8 @@ static sluice_status open_engine(struct serve *s, const struct serve_words *w, s
   const struct engine_local_options o = {.model_dir = w->model,
                                          .threads = (int)(w->threads ? w->threads : threads_available()),
                                          .kernel = w->kernel,
+                                         .device = w->device,
+                                         .weights = w->weights,
                                          .template_name = w->template_name,
                                          .together = true};
   char *canonical = NULL;
@@ -151,6 +153,8 @@ int verb_serve(int argc, char **argv) {
       {"max-tokens", 0, OPTION_INT, &w.max_tokens, "N", "of a chat answer that names none (default: 1024)"},
       {"template", 0, OPTION_STRING, &w.template_name, "NAME", "chat template (default: recognised from the model)"},
       {"kernel", 0, OPTION_STRING, &w.kernel, "NAME", "see `sluice doctor` (default: the best of this CPU)"},
+      {"device", 'd', OPTION_STRING, &w.device, "NAME", "cpu or cuda, an NVIDIA GPU (default: cpu)"},
+      {"weights", 0, OPTION_STRING, &w.weights, "FORM", "on a GPU: int8 (default: as the files have them)"},
       {"monitor", 0, OPTION_STRING, &w.monitor, "FILE", "monitor policy, or \"default\" (default: none)"},
       {"audit", 0, OPTION_STRING, &w.audit, "FILE", "a row for each event of the monitor: FILE.db, FILE.jsonl or -"},
       {"audit-text", 0, OPTION_FLAG, &w.audit_text, NULL, "keep the matched text in the audit"},

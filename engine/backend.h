@@ -75,8 +75,9 @@ struct backend_ops {
   /* Runs ids[plan->n], writes their keys and values into the store, and what *want asks for. */
   sluice_status (*run)(struct backend *b, struct kv_store *s, const struct forward_plan *plan, const int32_t *ids,
                        const struct backend_result *want, struct sluice_error *err);
-  /* The same for several stores, which have had their `reserve`: the weights are read once for all, and each gets the
-   * bits that it would get alone. At most KV_CHUNK tokens in all. NULL: they are run one after another. */
+  /* The same for several stores, which have had their `reserve`: the weights are read once for all. On the CPU each
+   * gets the bits that it would get alone; a GPU's products sum in another order in a batch. At most KV_CHUNK tokens in
+   * all. NULL: they are run one after another. */
   sluice_status (*run_batch)(struct backend *b, const struct backend_job *jobs, size_t n, struct sluice_error *err);
   /* The logits that belong to a hidden state. */
   sluice_status (*logits)(struct backend *b, const float *hidden, float *logits, struct sluice_error *err);

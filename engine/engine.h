@@ -114,8 +114,8 @@ sluice_status session_logits(struct session *s, float *logits, struct sluice_err
 sluice_status session_open_beside(const struct session *s, const char *policy, uint64_t seed, struct session **out,
                                   struct sluice_error *err);
 /* ids[i] for sessions[i], all of which share (session_open_beside, session_fork): one step, one reading of the weights.
- * logits[i]: NULL, or room for vocab floats. What each gets is bit for bit what session_append would give. After a failure
- * other than SLUICE_INPUT the sessions are of no use. */
+ * logits[i]: NULL, or room for vocab floats. On the CPU each gets, bit for bit, what session_append would give; on a GPU the
+ * last bits depend on the batch. After a failure other than SLUICE_INPUT the sessions are of no use. */
 sluice_status session_step_many(struct session *const *sessions, const int32_t *ids, float *const *logits, size_t n,
                                 struct sluice_error *err);
 sluice_status session_end_turn(struct session *s, struct sluice_error *err); /* policies with decay act here */
@@ -246,8 +246,8 @@ struct reply;
 /* Encodes; nothing runs yet. The talk is of no other use until reply_end. */
 sluice_status reply_begin(struct talk *t, const struct reply_request *r, const struct generate_options *o,
                            piece_fn tap, void *ctx, struct reply **out, struct sluice_error *err);
-/* One step: a part of one reply's context enters, and every reply whose context is in gets one token. Each gets what it
- * would get alone, bit for bit. What one reply fails of is told by its reply_end; a failure here ends them all. */
+/* One step: a part of one reply's context enters, and every reply whose context is in gets one token. On the CPU
+ * each gets what it would get alone, bit for bit. What one reply fails of is told by its reply_end; a failure here ends them all. */
 sluice_status replies_advance(struct reply *const *replies, size_t n, struct sluice_error *err);
 bool reply_done(const struct reply *a);
 const struct talk_timing *reply_timing(const struct reply *a);
