@@ -354,7 +354,7 @@ static sluice_status note_rules(struct monitor_policy *p, struct sluice_error *e
 
 static sluice_status index_first_bytes(struct monitor_policy *p, struct sluice_error *err) {
   p->n_open_words = (p->n_rules + 63) / 64;
-  p->first_byte = calloc(256 * (p->n_open_words ? p->n_open_words : 1), sizeof *p->first_byte);
+  p->first_byte = calloc(512 * (p->n_open_words ? p->n_open_words : 1), sizeof *p->first_byte);
   if (!p->first_byte) return sluice_fail(err, SLUICE_NOMEM, "%s: no memory for the policy", p->name);
   for (size_t i = 0; i < p->n_rules; i++) {
     struct rule *r = &p->rules[i];
@@ -367,10 +367,10 @@ static sluice_status index_first_bytes(struct monitor_policy *p, struct sluice_e
       continue;
     }
     pattern_first_bytes(r, set);
-    for (size_t c = 0; c < 256; c++)
-      if (set[c]) {
+    for (size_t c = 0; c < 512; c++)
+      if (set[c % 256] && !(c >= 256 && r->word_start)) {
         p->first_byte[c * p->n_open_words + i / 64] |= (uint64_t)1 << (i % 64);
-        p->first_any[c] = true;
+        p->first_any[c / 256][c % 256] = true;
       }
   }
   return SLUICE_OK;

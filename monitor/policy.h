@@ -93,9 +93,10 @@ struct monitor_policy {
   struct keyword *keywords;
   size_t n_keywords;
   struct keyword_automaton words;
-  size_t n_open_words;  /* 64-bit words a bit set of rules takes */
-  uint64_t *first_byte; /* [256][n_open_words]: rules without keywords that may begin with this byte */
-  bool first_any[256];  /* some rule without keywords may begin with this byte */
+  size_t n_open_words;    /* 64-bit words a bit set of rules takes */
+  uint64_t *first_byte;   /* [2][256][n_open_words]: rules without keywords that may begin with this byte; 1: behind an
+                             ASCII word byte */
+  bool first_any[2][256]; /* some rule does */
   bool any_hold_word;
   struct allow_list allow;                   /* of every rule */
   size_t max_match, look_behind, max_groups; /* greatest of all rules */

@@ -290,6 +290,10 @@ static sluice_status run_keyworded(struct lane *s, uint32_t index, struct rule_s
 
 /* ---- all rules ---- */
 
+static bool is_word_byte(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
 static void see_keyword(const struct lane *s, struct rules_state *st, const struct keyword *k, uint64_t end) {
   struct rule_state *rs = &st->rules[k->rule];
   uint64_t start = end - k->len;
@@ -326,8 +330,10 @@ static void wake(struct lane *s, struct rules_state *st) {
         see_keyword(s, st, &p->keywords[a->outputs[a->first_output[q] + o]], s->scanned + i + 1);
     }
     if (text[i] >= 0x80 && is_odd_case(s, text + i)) st->odd_case = true;
-    if (!p->first_any[text[i]]) continue;
-    const uint64_t *first = p->first_byte + (size_t)text[i] * p->n_open_words;
+    if (!p->first_any[0][text[i]]) continue;
+    bool inside = s->scanned + i > s->view.base && is_word_byte((char)text[(ptrdiff_t)i - 1]);
+    if (!p->first_any[inside][text[i]]) continue;
+    const uint64_t *first = p->first_byte + ((size_t)inside * 256 + text[i]) * p->n_open_words;
     for (size_t w = 0; w < p->n_open_words; w++) st->awake[w] |= first[w];
   }
   st->at = q;
@@ -338,8 +344,7 @@ static bool half_seen(const struct lane *s, uint32_t q, uint64_t start) {
   const struct keyword_automaton *a = &p->words;
   if (start < s->view.base) return true;
   char before = start > s->view.base ? *view_at(&s->view, start - 1) : ' ';
-  bool inside = (before >= '0' && before <= '9') || (before >= 'a' && before <= 'z') ||
-                (before >= 'A' && before <= 'Z') || before == '_';
+  bool inside = is_word_byte(before);
   for (uint32_t h = a->first_half[q]; h < a->first_half[q + 1]; h++) {
     if (a->halves[h] == UINT32_MAX) return true;
     const struct keyword *k = &p->keywords[a->halves[h]];
