@@ -4,6 +4,7 @@
 #define SLUICE_TESTS_RANDOM_MODEL_H
 
 #include "engine/model/model.h"
+#include "tests/quantised_blocks.h"
 #include "tests/reference_llama.h"
 #include "tests/test_device.h"
 
@@ -43,11 +44,17 @@ static inline void random_value(struct rng *r, enum dtype dtype, double *value, 
 
 static inline double *random_matrix(struct random_model *m, struct rng *r, enum dtype dtype, int rows, int cols,
                                     struct weight *w) {
-  const size_t n = (size_t)rows * (size_t)cols, size = dtype == DTYPE_F32 ? 4 : 2;
+  const size_t n = (size_t)rows * (size_t)cols, block = (size_t)dtype_block(dtype);
   double *values = arena_alloc(&m->memory, n * sizeof *values);
-  char *stored =
-      (char *)arena_alloc(&m->memory, n * size + 16) + (dtype == DTYPE_F32 ? 4 : 2); /* aligned to the element only */
-  for (size_t i = 0; i < n; i++) random_value(r, dtype, &values[i], stored + i * size);
+  char *stored = (char *)arena_alloc(&m->memory, dtype_row_bytes(dtype, cols) * (size_t)rows + 16) +
+                 (dtype == DTYPE_F32 ? 4 : 2); /* aligned to the element only */
+  for (size_t i = 0; i < n; i += block) {
+    uint8_t *at = (uint8_t *)stored + i / block * dtype_block_bytes(dtype);
+    if (dtype_is_quantised(dtype))
+      block_random(r, dtype, at, values + i);
+    else
+      random_value(r, dtype, &values[i], at);
+  }
   *w = (struct weight){.data = stored, .dtype = dtype, .rows = rows, .cols = cols};
   return values;
 }

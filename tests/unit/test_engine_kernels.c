@@ -407,6 +407,57 @@ static void test_networks(void **state) {
     }
 }
 
+/* Quantised weights meet rounded activations, whose error has no bound of 1e-4 for a whole network. It must be what
+ * rounding to 127 steps gives, and no more; and a text must give the same bits token by token and at once. */
+static void check_quantised_network(enum dtype d, const char *name) {
+  enum { TOKENS = 40, VOCAB = 70 };
+  const int cols = dtype_block(d);
+  const struct random_shape shape = {.n_layers = 2,
+                                     .d = cols < 64 ? 64 : cols,
+                                     .heads = 4,
+                                     .kv_heads = 2,
+                                     .head_dim = cols < 64 ? 16 : cols / 4,
+                                     .ff = cols < 64 ? 96 : cols,
+                                     .vocab = VOCAB,
+                                     .dtype = d,
+                                     .tied = true};
+  struct random_model m;
+  struct sluice_error err = {0};
+  struct session *s = NULL, *slow = NULL;
+  struct rng r;
+  struct ref_policy p = {.rule = REF_FULL, .kept = calloc(REF_KEPT, sizeof *p.kept)};
+  const struct session_options o = {.policy = "full", .kernel = name};
+  int32_t ids[TOKENS];
+  double want[VOCAB], off = 0, size = 0;
+  float *got = malloc(sizeof *got * VOCAB * TOKENS), one[VOCAB];
+  random_model_make(&m, &shape, 33);
+  rng_seed(&r, 34);
+  for (int i = 0; i < TOKENS; i++) ids[i] = (int32_t)rng_below(&r, VOCAB);
+  if (session_open(&m.model, &o, &s, &err) || session_open(&m.model, &o, &slow, &err)) fail_msg("%s", err.message);
+  assert_int_equal(session_append(s, ids, TOKENS, got, TOKENS, &err), SLUICE_OK);
+  for (int t = 0; t < TOKENS; t++) {
+    ref_append(&m.ref, &p, ids[t], want);
+    assert_int_equal(session_append(slow, ids + t, 1, one, 1, &err), SLUICE_OK);
+    assert_memory_equal(one, got + t * VOCAB, sizeof one);
+    for (int i = 0; i < VOCAB; i++) {
+      off += (one[i] - want[i]) * (one[i] - want[i]);
+      size += want[i] * want[i];
+    }
+  }
+  const double relative = sqrt(off / size);
+  if (!(relative < 0.03 && relative > 1e-4)) fail_msg("%s, %s: logits are off by %g", name, dtype_name(d), relative);
+  ref_close(&p);
+  session_close(s), session_close(slow);
+  free(got);
+  random_model_free(&m);
+}
+
+static void test_quantised_networks(void **state) {
+  (void)state;
+  for (int i = 0; i < N_NAMES; i++)
+    for (int d = DTYPE_Q8_0; kernel(i) && d <= DTYPE_Q4_0; d++) check_quantised_network((enum dtype)d, NAMES[i]);
+}
+
 static void test_choosing_a_kernel(void **state) {
   (void)state;
   struct sluice_error err = {0};
@@ -420,9 +471,15 @@ static void test_choosing_a_kernel(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_matmul),    cmocka_unit_test(test_rounding),          cmocka_unit_test(test_elementwise),
-      cmocka_unit_test(test_attention), cmocka_unit_test(test_rope_far_away),     cmocka_unit_test(test_rope_scaling),
-      cmocka_unit_test(test_networks),  cmocka_unit_test(test_choosing_a_kernel),
+      cmocka_unit_test(test_matmul),
+      cmocka_unit_test(test_rounding),
+      cmocka_unit_test(test_elementwise),
+      cmocka_unit_test(test_attention),
+      cmocka_unit_test(test_rope_far_away),
+      cmocka_unit_test(test_rope_scaling),
+      cmocka_unit_test(test_networks),
+      cmocka_unit_test(test_quantised_networks),
+      cmocka_unit_test(test_choosing_a_kernel),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
