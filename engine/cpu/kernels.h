@@ -61,7 +61,8 @@ size_t panel_floats(int cols); /* scratch of one thread in matmul */
 
 struct kernels {
   const char *name;
-  /* Makes what products of o with weights of type d ask for, for tokens [begin, end) of it. */
+  /* Makes what products of o with weights of type d ask for, for tokens [begin, end) of it; all of them before the
+   * product. */
   void (*prepare)(struct operand *o, enum dtype d, int begin, int end);
   /* y[t][row] (+)= sum over c of w[row][c] * o[t][c], rows [row_begin, row_end), all tokens of o, which is prepared.
    * ldy in floats; panel is scratch of the calling thread. */
