@@ -231,7 +231,7 @@ bench-proxy: $(BUILD)/sluice $(BUILD)/tests/bench/bench_proxy
 	$(BUILD)/tests/bench/bench_proxy streams=5000 hz=0.5 seconds=4 rounds=1 flood=0 $(BUILD)/sluice plain=plain default=
 
 # Whole models of Qwen2.5-0.5B's shape with random weights. PEERS="llama.cpp=/path/to/llama-bench NAME=..." puts other
-# engines beside. On a busy machine: `chrt -f 1 make bench-engine`, which lets nothing else between.
+# engines beside. Needs a quiet machine.
 BENCH_TYPES ?= F16 Q8_0 Q4_0
 BENCH_ROUNDS ?= 5
 BENCH_FILES := $(BENCH_TYPES:%=$(BUILD)/bench/qwen2.5-0.5b-%.gguf)
