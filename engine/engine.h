@@ -247,7 +247,8 @@ struct reply;
 sluice_status reply_begin(struct talk *t, const struct reply_request *r, const struct generate_options *o,
                            piece_fn tap, void *ctx, struct reply **out, struct sluice_error *err);
 /* One step: a part of one reply's context enters, and every reply whose context is in gets one token. On the CPU
- * each gets what it would get alone, bit for bit. What one reply fails of is told by its reply_end; a failure here ends them all. */
+ * each gets what it would get alone, bit for bit. What one reply fails of is told by its reply_end; a failure here ends
+ * them all. */
 sluice_status replies_advance(struct reply *const *replies, size_t n, struct sluice_error *err);
 bool reply_done(const struct reply *a);
 const struct talk_timing *reply_timing(const struct reply *a);
