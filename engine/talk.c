@@ -205,7 +205,8 @@ sluice_status talk_generate(struct talk *t, struct slice prefix, const struct ge
   *len = 0;
   *outcome = OUTCOME_ERROR;
   if (timing == NULL) timing = &unused;
-  if (t->remote != NULL && (o->min_p > 0 || o->repetition_penalty > 0 || o->n_stop > 0 || o->top_logprobs > 0)) {
+  if (t->remote != NULL && (o->min_p > 0 || (o->repetition_penalty > 0 && o->repetition_penalty != 1) ||
+                            o->n_stop > 0 || o->top_logprobs > 0)) {
     return sluice_fail(err, SLUICE_UNSUPPORTED,
                        "min_p, repetition_penalty, stop texts and top_logprobs are for local weights: an API gets "
                        "temperature, top_k, top_p and seed");
