@@ -75,7 +75,7 @@ static void exchange_end(struct exchange *x) {
 
 static sluice_status fault_of(struct exchange *x, CURLcode code) {
   if (x->fault) return x->err.code; /* said already, where it arose */
-  if (!x->status) target_note(x->loop->whole, x->target, false);
+  if (!x->status && code != CURLE_OUT_OF_MEMORY) target_note(x->loop->whole, x->target, false);
   x->fault = code == CURLE_OPERATION_TIMEDOUT ? FAULT_TIMEOUT : FAULT_UPSTREAM;
   return sluice_fail(&x->err, SLUICE_NETWORK, "upstream: %s", curl_easy_strerror(code));
 }

@@ -34,8 +34,10 @@ sluice_status proxy_error_event(struct buffer *out, enum answer_form form, int s
 
 enum exchange_kind { EXCHANGE_PASSED, EXCHANGE_JUDGED, EXCHANGE_UNJUDGED };
 enum fault { FAULT_NONE, FAULT_UPSTREAM, FAULT_UNREADABLE, FAULT_TIMEOUT, FAULT_CLIENT_LEFT, FAULT_CUT, FAULT_KINDS };
-struct transfer { /* one of libcurl's, whoever asked for it */
-  void (*done)(struct transfer *t, CURLcode code);
+struct transfer {                                  /* one of libcurl's, whoever asked for it */
+  void (*done)(struct transfer *t, CURLcode code); /* it has ended, or must end; calls upstream_remove */
+  struct transfer *next_cut;                       /* upstream.c's */
+  bool is_cut;
 };
 struct proxy_loop;
 struct exchange {

@@ -164,7 +164,7 @@ static void probe_start(struct proxy_loop *l, size_t target) {
   struct sluice_error ignored = {0};
   struct probe *b = calloc(1, sizeof *b);
   if (!b) return;
-  *b = (struct probe){{probe_done}, l, target, curl_easy_init()};
+  *b = (struct probe){.transfer.done = probe_done, .loop = l, .target = target, .easy = curl_easy_init()};
   if (b->easy && probe_set(b) && !upstream_add(l->upstream, b->easy, &ignored)) {
     atomic_store(&l->whole->targets[target].probing, true);
     return;
