@@ -46,7 +46,7 @@ CFLAGS_ALL = -std=c11 $(OPT) $(WARN) -fno-math-errno -ffp-contract=off -pthread 
 Q := $(if $(V),,@)
 
 # These goals build through a second make, after packages were installed: only that one asks pkg-config.
-STAGED := deps deps-build data test test-sdk demo sanitize model fuzz tsan
+STAGED := deps deps-build data test test-sdk demo sanitize model fuzz fuzz-programs tsan
 ifneq ($(filter-out $(STAGED) uninstall clean help format check-style,$(or $(MAKECMDGOALS),all)),)
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
@@ -284,10 +284,13 @@ tsan: deps data
 # libFuzzer needs clang. What it finds new is kept in build/fuzz/found, what breaks a promise in build/fuzz/broken.
 FUZZ_SECONDS ?= 10
 FUZZ_CC ?= clang
-fuzz:
-	@CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' .ci/deps.sh --fuzz
+.PHONY: fuzz-programs
+fuzz-programs:
 	@$(STAGE) BUILD=build/fuzz CC=$(FUZZ_CC) CUDA=0 OPT='-O1 -g' FUZZ_MAIN='-fsanitize=fuzzer' \
 	  CFLAGS='$(CFLAGS) $(SANITIZE) -fsanitize=fuzzer-no-link -w' fuzz-targets
+fuzz:
+	@CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' .ci/deps.sh --fuzz
+	@$(MAKE) fuzz-programs
 	@BUILD=build/fuzz tests/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ)
 
 demo: deps-build

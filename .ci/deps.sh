@@ -37,14 +37,16 @@ if [ "${1:-}" = --test ]; then
     esac
   fi
 fi
-if [ "${1:-}" = --fuzz ]; then
+if [ "${1:-}" = --fuzz ] || [ "${1:-}" = --test ]; then
+  ask=need # without libFuzzer its test is skipped
+  [ "$1" = --test ] && ask=want
   fuzzer=$(mktemp)
   if ! has_tool clang; then
-    need clang
-    need libclang-rt-dev
+    $ask clang
+    $ask libclang-rt-dev
   elif ! echo 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) { return 0; }' |
     clang -fsanitize=fuzzer,address -x c -o "$fuzzer" - >/dev/null 2>&1; then
-    need libclang-rt-dev
+    $ask libclang-rt-dev
   fi
   rm -f "$fuzzer"
 fi

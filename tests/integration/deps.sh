@@ -15,7 +15,7 @@ fresh() { # a machine with every tool; $1: what is missing, $2: ID in os-release
   mkdir "$tree/bin"
   for tool in sh env cat date mktemp tail rm grep; do ln -s "$tree/real-$tool" "$tree/bin/$tool"; done
   : >"$tree/log"
-  for tool in cc make valgrind chromium; do
+  for tool in cc make valgrind chromium clang; do
     case " $1 " in *" $tool "*) ;; *) stand_in $tool 'exit 0' ;; esac
   done
   stand_in pkg-config "case ' $1 ' in *\" \$2 \"*) exit 1 ;; esac"
