@@ -244,11 +244,15 @@ bool json_span_member(struct slice text, struct json_span object, const char *ke
 bool json_span_element(struct slice text, struct json_span array, size_t index, struct json_span *out);
 /* The element behind *element, or the first one when that is {0}: a walk over a long array takes one pass. */
 bool json_span_next(struct slice text, struct json_span array, struct json_span *element);
+/* The same for the members of an object, in order and with duplicates: *key and *value are {0} at first. */
+bool json_span_next_member(struct slice text, struct json_span object, struct json_span *key, struct json_span *value);
+bool json_span_key_is(struct slice text, struct json_span key, const char *name); /* as decoded */
 size_t json_span_count(struct slice text, struct json_span array);
 /* One past a well-formed string whose first quote stands at `at`, in any text; 0 when there is none. */
 size_t json_span_string_end(struct slice text, size_t at);
 /* Whether some object inside `value` has a key twice (as decoded), so that two readers may see two things; *at: where. */
 bool json_span_repeats(struct slice text, struct json_span value, size_t *at);
+bool json_span_keys_repeat(struct slice text, struct json_span object); /* the object's own keys alone */
 /* Follows "choices.0.delta.content"; a number walks into an array. */
 bool json_span_path(struct slice text, struct json_span from, const char *path, struct json_span *out);
 /* Decodes a string span to raw bytes (U+0000 kept; a lone surrogate becomes the three bytes of its WTF-8 form). */

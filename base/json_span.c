@@ -399,6 +399,20 @@ bool json_span_next(struct slice text, struct json_span array, struct json_span 
   return true;
 }
 
+bool json_span_next_member(struct slice text, struct json_span object, struct json_span *key, struct json_span *value) {
+  struct walk w;
+  if (!walk_begin(&w, text, object, JSON_OBJECT)) return false;
+  if (value->end) w.at = value->end;
+  if (!walk_next(&w)) return false;
+  *key = w.key;
+  *value = w.value;
+  return true;
+}
+
+bool json_span_key_is(struct slice text, struct json_span key, const char *name) {
+  return key_is(text.ptr, key, name, strlen(name));
+}
+
 size_t json_span_count(struct slice text, struct json_span array) {
   struct walk w;
   size_t n = 0;
@@ -474,7 +488,7 @@ static uint64_t hash_key(const char *s, struct json_span key) {
 
 /* One object's own keys. Few: on the stack. When memory lacks for many, they are taken to repeat: the careful answer.
  */
-static bool keys_repeat(struct slice text, struct json_span object) {
+bool json_span_keys_repeat(struct slice text, struct json_span object) {
   uint64_t few[64], *hashes = few;
   size_t n = json_span_count(text, object), i = 0;
   struct walk w;
@@ -493,7 +507,7 @@ bool json_span_repeats(struct slice text, struct json_span value, size_t *at) {
   struct walk w;
   *at = value.start;
   if (value.type != JSON_OBJECT && value.type != JSON_ARRAY) return false;
-  if (value.type == JSON_OBJECT && keys_repeat(text, value)) return true;
+  if (value.type == JSON_OBJECT && json_span_keys_repeat(text, value)) return true;
   if (!walk_begin(&w, text, value, value.type)) return false;
   while (walk_next(&w))
     if (json_span_repeats(text, w.value, at)) return true; /* as deep as the text may be: 64 */

@@ -103,8 +103,15 @@ static sluice_status gate_render(void *ctx, const struct wire_key *key, uint64_t
 }
 
 static void gate_forget(void *ctx, const struct wire_key *key, uint64_t offset) {
-  struct monitor_text *t = find(ctx, key);
-  if (t) monitor_text_forget(t, offset);
+  struct gate *g = ctx;
+  struct monitor_text *t = find(g, key);
+  if (t && offset < UINT64_MAX) monitor_text_forget(t, offset);
+  if (!t || offset < UINT64_MAX) return;
+  size_t at = 0;
+  while (g->lanes[at].text != t) at++;
+  monitor_text_counts(t, &g->closed);
+  monitor_text_close(t);
+  g->lanes[at] = g->lanes[--g->n];
 }
 
 struct wire_gate gate_for_wire(struct gate *g) {

@@ -25,6 +25,18 @@ struct proxy {
   char log[256];
 };
 
+/* SECRET becomes [x], BOMB stops. */
+static inline bool proxy_policy_write(void) {
+  char path[256];
+  snprintf(path, sizeof path, "%s/policy.json", work);
+  FILE *f = fopen(path, "w");
+  if (!f) return false;
+  fputs("{\"rules\":[{\"id\":\"mask\",\"category\":\"m\",\"action\":\"mask\",\"mask\":\"[x]\",\"pattern\":\"SECRET\"},"
+        "{\"id\":\"stop\",\"category\":\"s\",\"action\":\"stop\",\"pattern\":\"BOMB\"}]}",
+        f);
+  return fclose(f) == 0;
+}
+
 static inline bool proxy_start(struct proxy *p, int to, const char *const *more) {
   char url[64], policy[256], line[512];
   static int runs;

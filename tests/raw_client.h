@@ -43,7 +43,7 @@ static char *talk_to(int fd, const char *request, size_t len, int ms) {
 static char *talk(int port, const char *request) {
   return talk_to(dial(port), request, strlen(request), 5000);
 }
-static void ask(char *out, size_t size, const char *path, const char *script) {
+static inline void ask(char *out, size_t size, const char *path, const char *script) {
   snprintf(
       out, size,
       "POST %s?s=%s HTTP/1.1\r\nHost: me\r\nAccept-Encoding: gzip\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
@@ -56,7 +56,7 @@ static inline char *chat(int port, const char *script) {
 }
 
 /* The body, with its chunks joined in place; NULL when it is not whole. */
-static char *body_of(char *answer) {
+static inline char *body_of(char *answer) {
   char *body = strstr(answer, "\r\n\r\n"), *out, *from;
   if (!body) return NULL;
   bool chunked = memmem(answer, (size_t)(body - answer), "Transfer-Encoding: chunked", 26) != NULL;

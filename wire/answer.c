@@ -1,5 +1,5 @@
 /* From the upstream's answer to the client's: what is judged, how it is framed, and what is said when it fails. */
-#include "wire/proxy.h"
+#include "wire/asked.h"
 
 #include <string.h>
 
@@ -18,45 +18,10 @@ static sluice_status sink(void *ctx, struct slice bytes, struct sluice_error *er
   return buffer_append(&x->out, bytes.ptr, bytes.len, err);
 }
 
-/* The fields that go on to the client: not those of the connection, and none that speaks of bytes that were changed. */
-static sluice_status forwarded(const struct exchange *x, bool rewritten, struct buffer *out, struct sluice_error *err) {
-  static const char *const of_bytes[] = {"content-encoding", "content-md5",   "digest",
-                                         "content-digest",   "repr-digest",   "etag",
-                                         "accept-ranges",    "content-range", "last-modified"};
-  struct buffer hop;
-  sluice_status st = SLUICE_OK;
-  buffer_init(&hop, SERVER_HEAD_MAX);
-  for (int pass = 0; !st && pass < 2; pass++) {
-    for (size_t at = 0; !st && at < x->head.len;) {
-      const char *end = memchr(x->head.ptr + at, '\n', x->head.len - at);
-      size_t n = (size_t)(end - x->head.ptr) - at;
-      struct http_field f;
-      struct slice line = {x->head.ptr + at, n};
-      at += n + 1;
-      if (!http_field_parse(line, &f)) continue;
-      if (pass == 0) { /* what Connection names goes no further either */
-        if (!slice_is_nocase(f.name, "connection")) continue;
-        st = buffer_append(&hop, f.value.ptr, f.value.len, err);
-        if (!st) st = buffer_append_str(&hop, ",", err);
-        continue;
-      }
-      bool drop = http_field_is_of_hop(f.name) || slice_is_nocase(f.name, "content-length") ||
-                  http_list_has((struct slice){hop.ptr ? hop.ptr : "", hop.len}, f.name);
-      for (size_t i = 0; rewritten && !drop && i < sizeof of_bytes / sizeof *of_bytes; i++)
-        drop = slice_is_nocase(f.name, of_bytes[i]);
-      if (drop) continue;
-      st = buffer_append(out, line.ptr, line.len, err);
-      if (!st) st = buffer_append_str(out, "\r\n", err);
-    }
-  }
-  buffer_free(&hop);
-  return st;
-}
-
 static sluice_status tell_head(struct exchange *x, bool rewritten, int64_t length, struct sluice_error *err) {
   struct buffer fields;
   buffer_init(&fields, 2 * SERVER_HEAD_MAX);
-  sluice_status st = forwarded(x, rewritten, &fields, err);
+  sluice_status st = answer_fields(x, rewritten, &fields, err);
   if (!st) {
     x->begun = true;
     x->told = x->status;
@@ -66,10 +31,12 @@ static sluice_status tell_head(struct exchange *x, bool rewritten, int64_t lengt
   return st;
 }
 
-static sluice_status open_filter(struct exchange *x, struct sluice_error *err) {
-  struct wire_filter_options o = {.max_frame = x->loop->whole->o.max_frame};
+static sluice_status open_filter(struct exchange *x, bool good, struct sluice_error *err) {
+  struct wire_filter_options o = {.max_frame = x->loop->whole->o.max_frame, .dialect = asked_dialects[x->form]};
   if (type_is(x, "text/event-stream"))
     o.format = WIRE_SSE;
+  else if (!good)
+    o.format = WIRE_WORDS;
   else if (type_is(x, "application/json"))
     o.format = WIRE_JSON;
   else if (type_is(x, "application/x-ndjson") || type_is(x, "application/jsonl"))
@@ -77,18 +44,18 @@ static sluice_status open_filter(struct exchange *x, struct sluice_error *err) {
   else
     return sluice_fail(err, SLUICE_UNSUPPORTED,
                        "the upstream answered with content type \"%s\", which cannot be judged", x->type);
-  x->whole = o.format == WIRE_JSON;
+  x->whole = o.format >= WIRE_JSON;
   return wire_filter_open(&o, &x->gate, sink, x, &x->filter, err);
 }
 
 sluice_status answer_begin(struct exchange *x, struct sluice_error *err) {
-  bool good = x->status >= 200 && x->status < 300 && x->status != 204;
-  if (x->kind == EXCHANGE_JUDGED && good && !x->client->head_only) {
-    sluice_status st = open_filter(x, err);
-    return st || x->whole ? st : tell_head(x, true, -1, err);
-  }
-  bool decoded = x->kind == EXCHANGE_JUDGED && x->encoded;
-  return tell_head(x, decoded, decoded ? -1 : x->length, err);
+  bool bodyless = x->status == 204 || x->status == 304 || x->client->head_only;
+  if (x->kind != EXCHANGE_JUDGED || bodyless) return tell_head(x, false, x->length, err);
+  if (answer_leads_away(x))
+    return sluice_fail(err, SLUICE_UNSUPPORTED,
+                       "the upstream redirects to another server, whose answer would not be judged");
+  sluice_status st = open_filter(x, x->status < 300, err);
+  return st || x->whole ? st : tell_head(x, true, -1, err);
 }
 
 static void charge_held(struct exchange *x) {

@@ -5,6 +5,10 @@
 
 #include <string.h>
 
+const char *const asked_dialects[] = {[FORM_CHAT] = "openai_chat",
+                                      [FORM_RESPONSES] = "openai_responses",
+                                      [FORM_MESSAGES] = "anthropic",
+                                      [FORM_COMPLETIONS] = "openai_completions"};
 static const char blocked_words[] = "this request was blocked by the server's content policy";
 
 bool wire_asked_field(const struct wire_asked *a, const char *name, struct slice *value) {
@@ -60,16 +64,12 @@ static sluice_status judge(struct exchange *x, const struct wire_gate *gate, con
 }
 
 sluice_status asked_judge(struct exchange *x, struct asked_refusal *why) {
-  static const char *const dialects[] = {[FORM_CHAT] = "openai_chat",
-                                         [FORM_RESPONSES] = "openai_responses",
-                                         [FORM_MESSAGES] = "anthropic",
-                                         [FORM_COMPLETIONS] = "openai_completions"};
   const struct wire_hooks *h = &x->loop->whole->o.hooks;
   struct slice model = member(body_of(x), "model");
   struct wire_gate prompts = {0};
   struct wire_asked a = {.request = x->number,
                          .path = slice_of(x->path),
-                         .dialect = dialects[x->form],
+                         .dialect = asked_dialects[x->form],
                          .model = model.len > 2 && model.ptr[0] == '"' ? (struct slice){model.ptr + 1, model.len - 2}
                                                                        : (struct slice){"", 0},
                          .head = &x->client->head};

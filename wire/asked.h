@@ -4,7 +4,8 @@
 
 #include "wire/proxy.h"
 
-struct asked_refusal { /* what the client is told; words stand in the exchange's error */
+extern const char *const asked_dialects[]; /* by enum answer_form */
+struct asked_refusal {                     /* what the client is told; words stand in the exchange's error */
   int status;
   const char *code;
 };

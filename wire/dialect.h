@@ -11,6 +11,7 @@ struct sketch_text {
   struct json_span value;
   size_t group;   /* not 0: of the group-th text that is whole in this frame (a repeat of what was streamed, say): it is
                      judged apart from every other text and decided at once; its key's index is the filter's to choose */
+  bool aside;     /* beside the texts that a dialect knows: readers of text leave it out */
   size_t spelled; /* not 0: a token of the spelled-th list of log-probabilities; readers of text leave it out */
   struct json_span bytes, others; /* spelled: where its bytes stand as numbers, and the tokens that it was chosen among;
                                      both are emptied when it changes. start == end: absent */
@@ -36,12 +37,13 @@ struct sketch_choice {
 };
 struct sketch { /* arrays are reused from frame to frame */
   struct sketch_text *texts;
-  size_t n_texts, cap_texts, max_texts; /* max 0: 4,096 */
+  size_t n_texts, cap_texts, max_texts; /* max 0: 65,536 */
   struct sketch_choice *choices;
   size_t n_choices, cap_choices;
   struct sketch_logprobs *logprobs;
   size_t n_logprobs, cap_logprobs;
   size_t groups;
+  bool repeats; /* some object of the frame has a key twice */
 };
 void sketch_free(struct sketch *s);
 sluice_status sketch_add_text(struct sketch *s, struct sketch_text t, struct sluice_error *err);
@@ -60,6 +62,24 @@ sluice_status add_structure(struct slice json, struct json_span v, struct wire_k
  */
 sluice_status add_values(struct slice json, struct json_span v, struct wire_key k, bool joined, struct sketch *s,
                          struct sluice_error *err);
+extern const char *const choice_words[]; /* members of an OpenAI choice that are no text of the model */
+struct member {
+  struct json_span key, value;
+  int64_t again; /* how often the same key comes once more behind it, in frames whose sketch says `repeats` */
+};
+/* The member behind *m, or the first one when that is {0}. */
+bool next_member(struct slice json, struct json_span o, const struct sketch *s, struct member *m);
+bool member_named(struct slice json, const struct member *m, const char *name);
+bool member_among(struct slice json, const struct member *m, const char *const *names); /* NULL ends them */
+/* A member that is a string, as a piece of k. Where its key stands twice each place has a text of its own. */
+sluice_status add_member_text(const struct member *m, struct wire_key k, struct sketch *s, struct sluice_error *err);
+/* A member that no dialect knows: its strings are judged all the same, but for ids and ciphertext. goes_on: of a
+ * stream's piece; a string, and what a key like "thinking" holds, may then go on in the next. */
+sluice_status add_rest(struct slice json, const struct member *m, struct wire_key k, bool goes_on, struct sketch *s,
+                       struct sluice_error *err);
+/* repeats.c: SLUICE_INPUT when a key that dialects read stands twice, so that two readers would see two texts; keys of
+ * texts themselves may, as each of their places is judged. Sets s->repeats. */
+sluice_status repeats_check(struct slice json, struct json_span root, struct sketch *s, struct sluice_error *err);
 /* logprobs.c: the tokens of a list of log-probabilities as one text of their own, k. whole: streamed nowhere else. */
 sluice_status add_logprobs(struct slice json, struct json_span list, struct sketch_logprobs l, struct wire_key k,
                            bool whole, struct sketch *s, struct sluice_error *err);
@@ -92,8 +112,12 @@ struct dialect {
 };
 extern const struct dialect dialect_anthropic, dialect_openai_chat, dialect_openai_completions,
     dialect_openai_responses, dialect_server_error, dialect_text_lines;
+const struct dialect *dialect_named(const char *name); /* openai_chat for what is none, and NULL */
 /* OpenAI's two older interfaces end alike; entry: the choice's own members of an ending. */
 sluice_status openai_ending(const struct ending *e, const char *entry, struct buffer *out, struct sluice_error *err);
+
+/* What compatible servers say to a reader outside of choices: an error, where a text was found. */
+sluice_status openai_read_root(struct slice json, struct json_span root, struct sketch *s, struct sluice_error *err);
 
 /* The dialect that reads this object, with its sketch filled; NULL in *out when there is none. last: of the frame
  * before; NULL: not known. */

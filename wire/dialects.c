@@ -2,6 +2,7 @@
 #include "wire/dialect.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static const struct dialect *const dialects[] = {
     &dialect_openai_chat, /* first: the most frequent, known by one look */
@@ -9,7 +10,13 @@ static const struct dialect *const dialects[] = {
     &dialect_server_error,       &dialect_text_lines,
 };
 
-enum { TEXTS_MAX = 4096, CHOICES_MAX = 1024 }; /* in one frame */
+enum { TEXTS_MAX = 1 << 16, CHOICES_MAX = 1024 }; /* in one frame */
+
+const struct dialect *dialect_named(const char *name) {
+  for (size_t i = 0; name && i < sizeof dialects / sizeof *dialects; i++)
+    if (!strcmp(dialects[i]->name, name)) return dialects[i];
+  return dialects[0];
+}
 
 void sketch_free(struct sketch *s) {
   free(s->texts);
@@ -78,6 +85,7 @@ sluice_status dialect_read(struct slice json, struct json_span root, const char 
   sluice_status st = SLUICE_OK;
   *out = NULL;
   s->n_texts = s->n_choices = s->n_logprobs = s->groups = 0;
+  st = repeats_check(json, root, s, err);
   for (size_t i = 0; !st && !*out && i < sizeof dialects / sizeof *dialects; i++) {
     bool known = false;
     st = dialects[i]->read(json, root, text_key, s, &known, err);
@@ -100,7 +108,7 @@ sluice_status wire_read_texts(struct slice json, const char *text_key, wire_text
   *known = !st && d;
   for (size_t i = 0; !st && i < s.n_texts; i++) {
     struct json_span v = s.texts[i].value;
-    if (s.texts[i].spelled) continue;
+    if (s.texts[i].spelled || s.texts[i].aside) continue;
     if (s.texts[i].group && !(s.n_choices && s.choices[0].whole)) continue; /* a reader has had it from the pieces */
     buffer_clear(&text);
     st = v.type == JSON_STRING ? json_span_decode(json, v, &text, err)

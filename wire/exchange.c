@@ -235,9 +235,31 @@ static bool ends_with(struct slice s, const char *tail) {
 
 /* Judged by the path as a server would read it, so that no spelling of it slips by. */
 static enum exchange_kind kind_of(struct slice method, struct slice path, enum answer_form *form) {
-  static const char *const unjudged[] = {"/messages",        "/completion",   "/infill", "/generate",   "/api/chat",
-                                         "/generate_stream", "/api/generate", "/chat",   "/invocations"};
-  if (!slice_is(method, "POST")) return EXCHANGE_PASSED;
+  static const char *const unjudged[] = {"/messages",
+                                         "/completion",
+                                         "/complete",
+                                         "/infill",
+                                         "/generate",
+                                         "/generate_stream",
+                                         "/generate/stream",
+                                         "/api/chat",
+                                         "/api/generate",
+                                         "/chat",
+                                         "/chat-stream",
+                                         "/invocations",
+                                         "/invoke",
+                                         "/invoke-with-response-stream",
+                                         "/converse",
+                                         "/converse-stream",
+                                         ":generatecontent",
+                                         ":streamgeneratecontent",
+                                         ":rawpredict",
+                                         ":streamrawpredict",
+                                         "/runs",
+                                         "/submit_tool_outputs"};
+  static const char *const harmless[] = {"GET", "HEAD", "OPTIONS", "DELETE", "TRACE", "CONNECT"};
+  for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++) /* some servers take PUT, or post, for POST */
+    if (slice_is_nocase(method, harmless[i])) return EXCHANGE_PASSED;
   if (ends_with(path, "/chat/completions")) return EXCHANGE_JUDGED;
   if (ends_with(path, "/completions")) *form = FORM_COMPLETIONS;
   if (ends_with(path, "/responses")) *form = FORM_RESPONSES;
@@ -256,7 +278,9 @@ static sluice_status add_line(struct curl_slist **list, const char *line, struct
 }
 
 static bool goes_on(const struct exchange *x, const struct http_head *h, const struct http_field *f) {
-  static const char *const own[] = {"host", "content-length", "expect"};
+  static const char *const own[] = {
+      "host",          "content-length",   "expect", "x-http-method-override",
+      "x-http-method", "x-method-override"}; /* the last ones: the method that was judged is the one asked */
   static const char *const judged[] = {"accept-encoding", "range", "if-range", "if-none-match", "if-modified-since"};
   bool drop = http_field_is_of_hop(f->name);
   for (size_t i = 0; i < sizeof own / sizeof *own; i++) drop |= slice_is_nocase(f->name, own[i]);

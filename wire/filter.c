@@ -11,7 +11,7 @@
 enum { SETTLE_AFTER = 16, LANES_MAX = 4096, CHOICES_SEEN_MAX = 1024 };
 
 const char *wire_format_name(enum wire_format f) {
-  static const char *const names[] = {"sse", "jsonl", "json"};
+  static const char *const names[] = {"sse", "jsonl", "json", "words"};
   return names[f];
 }
 
@@ -19,12 +19,19 @@ const char *wire_format_name(enum wire_format f) {
 
 static sluice_status lane_find(struct wire_filter *f, const struct wire_key *key, size_t *at,
                                struct sluice_error *err) {
+  size_t free_lane = f->n_lanes;
   for (size_t i = 0; i < f->n_lanes; i++) {
     const struct wire_key *k = &f->lanes[i].key;
-    if (k->choice == key->choice && k->channel == key->channel && k->index == key->index) {
+    if (f->lanes[i].over) {
+      free_lane = i;
+    } else if (k->choice == key->choice && k->channel == key->channel && k->index == key->index) {
       *at = i;
       return SLUICE_OK;
     }
+  }
+  if (free_lane < f->n_lanes) {
+    f->lanes[ *at = free_lane] = (struct lane){.key = *key, .settled = true};
+    return SLUICE_OK;
   }
   if (f->n_lanes == LANES_MAX) return sluice_fail(err, SLUICE_LIMIT, "more than %d texts in one stream", LANES_MAX);
   struct lane *grown = realloc(f->lanes, (f->n_lanes + 1) * sizeof *grown);
@@ -197,6 +204,7 @@ static sluice_status push_text(struct wire_filter *f, struct frame *frame, size_
   if (!st) st = decode_text(json, t, &frame->text, err);
   if (st) return st;
   struct lane *l = &f->lanes[lane];
+  l->once = t->group != 0;
   frame->texts[frame->n_texts++] =
       (struct frame_text){lane, t->value, l->received, at, frame->text.len - at, t->spelled, t->bytes, t->others};
   const struct choice_state *c = choice_find(f, t->key.choice);
@@ -326,6 +334,12 @@ static sluice_status on_json(struct wire_filter *f, struct slice raw, struct sli
   const struct dialect *d = NULL;
   sluice_status st = read_json(f, json, &d, err);
   if (st) return sluice_fail_in(err, "frame at byte %" PRIu64, offset);
+  if (!d && f->o.format == WIRE_WORDS) {
+    d = &dialect_server_error;
+    st = add_values(json, (struct json_span){JSON_OBJECT, 0, json.len}, (struct wire_key){0}, false, &f->sketch, err);
+    if (!st && f->sketch.n_texts) st = sketch_add_choice(&f->sketch, (struct sketch_choice){.wide = true}, err);
+    if (st) return st;
+  }
   if (!d && !f->o.pass_unknown)
     return sluice_fail(err, SLUICE_UNSUPPORTED,
                        "frame at byte %" PRIu64
@@ -333,11 +347,12 @@ static sluice_status on_json(struct wire_filter *f, struct slice raw, struct sli
                        "such frames by",
                        offset);
   if (!d || f->sketch.n_choices == 0) return pass(f, raw, err);
-  f->dialect = d;
-  bool complete = f->o.each_line || f->o.format == WIRE_JSON;
+  bool error = d == &dialect_server_error; /* no frame that an ending could be like */
+  if (!error) f->dialect = d;
+  bool complete = f->o.each_line || f->o.format >= WIRE_JSON;
   for (size_t i = 0; complete && i < f->sketch.n_choices; i++)
     f->sketch.choices[i].whole = f->sketch.choices[i].finish = true;
-  if (!f->sketch.choices[0].bare || f->like.len == 0) {
+  if (!error && (!f->sketch.choices[0].bare || f->like.len == 0)) {
     buffer_clear(&f->like);
     st = buffer_append(&f->like, json.ptr, json.len, err);
   }
@@ -362,10 +377,15 @@ static sluice_status on_event(void *ctx, const struct sse_event *e, struct sluic
   struct wire_filter *f = ctx;
   if (f->ended) return SLUICE_OK;
   f->unended = !e->ended;
+  if (e->stray && !f->o.pass_unknown)
+    return sluice_fail(err, SLUICE_UNSUPPORTED,
+                       "event at byte %" PRIu64 ": a line of JSON that is no data:", e->offset);
   if (!e->has_data) return f->sink(f->sink_ctx, e->raw, err); /* comments and keep-alives wait for nothing */
   size_t at = 0;
   while (at < e->data.len && (e->data.ptr[at] == ' ' || e->data.ptr[at] == '\t')) at++;
-  if (slice_is((struct slice){e->data.ptr + at, e->data.len - at}, "[DONE]")) {
+  size_t end = e->data.len;
+  while (end > at && (e->data.ptr[end - 1] == ' ' || e->data.ptr[end - 1] == '\t')) end--;
+  if (slice_is((struct slice){e->data.ptr + at, end - at}, "[DONE]")) {
     sluice_status st = settle_all(f, err);
     if (st || f->ended) return st;
     f->saw_closing = true;
@@ -388,7 +408,7 @@ static sluice_status on_line(struct wire_filter *f, struct slice raw, uint64_t o
 static sluice_status push_lines(struct wire_filter *f, struct slice bytes, struct sluice_error *err) {
   sluice_status st = SLUICE_OK;
   while (!st && bytes.len && !f->ended) {
-    const char *nl = f->o.format == WIRE_JSON ? NULL : memchr(bytes.ptr, '\n', bytes.len);
+    const char *nl = f->o.format != WIRE_JSONL ? NULL : memchr(bytes.ptr, '\n', bytes.len);
     size_t n = nl ? (size_t)(nl - bytes.ptr) + 1 : bytes.len;
     if (f->line.len + n > f->o.max_frame)
       return sluice_fail(err, SLUICE_LIMIT, "byte %" PRIu64 ": a line of more than %zu bytes", f->line_offset,
@@ -404,6 +424,23 @@ static sluice_status push_lines(struct wire_filter *f, struct slice bytes, struc
   return st;
 }
 
+/* An error's body: the strings of its JSON, or else all of it as one text. */
+static sluice_status on_words(struct wire_filter *f, struct slice raw, struct sluice_error *err) {
+  static const struct wire_key key = {0, WIRE_CONTENT, 0};
+  struct sluice_error ignored = {0};
+  struct json_span root;
+  struct wire_verdict v = {0};
+  bool changed = false;
+  if (!json_span_root(raw, &root, &ignored) && root.type >= JSON_STRING) return on_line(f, raw, 0, err);
+  sluice_status st = f->gate.push(f->gate.ctx, &key, raw, &v, err);
+  if (!st) st = f->gate.settle(f->gate.ctx, &key, &v, err);
+  buffer_clear(&f->out);
+  raw.len = v.released < raw.len ? (size_t)v.released : raw.len;
+  if (!st) st = f->gate.render(f->gate.ctx, &key, 0, raw, &f->out, &changed, err);
+  f->stopped |= v.stop;
+  return st || f->out.len == 0 ? st : f->sink(f->sink_ctx, (struct slice){f->out.ptr, f->out.len}, err);
+}
+
 /* ---- the whole ---- */
 
 sluice_status wire_filter_open(const struct wire_filter_options *o, const struct wire_gate *gate, wire_sink_fn sink,
@@ -417,7 +454,7 @@ sluice_status wire_filter_open(const struct wire_filter_options *o, const struct
   f->gate = *gate;
   f->sink = sink;
   f->sink_ctx = ctx;
-  f->dialect = &dialect_openai_chat;
+  f->dialect = dialect_named(o->dialect);
   sse_open(&f->sse, f->o.max_frame, on_event, f);
   *out = f;
   return SLUICE_OK;
@@ -453,7 +490,9 @@ sluice_status wire_filter_end(struct wire_filter *f, struct sluice_error *err) {
     struct sluice_error other = {0};
     if (st == SLUICE_INPUT && !f->ended) settle_all(f, &other); /* cut off upstream: what came whole is still owed */
     if (st) return st;
-  } else if (f->line.len)
+  } else if (f->line.len && f->o.format == WIRE_WORDS)
+    st = on_words(f, (struct slice){f->line.ptr, f->line.len}, err);
+  else if (f->line.len)
     st = on_line(f, (struct slice){f->line.ptr, f->line.len}, f->line_offset, err);
   return st || f->ended ? st : settle_all(f, err);
 }

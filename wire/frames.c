@@ -141,8 +141,11 @@ static sluice_status send_frame(struct wire_filter *f, struct frame *frame, stru
   if (!st && !drop) st = note_sent(f, frame, err);
   for (size_t i = 0; !st && i < frame->n_texts; i++) {
     const struct frame_text *t = &frame->texts[i];
-    if (t->offset == BLANKED) continue;
-    f->gate.forget(f->gate.ctx, &f->lanes[t->lane].key, t->offset + t->len);
+    struct lane *l = &f->lanes[t->lane];
+    if (t->offset != BLANKED && !l->once) f->gate.forget(f->gate.ctx, &l->key, t->offset + t->len);
+    if (!l->once || l->over) continue;
+    l->over = true;
+    f->gate.forget(f->gate.ctx, &l->key, UINT64_MAX);
   }
   return st;
 }

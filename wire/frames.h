@@ -10,6 +10,8 @@
 struct lane { /* one text */
   struct wire_key key;
   uint64_t received, released;
+  bool once;       /* whole in one frame: over when that has left */
+  bool over;       /* to be used again for another text */
   bool settled;    /* nothing came since it was last settled */
   unsigned passed; /* frames of the choice's other ordered texts that came while this one held something */
 };

@@ -3,10 +3,10 @@
 
 sluice_status add_logprobs(struct slice json, struct json_span list, struct sketch_logprobs l, struct wire_key k,
                            bool whole, struct sketch *s, struct sluice_error *err) {
-  struct json_span entry;
+  struct json_span entry = {0};
   size_t group = 0;
   sluice_status st = sketch_add_logprobs(s, l, err);
-  for (size_t i = 0; !st && json_span_element(json, list, i, &entry); i++) {
+  while (!st && json_span_next(json, list, &entry)) {
     struct sketch_text t = {.key = k, .spelled = s->n_logprobs};
     if (!member_of(json, entry, "token", JSON_STRING, &t.value)) continue;
     if (!member_of(json, entry, "bytes", JSON_ARRAY, &t.bytes)) t.bytes = (struct json_span){0};

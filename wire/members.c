@@ -99,13 +99,56 @@ static bool key_is(struct slice key, const char *const *list) {
   return *list != NULL;
 }
 
-sluice_status add_values(struct slice json, struct json_span v, struct wire_key k, bool joined, struct sketch *s,
-                         struct sluice_error *err) {
-  static const char *const no_text[] = {"type",      "id",     "tool_use_id", "item_id",           "call_id",
-                                        "signature", "status", "object",      "encrypted_content", "encrypted_index",
+/* What strings a structure's walk makes texts of. */
+enum manner {
+  WHOLE,  /* each string a text of its own that is whole in this frame */
+  JOINED, /* all are pieces of one text */
+  BY_KEY, /* those of one key are pieces of one text, which goes on in later frames */
+  MIXED   /* BY_KEY where the key is one that servers stream, else WHOLE */
+};
+
+static bool is_streamed(struct slice key) {
+  static const char *const parts[] = {"content", "reason", "think", "text", "refusal", "summary", "input", "arg"};
+  bool any = false;
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    any |= memmem(key.ptr, key.len, parts[i], strlen(parts[i])) != NULL;
+  return any;
+}
+
+static int64_t index_of_key(struct slice key, int64_t seed) {
+  uint64_t h = 0xcbf29ce484222325u ^ (uint64_t)seed;
+  for (size_t i = 0; i < key.len; i++) h = (h ^ (unsigned char)key.ptr[i]) * 0x100000001b3u;
+  return ((int64_t)1 << 30) + (int64_t)((h ^ h >> 32) & 0xFFFFFF);
+}
+
+static sluice_status add_found(struct sketch *s, struct wire_key k, enum manner manner, struct slice key,
+                               struct json_span v, bool aside, struct sluice_error *err) {
+  if (manner == MIXED) manner = is_streamed(key) ? BY_KEY : WHOLE;
+  struct sketch_text t = {.key = k, .value = v, .group = manner == WHOLE ? ++s->groups : 0, .aside = aside};
+  if (manner == BY_KEY) t.key.index = index_of_key(key, k.index);
+  return sketch_add_text(s, t, err);
+}
+
+/* key: of v itself. */
+static sluice_status walk_values(struct slice json, struct json_span v, struct slice key, struct wire_key k,
+                                 enum manner manner, bool aside, struct sketch *s, struct sluice_error *err) {
+  static const char *const no_text[] = {"type",
+                                        "id",
+                                        "tool_use_id",
+                                        "tool_call_id",
+                                        "item_id",
+                                        "call_id",
+                                        "signature",
+                                        "thought_signature",
+                                        "status",
+                                        "object",
+                                        "role",
+                                        "encrypted_content",
+                                        "encrypted_index",
+                                        "partial_image_b64",
+                                        "b64_json",
                                         NULL};
   static const char *const spelled_out[] = {"logprobs", NULL};
-  struct slice key = {"", 0}; /* of the value that follows */
   sluice_status st = SLUICE_OK;
   for (size_t at = v.start; !st && at < v.end;) {
     char c = json.ptr[at];
@@ -117,8 +160,7 @@ sluice_status add_values(struct slice json, struct json_span v, struct wire_key 
       size_t end = string_end(json, at), next = skip_space(json, end, v.end);
       bool is_key = next < v.end && json.ptr[next] == ':';
       if (!is_key && end - at > 2 && !key_is(key, no_text))
-        st = sketch_add_text(
-            s, (struct sketch_text){.key = k, .value = {JSON_STRING, at, end}, .group = joined ? 0 : ++s->groups}, err);
+        st = add_found(s, k, manner, key, (struct json_span){JSON_STRING, at, end}, aside, err);
       key = is_key ? (struct slice){json.ptr + at + 1, end - at - 2} : key;
       at = is_key ? next + 1 : end;
       continue;
@@ -128,4 +170,61 @@ sluice_status add_values(struct slice json, struct json_span v, struct wire_key 
     }
   }
   return st;
+}
+
+sluice_status add_values(struct slice json, struct json_span v, struct wire_key k, bool joined, struct sketch *s,
+                         struct sluice_error *err) {
+  return walk_values(json, v, (struct slice){"", 0}, k, joined ? JOINED : WHOLE, false, s, err);
+}
+
+const char *const choice_words[] = {"index",
+                                    "logprobs",
+                                    "finish_reason",
+                                    "native_finish_reason",
+                                    "stop_reason",
+                                    "matched_stop",
+                                    "content_filter_results",
+                                    "content_filter_result",
+                                    "content_filter_offsets",
+                                    NULL};
+
+/* ---- members in order, every one of those that stand twice ---- */
+
+bool next_member(struct slice json, struct json_span o, const struct sketch *s, struct member *m) {
+  if (o.type != JSON_OBJECT || !json_span_next_member(json, o, &m->key, &m->value)) return false;
+  struct member later = *m;
+  m->again = 0;
+  if (!s->repeats) return true;
+  struct buffer name;
+  struct sluice_error ignored = {0};
+  buffer_init(&name, 0);
+  bool plain = !json_span_decode(json, m->key, &name, &ignored) && !buffer_append(&name, "", 1, &ignored);
+  while (plain && json_span_next_member(json, o, &later.key, &later.value))
+    m->again += json_span_key_is(json, later.key, name.ptr);
+  buffer_free(&name);
+  return true;
+}
+
+bool member_named(struct slice json, const struct member *m, const char *name) {
+  return json_span_key_is(json, m->key, name);
+}
+
+bool member_among(struct slice json, const struct member *m, const char *const *names) {
+  while (*names && !json_span_key_is(json, m->key, *names)) names++;
+  return *names != NULL;
+}
+
+sluice_status add_member_text(const struct member *m, struct wire_key k, struct sketch *s, struct sluice_error *err) {
+  enum { REPEATED = 1 << 29 };
+  k.index +=
+      m->again * REPEATED; /* a reader who takes the first of two sees another text than one who takes the last */
+  return sketch_add_text(s, (struct sketch_text){.key = k, .value = m->value}, err);
+}
+
+sluice_status add_rest(struct slice json, const struct member *m, struct wire_key k, bool goes_on, struct sketch *s,
+                       struct sluice_error *err) {
+  struct slice key = {json.ptr + m->key.start + 1, m->key.end - m->key.start - 2};
+  bool pieces = goes_on && (m->value.type == JSON_STRING || is_streamed(key));
+  enum manner manner = pieces ? BY_KEY : goes_on ? MIXED : WHOLE;
+  return walk_values(json, m->value, key, k, manner, true, s, err);
 }

@@ -6,50 +6,111 @@
 
 enum { LOGPROBS = 16 }; /* as index of a text: the tokens of its log-probabilities */
 
-/* A list of parts or details: the text of each. */
-static sluice_status add_parts(struct slice json, struct json_span o, const char *key, struct wire_key k,
-                               struct sketch *s, struct sluice_error *err) {
-  struct json_span list, part;
+/* A part of a list: its text, whatever the server calls it (Mistral's thinking, a summary). */
+static sluice_status add_part(struct slice json, struct json_span part, struct wire_key k, struct sketch *s,
+                              struct sluice_error *err) {
+  struct member m = {{0}, {0}, 0};
   sluice_status st = SLUICE_OK;
-  if (!member_of(json, o, key, JSON_ARRAY, &list)) return SLUICE_OK;
-  for (size_t i = 0; !st && json_span_element(json, list, i, &part); i++) {
-    st = add_string(json, part, "text", k, s, err);
-    if (!st) st = add_string(json, part, "refusal", (struct wire_key){k.choice, WIRE_REFUSAL, 0}, s, err);
+  if (part.type == JSON_STRING) return sketch_add_text(s, (struct sketch_text){.key = k, .value = part}, err);
+  if (member_is(json, part, "type", "reasoning.encrypted")) return SLUICE_OK; /* ciphertext */
+  while (!st && next_member(json, part, s, &m)) {
+    bool string = m.value.type == JSON_STRING;
+    if (string && member_named(json, &m, "text"))
+      st = add_member_text(&m, k, s, err);
+    else if (string && member_named(json, &m, "refusal"))
+      st = add_member_text(&m, (struct wire_key){k.choice, WIRE_REFUSAL, 0}, s, err);
+    else if (!member_named(json, &m, "format"))
+      st = add_rest(json, &m, k, true, s, err);
   }
   return st;
 }
 
-static sluice_status add_calls(struct slice json, struct json_span message, int64_t choice, struct sketch *s,
-                               struct sluice_error *err) {
-  struct json_span list, call, fn;
+/* A string, or a list of parts. */
+static sluice_status add_text(struct slice json, const struct member *m, struct wire_key k, struct sketch *s,
+                              struct sluice_error *err) {
+  struct json_span part = {0};
   sluice_status st = SLUICE_OK;
-  if (member_of(json, message, "tool_calls", JSON_ARRAY, &list)) {
-    for (size_t i = 0; !st && json_span_element(json, list, i, &call); i++) {
-      struct wire_key k = {choice, WIRE_TOOL, whole_number(json, call, "index", (int64_t)i)};
-      if (member_of(json, call, "function", JSON_OBJECT, &fn)) st = add_string(json, fn, "arguments", k, s, err);
-      if (!st && member_of(json, call, "custom", JSON_OBJECT, &fn)) st = add_string(json, fn, "input", k, s, err);
+  if (m->value.type == JSON_STRING) return add_member_text(m, k, s, err);
+  if (m->value.type == JSON_OBJECT) return add_part(json, m->value, k, s, err);
+  while (!st && json_span_next(json, m->value, &part)) st = add_part(json, part, k, s, err);
+  return st;
+}
+
+/* What is called, and with which arguments: a string of JSON, or with some servers an object. */
+static sluice_status add_function(struct slice json, struct json_span fn, struct wire_key k, struct sketch *s,
+                                  struct sluice_error *err) {
+  static const char *const said[] = {"arguments", "input", NULL};
+  struct member m = {{0}, {0}, 0};
+  sluice_status st = SLUICE_OK;
+  while (!st && next_member(json, fn, s, &m)) {
+    if (!member_among(json, &m, said))
+      st = add_rest(json, &m, k, false, s, err);
+    else
+      st = m.value.type == JSON_STRING ? add_member_text(&m, k, s, err) : add_structure(json, m.value, k, s, err);
+  }
+  return st;
+}
+
+static sluice_status add_calls(struct slice json, struct json_span list, int64_t choice, struct sketch *s,
+                               struct sluice_error *err) {
+  static const char *const functions[] = {"function", "custom", NULL};
+  struct json_span call = {0};
+  sluice_status st = SLUICE_OK;
+  for (int64_t i = 0; !st && json_span_next(json, list, &call); i++) {
+    struct wire_key k = {choice, WIRE_TOOL, whole_number(json, call, "index", i)};
+    struct member m = {{0}, {0}, 0};
+    while (!st && next_member(json, call, s, &m)) {
+      bool fn = m.value.type == JSON_OBJECT && member_among(json, &m, functions);
+      st = fn ? add_function(json, m.value, k, s, err) : add_rest(json, &m, k, true, s, err);
     }
   }
-  if (!st && member_of(json, message, "function_call", JSON_OBJECT, &fn))
-    st = add_string(json, fn, "arguments", (struct wire_key){choice, WIRE_TOOL, -1}, s, err);
+  return st;
+}
+
+static sluice_status read_audio(struct slice json, struct json_span audio, int64_t choice, struct sketch *s,
+                                struct sluice_error *err) {
+  struct wire_key k = {choice, WIRE_CONTENT, 1};
+  struct member m = {{0}, {0}, 0};
+  sluice_status st = SLUICE_OK;
+  while (!st && next_member(json, audio, s, &m)) {
+    if (member_named(json, &m, "data")) continue; /* sound */
+    bool said = m.value.type == JSON_STRING && member_named(json, &m, "transcript");
+    st = said ? add_member_text(&m, k, s, err) : add_rest(json, &m, k, true, s, err);
+  }
   return st;
 }
 
 static sluice_status read_message(struct slice json, struct json_span message, int64_t choice, struct sketch *s,
                                   struct sluice_error *err) {
-  struct wire_key content = {choice, WIRE_CONTENT, 0}, reasoning = {choice, WIRE_REASONING, 0};
-  struct wire_key refusal = {choice, WIRE_REFUSAL, 0};
-  struct json_span audio;
   /* Some servers send the same thought under two names: each name is a text of its own, or pieces would interleave. */
-  sluice_status st = add_string(json, message, "reasoning_content", reasoning, s, err);
-  if (!st) st = add_string(json, message, "reasoning", (struct wire_key){choice, WIRE_REASONING, 1}, s, err);
-  if (!st) st = add_parts(json, message, "reasoning_details", (struct wire_key){choice, WIRE_REASONING, 2}, s, err);
-  if (!st) st = add_string(json, message, "content", content, s, err);
-  if (!st) st = add_parts(json, message, "content", content, s, err);
-  if (!st && member_of(json, message, "audio", JSON_OBJECT, &audio))
-    st = add_string(json, audio, "transcript", (struct wire_key){choice, WIRE_CONTENT, 1}, s, err);
-  if (!st) st = add_string(json, message, "refusal", refusal, s, err);
-  return st ? st : add_calls(json, message, choice, s, err);
+  static const struct {
+    const char *name;
+    int channel;
+    int64_t index;
+  } texts[] = {{"content", WIRE_CONTENT, 0},
+               {"reasoning_content", WIRE_REASONING, 0},
+               {"reasoning", WIRE_REASONING, 1},
+               {"reasoning_details", WIRE_REASONING, 2},
+               {"refusal", WIRE_REFUSAL, 0}};
+  struct member m = {{0}, {0}, 0};
+  sluice_status st = SLUICE_OK;
+  while (!st && next_member(json, message, s, &m)) {
+    struct wire_key k = {choice, WIRE_CONTENT, 0};
+    size_t i = 0, n = sizeof texts / sizeof *texts;
+    while (i < n && !member_named(json, &m, texts[i].name)) i++;
+    if (i < n) k = (struct wire_key){choice, texts[i].channel, texts[i].index};
+    if (i < n)
+      st = add_text(json, &m, k, s, err);
+    else if (m.value.type == JSON_ARRAY && member_named(json, &m, "tool_calls"))
+      st = add_calls(json, m.value, choice, s, err);
+    else if (m.value.type == JSON_OBJECT && member_named(json, &m, "function_call"))
+      st = add_function(json, m.value, (struct wire_key){choice, WIRE_TOOL, -1}, s, err);
+    else if (m.value.type == JSON_OBJECT && member_named(json, &m, "audio"))
+      st = read_audio(json, m.value, choice, s, err);
+    else
+      st = add_rest(json, &m, k, true, s, err);
+  }
+  return st;
 }
 
 /* content and refusal are lists of {token, logprob, bytes, top_logprobs}. Their tokens are texts of their own, because
@@ -68,22 +129,45 @@ static sluice_status read_logprobs(struct slice json, struct json_span entry, in
   return st;
 }
 
+static bool speaks(const struct sketch *s, size_t from) { /* any text that is not beside the known ones */
+  while (from < s->n_texts && s->texts[from].aside) from++;
+  return from < s->n_texts;
+}
+
 static sluice_status read_choice(struct slice json, struct json_span entry, size_t at, struct sketch *s,
                                  struct sluice_error *err) {
-  struct sketch_choice c = {.choice = whole_number(json, entry, "index", (int64_t)at)};
+  struct sketch_choice c = {.choice = whole_number(json, entry, "index", (int64_t)at), .stopped = "\"content_filter\""};
+  struct wire_key content = {c.choice, WIRE_CONTENT, 0};
   struct json_span message, role;
+  struct member m = {{0}, {0}, 0};
   size_t texts = s->n_texts;
   bool delta = member_of(json, entry, "delta", JSON_OBJECT, &message);
   c.whole = !delta && member_of(json, entry, "message", JSON_OBJECT, &message);
   sluice_status st = delta || c.whole ? read_message(json, message, c.choice, s, err) : SLUICE_OK;
-  if (!st && !delta && !c.whole) /* a choice of Completions beside ours */
-    st = add_string(json, entry, "text", (struct wire_key){c.choice, WIRE_CONTENT, 0}, s, err);
-  c.wide = s->n_texts == texts || ((delta || c.whole) && member_of(json, message, "role", JSON_STRING, &role));
+  while (!st && next_member(json, entry, s, &m)) {
+    bool read = (delta || c.whole) && m.value.start == message.start;
+    if (read || member_among(json, &m, choice_words)) continue;
+    if (!delta && !c.whole && m.value.type == JSON_STRING && member_named(json, &m, "text"))
+      st = add_member_text(&m, content, s, err); /* a choice of Completions beside ours */
+    else
+      st = add_rest(json, &m, content, !c.whole, s, err);
+  }
+  c.wide = !speaks(s, texts) || ((delta || c.whole) && member_of(json, message, "role", JSON_STRING, &role));
   if (!st) st = read_logprobs(json, entry, c.choice, s, err);
   c.has_reason = json_span_member(json, entry, "finish_reason", &c.reason);
   c.finish = c.whole || (c.has_reason && c.reason.type != JSON_NULL);
-  c.stopped = "\"content_filter\"";
   return st ? st : sketch_add_choice(s, c, err);
+}
+
+sluice_status openai_read_root(struct slice json, struct json_span root, struct sketch *s, struct sluice_error *err) {
+  static const char *const said[] = {"error",  "message",   "text",           "content",           "output_text",
+                                     "detail", "citations", "search_results", "related_questions", NULL};
+  struct member m = {{0}, {0}, 0};
+  sluice_status st = SLUICE_OK;
+  while (!st && next_member(json, root, s, &m))
+    if (member_among(json, &m, said)) st = add_rest(json, &m, (struct wire_key){0, WIRE_CONTENT, 0}, false, s, err);
+  if (st || s->n_choices || s->n_texts == 0) return st;
+  return sketch_add_choice(s, (struct sketch_choice){.wide = true, .bare = true}, err);
 }
 
 static sluice_status read_frame(struct slice json, struct json_span root, const char *text_key, struct sketch *s,
@@ -96,8 +180,9 @@ static sluice_status read_frame(struct slice json, struct json_span root, const 
     return SLUICE_OK; /* Completions */
   *known = true;
   sluice_status st = SLUICE_OK;
-  for (size_t i = 0; !st && json_span_element(json, list, i, &entry); i++) st = read_choice(json, entry, i, s, err);
-  return st;
+  entry = (struct json_span){0};
+  for (size_t i = 0; !st && json_span_next(json, list, &entry); i++) st = read_choice(json, entry, i, s, err);
+  return st ? st : openai_read_root(json, root, s, err);
 }
 
 sluice_status openai_ending(const struct ending *e, const char *entry, struct buffer *out, struct sluice_error *err) {

@@ -15,10 +15,13 @@ static sluice_status read_logprobs(struct slice json, struct json_span entry, in
   bool listed = member_of(json, l.whole, "tokens", JSON_ARRAY, &tokens);
   bool among = member_of(json, l.whole, "top_logprobs", JSON_ARRAY, &tops);
   sluice_status st = sketch_add_logprobs(s, l, err);
-  for (size_t i = 0; !st && listed && json_span_element(json, tokens, i, &v); i++) {
+  struct json_span other = {0};
+  v = (struct json_span){0};
+  while (!st && listed && json_span_next(json, tokens, &v)) {
     struct sketch_text t = {.key = {choice, WIRE_CONTENT, LOGPROBS}, .value = v, .spelled = s->n_logprobs};
+    among = among && json_span_next(json, tops, &other);
     if (v.type != JSON_STRING) continue;
-    if (among && !json_span_element(json, tops, i, &t.others)) t.others = (struct json_span){0};
+    if (among) t.others = other;
     st = sketch_add_text(s, t, err);
   }
   return st;
@@ -27,14 +30,16 @@ static sluice_status read_logprobs(struct slice json, struct json_span entry, in
 static sluice_status read_choice(struct slice json, struct json_span entry, size_t at, struct sketch *s,
                                  struct sluice_error *err) {
   struct sketch_choice c = {.choice = whole_number(json, entry, "index", (int64_t)at), .stopped = "\"content_filter\""};
-  struct json_span v;
+  struct wire_key content = {c.choice, WIRE_CONTENT, 0};
+  struct member m = {{0}, {0}, 0};
   size_t texts = s->n_texts;
-  sluice_status st = add_string(json, entry, "text", (struct wire_key){c.choice, WIRE_CONTENT, 0}, s, err);
-  /* A choice of the other interface beside ours: nothing that it says goes by unread. */
-  const char *const strange[] = {"delta", "message"};
-  for (size_t i = 0; !st && i < 2; i++)
-    if (json_span_member(json, entry, strange[i], &v))
-      st = add_values(json, v, (struct wire_key){c.choice, WIRE_CONTENT, -1}, true, s, err);
+  sluice_status st = SLUICE_OK;
+  while (!st && next_member(json, entry, s, &m)) {
+    if (member_among(json, &m, choice_words)) continue;
+    bool text = m.value.type == JSON_STRING && member_named(json, &m, "text");
+    /* what belongs to the other interface, or to none: nothing that a choice says goes by unread */
+    st = text ? add_member_text(&m, content, s, err) : add_rest(json, &m, content, true, s, err);
+  }
   c.wide = s->n_texts == texts;
   if (!st) st = read_logprobs(json, entry, c.choice, s, err);
   c.has_reason = json_span_member(json, entry, "finish_reason", &c.reason);
@@ -49,8 +54,9 @@ static sluice_status read_frame(struct slice json, struct json_span root, const 
   (void)text_key;
   if (!member_of(json, root, "choices", JSON_ARRAY, &list)) return SLUICE_OK;
   *known = true;
-  for (size_t i = 0; !st && json_span_element(json, list, i, &entry); i++) st = read_choice(json, entry, i, s, err);
-  return st;
+  entry = (struct json_span){0};
+  for (size_t i = 0; !st && json_span_next(json, list, &entry); i++) st = read_choice(json, entry, i, s, err);
+  return st ? st : openai_read_root(json, root, s, err);
 }
 
 static sluice_status make_ending(const struct ending *e, struct buffer *out, struct sluice_error *err) {

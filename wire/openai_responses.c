@@ -39,34 +39,56 @@ static int64_t block_of(struct slice json, struct json_span root, struct slice t
   int64_t content = within(whole_number(json, root, "content_index", 0), PART_MAX);
   int64_t summary = within(whole_number(json, root, "summary_index", 0), PART_MAX);
   if (has_head(type, "reasoning_summary")) return item * PARTS + SUMMARIES_AT + summary;
-  return item * PARTS + (channel_of(type) < 0 ? OTHERS_AT : content);
+  if (channel_of(type) >= 0) return item * PARTS + content;
+  const char *last = memrchr(type.ptr, '.', type.len);
+  size_t name = last ? (size_t)(last - type.ptr) : type.len;
+  int64_t sum = 0; /* types not known here: each a text of its own */
+  for (size_t i = 0; i < name; i++) sum = 31 * sum + (unsigned char)type.ptr[i];
+  return item * PARTS + OTHERS_AT + (sum & 127);
 }
 
 /* ---- whole texts ---- */
 
+static const char *const of_items[] = {"type", "id", "content", "summary", "status", "phase", NULL};
+static const char *const of_pictures[] = {"type",          "id",      "result", "status", "background",
+                                          "output_format", "quality", "size",   NULL};
+
+/* What an object says in other members than these. */
+static sluice_status add_beside(struct slice json, struct json_span o, const char *const *known, struct sketch *s,
+                                struct sluice_error *err) {
+  struct member m = {{0}, {0}, 0};
+  sluice_status st = SLUICE_OK;
+  while (!st && next_member(json, o, s, &m))
+    if (!member_among(json, &m, known)) st = add_rest(json, &m, (struct wire_key){0, WIRE_CONTENT, 0}, false, s, err);
+  return st;
+}
+
 static sluice_status add_item(struct slice json, struct json_span item, struct sketch *s, struct sluice_error *err) {
   struct wire_key k = {0, WIRE_TOOL, 0};
-  struct json_span list, part;
+  struct json_span list, part = {0};
   sluice_status st = SLUICE_OK;
+  if (member_is(json, item, "type", "image_generation_call")) return add_beside(json, item, of_pictures, s, err);
   if (member_is(json, item, "type", "reasoning")) k.channel = WIRE_REASONING;
   if (!member_is(json, item, "type", "message")) return add_values(json, item, k, false, s, err);
   k.channel = WIRE_CONTENT;
   if (!member_of(json, item, "content", JSON_ARRAY, &list)) return add_values(json, item, k, false, s, err);
-  for (size_t i = 0; !st && json_span_element(json, list, i, &part); i++) {
+  while (!st && json_span_next(json, list, &part)) {
     k.channel = member_is(json, part, "type", "refusal") ? WIRE_REFUSAL : WIRE_CONTENT;
     st = add_values(json, part, k, false, s, err);
   }
-  return st;
+  return st ? st : add_beside(json, item, of_items, s, err);
 }
 
 static sluice_status add_response(struct slice json, struct json_span response, struct sketch *s,
                                   struct sluice_error *err) {
-  struct json_span list, v;
+  struct json_span list, v = {0};
   sluice_status st = SLUICE_OK;
   bool listed = json_span_member(json, response, "output", &list);
   if (listed && list.type != JSON_ARRAY)
     st = add_values(json, list, (struct wire_key){0, WIRE_CONTENT, 0}, false, s, err);
-  for (size_t i = 0; !st && listed && json_span_element(json, list, i, &v); i++) st = add_item(json, v, s, err);
+  while (!st && listed && json_span_next(json, list, &v)) st = add_item(json, v, s, err);
+  if (!st && json_span_member(json, response, "error", &v)) /* all else echoes the request */
+    st = add_values(json, v, (struct wire_key){0, WIRE_CONTENT, 0}, false, s, err);
   if (!st && json_span_member(json, response, "output_text", &v)) /* some servers put it all in one */
     st = add_values(json, v, (struct wire_key){0, WIRE_CONTENT, 0}, false, s, err);
   return st;
@@ -89,6 +111,7 @@ static sluice_status add_delta(struct slice json, struct json_span root, struct 
   struct json_span v;
   sluice_status st = SLUICE_OK;
   if (!json_span_member(json, root, "delta", &v)) return add_values(json, root, k, true, s, err);
+  if (slice_is(type, "audio.delta") || slice_is(type, "output_audio.delta")) return SLUICE_OK; /* sound */
   if (v.type == JSON_STRING)
     st = add_string(json, root, "delta", k, s, err);
   else
@@ -101,42 +124,78 @@ static sluice_status add_beginning(struct slice json, struct json_span part, int
                                    struct sketch *s, struct sluice_error *err) {
   struct wire_key k = {0, member_is(json, part, "type", "reasoning_text") ? WIRE_REASONING : channel, block};
   static const char *const known[] = {"output_text", "text", "refusal", "reasoning_text", "summary_text"};
-  struct json_span v;
+  struct member m = {{0}, {0}, 0};
+  sluice_status st = SLUICE_OK;
   bool other = true;
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) other &= !member_is(json, part, "type", known[i]);
   if (other) return add_values(json, part, k, false, s, err);
-  sluice_status st = add_string(json, part, "text", k, s, err);
-  if (!st) st = add_string(json, part, "refusal", (struct wire_key){0, WIRE_REFUSAL, block}, s, err);
-  if (!st && json_span_member(json, part, "annotations", &v)) st = add_values(json, v, k, false, s, err);
+  while (!st && next_member(json, part, s, &m)) {
+    bool string = m.value.type == JSON_STRING;
+    if (string && member_named(json, &m, "text"))
+      st = add_member_text(&m, k, s, err);
+    else if (string && member_named(json, &m, "refusal"))
+      st = add_member_text(&m, (struct wire_key){0, WIRE_REFUSAL, block}, s, err);
+    else if (m.value.type != JSON_ARRAY || !member_named(json, &m, "logprobs"))
+      st = add_rest(json, &m, k, false, s, err);
+  }
   return st ? st : add_streamed_logprobs(json, part, k, s, err);
+}
+
+/* A call: its arguments go on in deltas. */
+static sluice_status add_new_call(struct slice json, struct json_span item, int64_t first, struct sketch *s,
+                                  struct sluice_error *err) {
+  static const char *const begun[] = {"arguments", "input", "code", NULL};
+  struct wire_key k = {0, WIRE_TOOL, first};
+  struct member m = {{0}, {0}, 0};
+  sluice_status st = SLUICE_OK;
+  while (!st && next_member(json, item, s, &m)) {
+    bool piece = m.value.type == JSON_STRING && member_among(json, &m, begun);
+    st = piece ? add_member_text(&m, k, s, err) : add_rest(json, &m, k, false, s, err);
+  }
+  return st;
 }
 
 static sluice_status add_new_item(struct slice json, struct json_span item, int64_t first, struct sketch *s,
                                   struct sluice_error *err) {
-  static const char *const begun[] = {"arguments", "input", "code"};
-  struct json_span list, part;
+  struct json_span list, part = {0};
   sluice_status st = SLUICE_OK;
   bool reasoning = member_is(json, item, "type", "reasoning");
-  if (!reasoning && !member_is(json, item, "type", "message")) {
-    for (size_t i = 0; !st && i < sizeof begun / sizeof *begun; i++) {
-      if (!member_of(json, item, begun[i], JSON_STRING, &part)) continue;
-      return add_string(json, item, begun[i], (struct wire_key){0, WIRE_TOOL, first}, s, err);
-    }
-    return add_item(json, item, s, err);
-  }
+  if (member_is(json, item, "type", "image_generation_call")) return add_item(json, item, s, err);
+  if (!reasoning && !member_is(json, item, "type", "message")) return add_new_call(json, item, first, s, err);
   if (member_of(json, item, "content", JSON_STRING, &part))
     st = add_string(json, item, "content", (struct wire_key){0, WIRE_CONTENT, first}, s, err);
+  part = (struct json_span){0};
   if (!st && member_of(json, item, "content", JSON_ARRAY, &list))
-    for (size_t i = 0; !st && json_span_element(json, list, i, &part); i++)
-      st = add_beginning(json, part, reasoning ? WIRE_REASONING : WIRE_CONTENT, first + within((int64_t)i, PART_MAX), s,
-                         err);
+    for (int64_t i = 0; !st && json_span_next(json, list, &part); i++)
+      st = add_beginning(json, part, reasoning ? WIRE_REASONING : WIRE_CONTENT, first + within(i, PART_MAX), s, err);
+  part = (struct json_span){0};
   if (!st && member_of(json, item, "summary", JSON_ARRAY, &list))
-    for (size_t i = 0; !st && json_span_element(json, list, i, &part); i++)
-      st = add_beginning(json, part, WIRE_REASONING, first + SUMMARIES_AT + within((int64_t)i, PART_MAX), s, err);
-  return st;
+    for (int64_t i = 0; !st && json_span_next(json, list, &part); i++)
+      st = add_beginning(json, part, WIRE_REASONING, first + SUMMARIES_AT + within(i, PART_MAX), s, err);
+  return st ? st : add_beside(json, item, of_items, s, err);
 }
 
 /* ---- frames ---- */
+
+/* The member that an event's type is known for, when it is there; NULL: all that it says is judged. */
+static const char *subject_of(struct slice json, struct json_span root, struct slice type, struct json_span *v) {
+  if (member_of(json, root, "response", JSON_OBJECT, v)) return "response";
+  if (has_tail(type, ".delta") && json_span_member(json, root, "delta", v)) return "delta";
+  bool item = slice_is(type, "output_item.added") || slice_is(type, "output_item.done");
+  if (item && member_of(json, root, "item", JSON_OBJECT, v)) return "item";
+  if (has_tail(type, "part.added") && member_of(json, root, "part", JSON_OBJECT, v)) return "part";
+  return NULL;
+}
+
+static sluice_status read_subject(struct slice json, struct json_span root, struct slice type, const char *subject,
+                                  struct json_span v, int64_t block, struct sketch *s, struct sluice_error *err) {
+  if (slice_is(slice_of(subject), "response")) return add_response(json, v, s, err);
+  if (slice_is(slice_of(subject), "delta")) return add_delta(json, root, type, block, s, err);
+  if (slice_is(slice_of(subject), "part"))
+    return add_beginning(json, v, channel_of(type) < 0 ? WIRE_CONTENT : channel_of(type), block, s, err);
+  return slice_is(type, "output_item.added") ? add_new_item(json, v, block - block % PARTS, s, err)
+                                             : add_item(json, v, s, err);
+}
 
 static sluice_status read_event(struct slice json, struct json_span root, struct slice type, struct sketch *s,
                                 struct sluice_error *err) {
@@ -144,27 +203,22 @@ static sluice_status read_event(struct slice json, struct json_span root, struct
   struct json_span v;
   sluice_status st = SLUICE_OK;
   int channel = channel_of(type);
-  struct wire_key k = {0, channel < 0 ? WIRE_CONTENT : channel, 0};
+  const char *subject = subject_of(json, root, type, &v);
   c.sequence = whole_number(json, root, "sequence_number", 0);
   c.block = block_of(json, root, type);
-  if (member_of(json, root, "response", JSON_OBJECT, &v)) {
-    c.bare = false;
-    c.finish = has_head(type, "completed") || has_head(type, "incomplete") || has_head(type, "failed") ||
-               has_head(type, "cancelled");
-    st = add_response(json, v, s, err);
-  } else if (has_tail(type, ".delta")) {
-    c.atomic = false;
-    st = add_delta(json, root, type, c.block, s, err);
-  } else if (slice_is(type, "output_item.added") && member_of(json, root, "item", JSON_OBJECT, &v)) {
-    st = add_new_item(json, v, c.block - c.block % PARTS, s, err);
-  } else if (has_tail(type, "part.added") && member_of(json, root, "part", JSON_OBJECT, &v)) {
-    st = add_beginning(json, v, k.channel, c.block, s, err);
-  } else if (slice_is(type, "output_item.done") && member_of(json, root, "item", JSON_OBJECT, &v)) {
-    st = add_item(json, v, s, err);
+  if (subject) {
+    const char *known[] = {"type", "item_id", "obfuscation", "logprobs", subject, NULL};
+    st = read_subject(json, root, type, subject, v, c.block, s, err);
+    if (!st) st = add_beside(json, root, known, s, err);
   } else { /* .done: the part's text once more; anything newer: whatever it says */
+    struct wire_key k = {0, channel < 0 ? WIRE_CONTENT : channel, 0};
     c.closes = has_tail(type, ".done");
     st = add_values(json, root, k, false, s, err);
   }
+  c.bare = !subject || !slice_is(slice_of(subject), "response");
+  c.finish = !c.bare && (has_head(type, "completed") || has_head(type, "incomplete") || has_head(type, "failed") ||
+                         has_head(type, "cancelled"));
+  c.atomic = !has_tail(type, ".delta");
   return st ? st : sketch_add_choice(s, c, err);
 }
 

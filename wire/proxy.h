@@ -92,6 +92,10 @@ sluice_status answer_finish(struct exchange *x, struct sluice_error *err);
 void answers_leave(struct proxy_loop *l); /* what flowed since the last call goes to the clients */
 void answer_forget(struct exchange *x);
 void answer_fail(struct exchange *x); /* tells the client as well as can be still told */
+/* answer_head.c: the fields that go on to the client: not those of the connection, none that speaks of bytes that were
+ * changed, and places at the upstream as places at this proxy */
+sluice_status answer_fields(const struct exchange *x, bool rewritten, struct buffer *out, struct sluice_error *err);
+bool answer_leads_away(const struct exchange *x); /* a redirection past this proxy */
 
 /* targets.c */
 struct target {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EDITS_MAX = 16384 };
+enum { EDITS_MAX = 1 << 18 };
 
 static int by_start(const void *a, const void *b) {
   const struct edit *x = a, *y = b;

@@ -1,13 +1,23 @@
-/* A server's own error: it carries no model text. {"error":{...}}, and at the top in older vLLM:
- * {"object":"error","message":...}. Asked after the dialects whose frames may hold text beside an error. */
+/* A server's own error: {"error":{...}}, {"type":"error",...}, and at the top in older vLLM:
+ * {"object":"error","message":...}. Asked after the dialects whose frames may hold text beside an error. Its words are
+ * judged, since some servers put what their model wrote there (Groq's failed_generation). */
 #include "wire/dialect.h"
 
 static sluice_status read_frame(struct slice json, struct json_span root, const char *text_key, struct sketch *s,
                                 bool *known, struct sluice_error *err) {
   struct json_span v;
-  (void)text_key, (void)s, (void)err;
-  *known = member_is(json, root, "object", "error") || member_of(json, root, "error", JSON_OBJECT, &v);
-  return SLUICE_OK;
+  (void)text_key;
+  if (!member_is(json, root, "object", "error") && !member_is(json, root, "type", "error") &&
+      !member_of(json, root, "error", JSON_OBJECT, &v))
+    return SLUICE_OK;
+  *known = true;
+  sluice_status st = add_values(json, root, (struct wire_key){0, WIRE_CONTENT, 0}, false, s, err);
+  if (st || s->n_texts == 0) return st;
+  return sketch_add_choice(
+      s,
+      (struct sketch_choice){
+          .wide = true, .bare = true, .atomic = true, .sequence = whole_number(json, root, "sequence_number", 0)},
+      err);
 }
 
 static sluice_status make_ending(const struct ending *e, struct buffer *out, struct sluice_error *err) {

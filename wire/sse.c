@@ -50,6 +50,7 @@ static sluice_status read_fields(struct sse_parser *p, struct sse_event *e, stru
     struct slice line = next_line(e->raw, &at);
     if (p->offset == 0 && line.ptr == e->raw.ptr && line.len >= 3 && memcmp(line.ptr, "\xEF\xBB\xBF", 3) == 0)
       line.ptr += 3, line.len -= 3; /* one byte order mark may lead the stream */
+    e->stray |= line.len && (line.ptr[0] == '{' || line.ptr[0] == '[');
     if (is_field(line, "event")) e->name = field_value(line, 5);
     if (!is_field(line, "data")) continue;
     struct slice value = field_value(line, 4);

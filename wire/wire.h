@@ -16,6 +16,7 @@ struct sse_event {
   bool has_data;
   bool one_line;   /* data lies in raw as it is */
   bool ended;      /* false: the stream ended inside this event */
+  bool stray;      /* a line of JSON outside of data: readers of events skip it, others may not */
   uint64_t offset; /* of raw in the stream */
 };
 typedef sluice_status (*sse_event_fn)(void *ctx, const struct sse_event *event, struct sluice_error *err);
@@ -58,7 +59,8 @@ struct wire_gate {
   /* Appends what may be shown of released bytes [offset, offset + raw.len); sets *changed when it differs from raw. */
   sluice_status (*render)(void *ctx, const struct wire_key *key, uint64_t offset, struct slice raw, struct buffer *out,
                           bool *changed, struct sluice_error *err);
-  void (*forget)(void *ctx, const struct wire_key *key, uint64_t offset); /* bytes before offset have been rendered */
+  /* Bytes before offset have been rendered. UINT64_MAX: the text is over, and its key may name another one. */
+  void (*forget)(void *ctx, const struct wire_key *key, uint64_t offset);
   void (*reset)(void *ctx); /* what comes next has nothing to do with what came: all texts begin anew */
 };
 typedef sluice_status (*wire_sink_fn)(void *ctx, struct slice bytes, struct sluice_error *err);
@@ -70,10 +72,11 @@ typedef sluice_status (*wire_sink_fn)(void *ctx, struct slice bytes, struct slui
  * well-formed ending in the stream's own dialect, and nothing more of that choice; when no choice is left the stream
  * ends. A choice's finish frame leaves only after everything of the choice has been decided. A frame that no dialect
  * reads ends the filter with an error that names its offset: it is never passed unread. */
-enum wire_format { WIRE_SSE, WIRE_JSONL, WIRE_JSON };
+enum wire_format { WIRE_SSE, WIRE_JSONL, WIRE_JSON, WIRE_WORDS }; /* WIRE_WORDS: an error's body, whatever it is */
 const char *wire_format_name(enum wire_format f);
 struct wire_filter_options {
   enum wire_format format;
+  const char *dialect;  /* that the stream is expected in, as its table names it; NULL: the first frame says it */
   const char *text_key; /* JSON lines that are no chunks: the key of their text; NULL: "text" */
   bool each_line;       /* JSON lines: each line is a text of its own, not a piece of one stream */
   bool pass_unknown;    /* forward frames that no dialect reads, unread */
@@ -111,7 +114,7 @@ struct wire_record { /* what became of one request */
   int upstream_status; /* 0: none came */
   const char *outcome; /* "done", "stopped", "blocked" (its prompt), "refused", "upstream_error", "unreadable",
                           "timeout", "client_left", "cut" */
-  const char *detail; /* an error's words; "" */
+  const char *detail;  /* an error's words; "" */
   bool judged, streamed;
   size_t unread_parts;          /* of the request: pictures, sound and files, which nobody looked at */
   const char *upstream;         /* the server that was asked last, as given; "" */
@@ -157,14 +160,14 @@ struct wire_proxy_options {
   const char *admin; /* where /healthz, /readyz and /metrics answer; NULL: on the listeners, before any upstream's */
   /* TLS towards clients, on every listener but the admin's and unix sockets. PEM; read again on SIGHUP. NULL: none. */
   const char *tls_cert, *tls_key, *tls_client_ca;
-  bool reuse_port;    /* several processes share a port */
+  bool reuse_port;     /* several processes share a port */
   bool refuse_blocked; /* a blocked prompt is answered as a refusal of the model, not as an error 400 */
-  bool pass_unjudged; /* pass model answers that no dialect reads (Ollama's, ...); else they are refused */
-  size_t max_body;    /* of a request, bytes; 0: 32 MiB */
-  size_t max_frame;   /* of one event or whole answer to judge, bytes; 0: 8 MiB */
-  size_t max_streams; /* at the same time; 0: 1024. More are told 503 */
-  size_t max_clients; /* connections; 0: 4096. More wait to be accepted */
-  size_t max_memory;  /* of all buffers that clients and upstreams can grow, bytes; 0: 1 GiB */
+  bool pass_unjudged;  /* pass model answers that no dialect reads (Ollama's, ...); else they are refused */
+  size_t max_body;     /* of a request, bytes; 0: 32 MiB */
+  size_t max_frame;    /* of one event or whole answer to judge, bytes; 0: 8 MiB */
+  size_t max_streams;  /* at the same time; 0: 1024. More are told 503 */
+  size_t max_clients;  /* connections; 0: 4096. More wait to be accepted */
+  size_t max_memory;   /* of all buffers that clients and upstreams can grow, bytes; 0: 1 GiB */
   int64_t connect_s, idle_s, total_s, drain_s; /* seconds; 0: 5, 300, 3600, 30 */
   struct wire_hooks hooks;
 };

@@ -545,17 +545,6 @@ static void test_unix_socket(void) {
   check("takes its socket along", access(path, F_OK) != 0, NULL);
 }
 
-static bool write_policy(void) {
-  char path[256];
-  snprintf(path, sizeof path, "%s/policy.json", work);
-  FILE *f = fopen(path, "w");
-  if (!f) return false;
-  fputs("{\"rules\":[{\"id\":\"mask\",\"category\":\"m\",\"action\":\"mask\",\"mask\":\"[x]\",\"pattern\":\"SECRET\"},"
-        "{\"id\":\"stop\",\"category\":\"s\",\"action\":\"stop\",\"pattern\":\"BOMB\"}]}",
-        f);
-  return fclose(f) == 0;
-}
-
 int main(int argc, char **argv) {
   static const char *const more[] = {"--max-body", "1", NULL};
   struct proxy p;
@@ -565,7 +554,7 @@ int main(int argc, char **argv) {
   }
   work = argv[1];
   signal(SIGPIPE, SIG_IGN);
-  if (!write_policy() || !proxy_upstream_start(&upstream, play) || !proxy_start(&p, upstream.port, more)) {
+  if (!proxy_policy_write() || !proxy_upstream_start(&upstream, play) || !proxy_start(&p, upstream.port, more)) {
     check("a proxy starts", false, NULL);
     return 1;
   }
