@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/tokenizer/normalize.h"
 #include "engine/tokenizer/tokenizer.h"
 
 /* An item that is absent, null, false, "" or 0 asks for nothing. */
@@ -87,7 +88,7 @@ static sluice_status load_token(struct tokenizer *t, const char *path, const cJS
   if (st) return st;
   size_t start = t->pool.len, len = strlen(item->string);
   bool mapped;
-  const int byte = t->kind == VOCABULARY_MERGES ? vocabulary_byte(item->string, len) : -1;
+  const int byte = t->byte_fallback ? vocabulary_byte(item->string, len) : -1;
   if (byte >= 0) return load_byte(t, byte, id, err);
   st = vocabulary_decode(t, item->string, len, &t->pool, &mapped, err);
   if (!st && !mapped) st = buffer_append(&t->pool, item->string, len, err); /* an added token, as it stands */
@@ -105,7 +106,7 @@ static sluice_status load_token(struct tokenizer *t, const char *path, const cJS
                          item->string);
     t->pool.len = start;
   }
-  bytes_map_put(t, &t->by_bytes, id);
+  if (mapped) bytes_map_put(t, &t->by_bytes, id); /* no text and no merge ever spells the others */
   return SLUICE_OK;
 }
 
@@ -191,8 +192,7 @@ static sluice_status read_added(struct tokenizer *t, const char *path, const cJS
                                     .rstrip = is_true(item, "rstrip"),
                                     .single_word = is_true(item, "single_word")};
   t->special[id] = t->special[id] || token.special;
-  if (other < 0) vocabulary_add(t, token);
-  return SLUICE_OK;
+  return other < 0 ? vocabulary_add(t, token, err) : SLUICE_OK;
 }
 
 static sluice_status load_added(struct tokenizer *t, const char *path, const cJSON *added, struct sluice_error *err) {
@@ -259,7 +259,9 @@ sluice_status tokenizer_load(struct tokenizer *t, const char *path, const struct
   t->fuse_unknown = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(model, "fuse_unk"));
   sluice_status st = refuse_unknown_work(path, model, err);
   if (!st) st = normalizer_load(t, path, root, err);
+  if (!st && t->wants_nfc) st = nfc_open(&t->nfc, err);
   if (!st) st = pre_tokenizer_load(t, path, root, err);
+  t->byte_fallback = t->kind == VOCABULARY_MERGES && is_true(model, "byte_fallback");
   if (!st) st = find_size(t, path, vocab, added, err);
   if (!st) st = load_added(t, path, added, err);
   if (!st) st = load_vocab(t, path, vocab, err);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/model/gguf.h"
+#include "engine/tokenizer/normalize.h"
 #include "engine/tokenizer/tokenizer.h"
 
 /* tokenizer.ggml.token_type */
@@ -68,8 +69,7 @@ static sluice_status put_added(struct vocabulary *v, int id, struct sluice_error
   if (st) return st;
   if (bytes_map_get(t, &t->added_by_bytes, text.ptr, text.len) >= 0) return SLUICE_OK;
   bytes_map_put(t, &t->added_by_bytes, id);
-  vocabulary_add(t, token);
-  return SLUICE_OK;
+  return vocabulary_add(t, token, err);
 }
 
 static sluice_status put_token(struct vocabulary *v, int id, struct sluice_error *err) {
@@ -137,7 +137,7 @@ static sluice_status read_pattern(struct vocabulary *v, struct sluice_error *err
                        (int)(name.len < 80 ? name.len : 80), name.ptr);
   for (size_t i = 0; !st && i < sizeof pre->patterns / sizeof *pre->patterns && pre->patterns[i]; i++)
     st = pre_tokenizer_add(v->t, v->path, key, pre->patterns[i], false, err);
-  v->t->nfc = (pre->flags & PRE_NFC) != 0;
+  if (!st && (pre->flags & PRE_NFC)) st = nfc_open(&v->t->nfc, err);
   v->t->ignore_merges = (pre->flags & PRE_WHOLE_PIECES) != 0;
   v->t->wants_bos = (pre->flags & PRE_BOS) != 0;
   return st;

@@ -15,7 +15,7 @@ static const char *string_of(const cJSON *object, const char *key) {
 static sluice_status add_step(struct tokenizer *t, const char *path, const cJSON *step, struct sluice_error *err) {
   const char *type = string_of(step, "type");
   if (strcmp(type, "NFC") == 0) {
-    t->nfc = true;
+    t->wants_nfc = true;
     return SLUICE_OK;
   }
   if (strcmp(type, "Prepend") == 0 && strcmp(string_of(step, "prepend"), SPACE_MARK) == 0) {
@@ -25,6 +25,7 @@ static sluice_status add_step(struct tokenizer *t, const char *path, const cJSON
   const char *from = string_of(cJSON_GetObjectItemCaseSensitive(step, "pattern"), "String");
   if (strcmp(type, "Replace") == 0 && strcmp(from, " ") == 0 && strcmp(string_of(step, "content"), SPACE_MARK) == 0) {
     t->kind = VOCABULARY_MERGES;
+    t->spelled_early = true;
     return SLUICE_OK;
   }
   return sluice_fail(

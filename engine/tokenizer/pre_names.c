@@ -9,7 +9,7 @@
  */
 #define CL100K(number)                                                                                                 \
   CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" number "| "                                                            \
-                                                       "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+              "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 /* Words cut where small letters are followed by a capital. */

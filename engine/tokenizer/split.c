@@ -3,23 +3,36 @@
 
 #include "engine/tokenizer/split.h"
 
-sluice_status splitter_open(struct splitter *s, const char *where, const char *pattern, bool literal,
-                            struct sluice_error *err) {
+static sluice_status compile(struct splitter *s, const char *where, const char *pattern, uint32_t options,
+                             struct sluice_error *err) {
   int code = 0;
   PCRE2_SIZE offset = 0;
-  /* \C could leave a match in the middle of a character, after which the next search would start on an invalid byte. */
-  uint32_t options = literal ? PCRE2_UTF | PCRE2_LITERAL : PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C;
   pcre2_code *re = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, options, &code, &offset, NULL);
   if (!re) {
     char why[160] = "";
     if (code == PCRE2_ERROR_HEAP_FAILED)
       return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory for the pattern", where);
     pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
-    return sluice_fail(err, SLUICE_INPUT, "%s: the splitting pattern is wrong at offset %zu: %s", where, offset, why);
+    return sluice_fail(err, SLUICE_INPUT, "%s: the splitting pattern is wrong at offset %zu of \"%.200s\": %s", where,
+                       offset, pattern, why);
   }
   pcre2_jit_compile(re, PCRE2_JIT_COMPLETE); /* not everywhere available: the interpreter gives the same matches */
   s->code = re;
   return SLUICE_OK;
+}
+
+sluice_status splitter_open(struct splitter *s, const char *where, const char *pattern, bool literal,
+                            struct sluice_error *err) {
+  if (literal) return compile(s, where, pattern, PCRE2_UTF | PCRE2_LITERAL, err);
+  struct buffer translated;
+  buffer_init(&translated, 0);
+  sluice_status st = pattern_translate(where, pattern, &translated, err);
+  /* \C could leave a match in the middle of a character, after which the next search would start on an invalid byte. */
+  if (!st)
+    st = compile(s, where, translated.ptr,
+                 PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE /* ^ and $, as in Ruby */ | PCRE2_NEVER_BACKSLASH_C, err);
+  buffer_free(&translated);
+  return st;
 }
 
 void splitter_close(struct splitter *s) {

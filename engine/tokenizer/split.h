@@ -12,10 +12,13 @@
 struct splitter {
   void *code; /* pcre2_code; read-only after opening, so threads may share it */
 };
-/* `where` names the file and key in the error. literal: the pattern is plain text. */
+/* `where` names the file and key in the error. literal: the pattern is plain text; else it is one of Oniguruma's. */
 sluice_status splitter_open(struct splitter *s, const char *where, const char *pattern, bool literal,
                             struct sluice_error *err);
 void splitter_close(struct splitter *s);
+
+/* Appends to out, with a 0 behind it, what PCRE2 reads as Oniguruma reads the pattern (pattern.c). */
+sluice_status pattern_translate(const char *where, const char *pattern, struct buffer *out, struct sluice_error *err);
 
 typedef sluice_status (*split_fn)(void *ctx, const char *piece, size_t len, struct sluice_error *err);
 /* Cuts text by the first splitter, each piece by the second, and so on; calls fn on every piece, in order. Each match

@@ -48,6 +48,7 @@ void tokenizer_close(struct tokenizer *t) {
   if (!t) return;
   for (size_t i = 0; i < t->n_splits; i++) splitter_close(&t->splits[i]);
   buffer_free(&t->pool);
+  nfc_close(t->nfc);
   free(t->texts);
   free(t->special);
   free(t->scores);
@@ -75,18 +76,19 @@ static sluice_status encode_piece(void *ctx, const char *piece, size_t len, stru
 
 /* ---- text between added tokens ----------------------------------------------------------------------------------- */
 
+#define SPACE_MARK "\xe2\x96\x81" /* U+2581: in these vocabularies it is a space */
+
 /* Whether a space is put before this stretch of text. */
 static bool wants_dummy(const struct encoding *e, struct slice text) {
   const struct tokenizer *t = e->t;
-  if (text.len == 0 || (t->dummy_unless_space && text.ptr[0] == ' ')) return false;
+  const bool begins = text.len > 0 && (text.ptr[0] == ' ' || (text.len >= 3 && memcmp(text.ptr, SPACE_MARK, 3) == 0));
+  if (text.len == 0 || (t->dummy_unless_space && begins)) return false;
   if (e->begun) return t->dummy == DUMMY_EVERY; /* what came before it in this call is an added token */
   if (e->flags & TOKENIZE_CONTINUES) return false;
   return t->dummy == DUMMY_EVERY || (t->dummy == DUMMY_FIRST && !(e->flags & TOKENIZE_AFTER_SPECIAL));
 }
 
-#define SPACE_MARK "\xe2\x96\x81" /* U+2581: in these vocabularies it is a space */
-
-static sluice_status spell_spaces(struct slice text, bool dummy, struct buffer *out, struct sluice_error *err) {
+sluice_status spell_spaces(struct slice text, bool dummy, struct buffer *out, struct sluice_error *err) {
   sluice_status st = dummy ? buffer_append(out, " ", 1, err) : SLUICE_OK;
   for (const char *mark; !st && (mark = memmem(text.ptr, text.len, SPACE_MARK, 3));) {
     const size_t before = (size_t)(mark - text.ptr);
@@ -98,95 +100,63 @@ static sluice_status spell_spaces(struct slice text, bool dummy, struct buffer *
   return st ? st : buffer_append(out, text.ptr, text.len, err);
 }
 
-static sluice_status encode_stretch(struct encoding *e, struct slice text, struct sluice_error *err) {
+/* Text as the vocabulary spells it. */
+static sluice_status encode_spelled(struct encoding *e, struct slice text, struct sluice_error *err) {
   const struct tokenizer *t = e->t;
-  struct buffer spelled;
   if (text.len == 0) return SLUICE_OK;
-  if (t->kind == VOCABULARY_BYTE_LEVEL) return split_text(t->splits, t->n_splits, text, encode_piece, e, err);
+  if (t->n_splits > 0 || t->kind == VOCABULARY_BYTE_LEVEL)
+    return split_text(t->splits, t->n_splits, text, encode_piece, e, err);
+  return encode_piece(e, text.ptr, text.len, err);
+}
+
+static sluice_status encode_stretch(struct encoding *e, struct slice text, struct sluice_error *err) {
+  struct buffer spelled;
+  if (text.len == 0 || e->t->kind == VOCABULARY_BYTE_LEVEL) return encode_spelled(e, text, err);
   buffer_init(&spelled, 0);
   sluice_status st = spell_spaces(text, wants_dummy(e, text), &spelled, err);
-  const struct slice whole = {spelled.ptr, spelled.len};
-  if (!st && t->n_splits == 0)
-    st = encode_piece(e, whole.ptr, whole.len, err);
-  else if (!st)
-    st = split_text(t->splits, t->n_splits, whole, encode_piece, e, err);
+  if (!st) st = encode_spelled(e, (struct slice){spelled.ptr, spelled.len}, err);
   buffer_free(&spelled);
   return st;
 }
 
 /* ---- added tokens ------------------------------------------------------------------------------------------------ */
 
-/* Letters, digits, _ and everything beyond ASCII. */
-static bool is_word_byte(char c) {
-  const unsigned char b = (unsigned char)c;
-  return b >= 0x80 || (b >= '0' && b <= '9') || (b >= 'A' && b <= 'Z') || (b >= 'a' && b <= 'z') || b == '_';
-}
+typedef sluice_status (*rest_fn)(struct encoding *e, struct slice text, struct sluice_error *err);
 
-static bool is_space(char c) {
-  return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-/* The longest added token of the given kind that stands at text[at]; NULL when there is none. Special ones only count
- * when the caller asks. */
-static const struct added_token *added_at(const struct tokenizer *t, struct slice text, size_t at, bool specials,
-                                          bool normalized) {
-  const unsigned char first = (unsigned char)text.ptr[at];
-  for (uint32_t i = t->added_from[first]; i < t->added_from[first + 1]; i++) {
-    const struct added_token *a = &t->added[i];
-    if ((a->special && !specials) || a->normalized != normalized) continue;
-    const struct token_text token = t->texts[a->id];
-    const size_t end = at + token.len;
-    if (token.len > text.len - at || memcmp(t->pool.ptr + token.start, text.ptr + at, token.len) != 0) continue;
-    if (a->single_word &&
-        ((at > 0 && is_word_byte(text.ptr[at - 1])) || (end < text.len && is_word_byte(text.ptr[end]))))
-      continue;
-    return a;
-  }
-  return NULL;
-}
-
-static sluice_status encode_normalized(struct encoding *e, struct slice text, struct sluice_error *err);
-
-/* Text cut at added tokens: first at those that stand in the text as it is, then, normalized, at the others. */
-static sluice_status encode_cut(struct encoding *e, struct slice text, bool normalized, struct sluice_error *err) {
-  const struct tokenizer *t = e->t;
-  sluice_status (*const rest)(struct encoding *, struct slice, struct sluice_error *) =
-      normalized ? encode_stretch : encode_normalized;
+/* Text cut at added tokens, with `rest` for what lies between them. */
+static sluice_status encode_cut(struct encoding *e, struct slice text, bool normalized, rest_fn rest,
+                                struct sluice_error *err) {
+  const bool specials = (e->flags & TOKENIZE_SPECIALS) != 0;
   size_t plain = 0; /* where the text since the last added token starts */
-  for (size_t i = 0; i < text.len && t->n_added > 0;) {
-    const struct added_token *a = added_at(t, text, i, (e->flags & TOKENIZE_SPECIALS) != 0, normalized);
-    if (!a) {
-      i++;
-      continue;
-    }
-    size_t end = i;
-    while (a->lstrip && end > plain && is_space(text.ptr[end - 1])) end--;
-    sluice_status st = rest(e, (struct slice){text.ptr + plain, end - plain}, err);
-    if (!st) st = id_list_push(&e->out, a->id, err);
+  struct added_match m = {0};
+  while (added_next(e->t, text, m.resume, plain, specials, normalized, &m)) {
+    sluice_status st = SLUICE_OK;
+    if (m.start > plain) st = rest(e, (struct slice){text.ptr + plain, m.start - plain}, err);
+    if (!st) st = id_list_push(&e->out, m.token->id, err);
     if (st) return st;
     e->begun = true;
-    i += t->texts[a->id].len;
-    while (a->rstrip && i < text.len && is_space(text.ptr[i])) i++;
-    plain = i;
+    plain = m.end;
   }
-  return rest(e, (struct slice){text.ptr + plain, text.len - plain}, err);
+  return plain < text.len ? rest(e, (struct slice){text.ptr + plain, text.len - plain}, err) : SLUICE_OK;
 }
 
+/* First at tokens that stand in the text as it is, then, normalized, at the others. */
 static sluice_status encode_normalized(struct encoding *e, struct slice text, struct sluice_error *err) {
-  struct buffer composed;
-  if (text.len == 0) return SLUICE_OK;
-  if (!e->t->nfc) return encode_cut(e, text, true, err);
-  buffer_init(&composed, 0);
-  sluice_status st = normalize_nfc(text, &composed, err);
-  if (!st) st = encode_cut(e, (struct slice){composed.ptr, composed.len}, true, err);
-  buffer_free(&composed);
+  const struct tokenizer *t = e->t;
+  struct buffer done;
+  if (!t->nfc && !t->spelled_early) return encode_cut(e, text, true, encode_stretch, err);
+  buffer_init(&done, 0);
+  sluice_status st =
+      t->nfc ? nfc_append(t->nfc, text, &done, err) : spell_spaces(text, wants_dummy(e, text), &done, err);
+  if (!st) st = encode_cut(e, (struct slice){done.ptr, done.len}, true, t->nfc ? encode_stretch : encode_spelled, err);
+  buffer_free(&done);
   return st;
 }
 
 sluice_status tokenizer_encode(const struct tokenizer *t, struct slice text, unsigned flags, int32_t **ids, size_t *n,
                                struct sluice_error *err) {
   struct encoding e = {.t = t, .flags = flags, .out = {*ids, *n, *n}};
-  sluice_status st = encode_cut(&e, text, false, err);
+  sluice_status st = encode_cut(&e, text, false, encode_normalized, err);
   bpe_scratch_free(&e.scratch);
   score_scratch_free(&e.scratch);
   *ids = e.out.ids; /* also on failure: the old block may have moved */

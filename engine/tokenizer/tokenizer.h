@@ -45,6 +45,7 @@ struct token_text {
 
 struct added_token {
   int32_t id;
+  struct token_text pattern; /* what is looked for; normalized, if the token is */
   bool special;
   bool normalized;     /* looked for after the text's normalization, among what the others leave */
   bool lstrip, rstrip; /* takes the white space before it, behind it */
@@ -68,7 +69,10 @@ struct tokenizer {
   enum vocabulary_kind kind;
   enum dummy_space dummy;
   bool dummy_unless_space; /* not where the text begins with one */
-  bool nfc;                /* text is normalized first */
+  bool spelled_early;      /* spaces are the normalizer's work: normalized added tokens are looked for behind it */
+  bool wants_nfc;          /* text is normalized first */
+  struct nfc *nfc;         /* NULL without wants_nfc */
+  bool byte_fallback;      /* <0x41> stands for a byte */
   bool fuse_unknown;       /* unknown characters in a row are one unknown token */
   float *scores;           /* [size], VOCABULARY_SCORES */
   struct buffer pool;      /* the raw bytes of all tokens */
@@ -108,9 +112,23 @@ sluice_status vocabulary_merge(struct tokenizer *t, const char *where, const cha
                                struct slice right, int32_t rank, struct buffer *raw, struct sluice_error *err);
 /* Fills byte_id after the vocabulary; a byte may not be a special token. */
 sluice_status vocabulary_bytes(struct tokenizer *t, const char *where, struct sluice_error *err);
-/* Puts an added token into the list; vocabulary_sort_added when all are there. */
-void vocabulary_add(struct tokenizer *t, struct added_token token);
+/* Puts an added token into the list, to be looked for as texts[token.id] has it (normalized, if it is);
+ * vocabulary_sort_added when all are there. */
+sluice_status vocabulary_add(struct tokenizer *t, struct added_token token, struct sluice_error *err);
 sluice_status vocabulary_sort_added(struct tokenizer *t, const char *where, struct sluice_error *err);
+
+/* ---- added tokens inside a text (added.c) ---------------------------------------------------------------------- */
+struct added_match {
+  const struct added_token *token;
+  size_t start, end; /* with the white space that the token takes */
+  size_t resume;     /* where the next one is looked for */
+};
+/* The next token that is looked for before or after normalization, from `from` on, taking no white space before
+ * `floor`. False: there is none. */
+bool added_next(const struct tokenizer *t, struct slice text, size_t from, size_t floor, bool specials, bool normalized,
+                struct added_match *m);
+/* Appends text with a space for each U+2581, and one more in front with `dummy`. */
+sluice_status spell_spaces(struct slice text, bool dummy, struct buffer *out, struct sluice_error *err);
 
 /* ---- loading (load.c, normalizer.c, pre_tokenizer.c, load_gguf.c) ----------------------------------------------- */
 struct cJSON;

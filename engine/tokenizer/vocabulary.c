@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/tokenizer/normalize.h"
 #include "engine/tokenizer/tokenizer.h"
 
 sluice_status vocabulary_begin(struct tokenizer *t, const char *where, int size, size_t n_added,
@@ -98,8 +99,26 @@ sluice_status vocabulary_merge(struct tokenizer *t, const char *where, const cha
 /* ---- added tokens -------------------------------------------------------------------------------------------------
  */
 
-void vocabulary_add(struct tokenizer *t, struct added_token token) {
-  t->added[t->n_added++] = token;
+/* A normalized token is looked for in its own normalized form. */
+static sluice_status put_pattern(struct tokenizer *t, struct added_token *token, struct sluice_error *err) {
+  const struct token_text text = t->texts[token->id];
+  struct buffer done;
+  token->pattern = text;
+  if (!token->normalized || (!t->nfc && !t->spelled_early)) return SLUICE_OK;
+  buffer_init(&done, TOKENIZER_MAX_FILE);
+  const struct slice content = {t->pool.ptr + text.start, text.len};
+  const bool dummy = t->dummy == DUMMY_EVERY;
+  sluice_status st = t->nfc ? nfc_append(t->nfc, content, &done, err) : spell_spaces(content, dummy, &done, err);
+  token->pattern = (struct token_text){(uint32_t)t->pool.len, (uint32_t)done.len};
+  if (!st) st = buffer_append(&t->pool, done.ptr, done.len, err);
+  buffer_free(&done);
+  return st;
+}
+
+sluice_status vocabulary_add(struct tokenizer *t, struct added_token token, struct sluice_error *err) {
+  sluice_status st = put_pattern(t, &token, err);
+  if (!st) t->added[t->n_added++] = token;
+  return st;
 }
 
 /* qsort hands no context to the comparison, so what it compares is copied out. */
@@ -120,7 +139,7 @@ sluice_status vocabulary_sort_added(struct tokenizer *t, const char *where, stru
   struct added_order *order = malloc((t->n_added + 1) * sizeof *order);
   if (!order) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory for %zu added tokens", where, t->n_added);
   for (size_t i = 0; i < t->n_added; i++) {
-    struct token_text text = t->texts[t->added[i].id];
+    struct token_text text = t->added[i].pattern;
     order[i] = (struct added_order){t->added[i], (unsigned char)t->pool.ptr[text.start], text.len};
   }
   qsort(order, t->n_added, sizeof *order, compare_added);

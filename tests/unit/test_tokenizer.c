@@ -1,76 +1,5 @@
 /* The tokenizer: files that are wrong, bytes that are not text, and merging against a slow, obvious reference. */
-#include "tests/sample_data.h"
-
-#include "engine/engine.h"
-
-static char *path;
-
-static int begin(void **state) {
-  (void)state;
-  path = scratch_path("tokenizer.json");
-  return path ? 0 : -1;
-}
-
-static int end(void **state) {
-  (void)state;
-  unlink(path);
-  free(path);
-  return 0;
-}
-
-#define BYTE_LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}"
-#define GPT2 "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"
-#define SPLIT(regex) "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"},\"behavior\":\"Isolated\"}"
-#define ABC "\"a\":0,\"b\":1,\"c\":2,\"ab\":3,\"abc\":4"
-#define MERGES "\"a b\",\"ab c\""
-
-static char *file_text(const char *added, const char *pre, const char *model_extra, const char *vocab,
-                       const char *merges) {
-  char *text = sluice_format("{\"added_tokens\":[%s],\"pre_tokenizer\":%s,\"model\":{\"type\":\"BPE\",%s\"vocab\":{%s},"
-                             "\"merges\":[%s]}}",
-                             added, pre, model_extra, vocab, merges);
-  assert_non_null(text);
-  return text;
-}
-
-static struct tokenizer *open_text(char *text) {
-  struct sluice_error err;
-  struct tokenizer *t = NULL;
-  assert_int_equal(file_write_atomic(path, text, strlen(text), &err), 0);
-  free(text);
-  if (tokenizer_open(path, &t, &err)) fail_msg("%s", err.message);
-  return t;
-}
-
-/* The file is refused, and the message names it and has `part` in it. */
-static void refused_text(const char *text, size_t len, const char *part) {
-  struct sluice_error err = {0};
-  struct tokenizer *t = NULL;
-  assert_int_equal(file_write_atomic(path, text, len, &err), 0);
-  if (tokenizer_open(path, &t, &err) == SLUICE_OK) fail_msg("accepted: %s", text);
-  assert_null(t);
-  if (!strstr(err.message, part) || !strstr(err.message, "tokenizer.json"))
-    fail_msg("\"%s\" does not say \"%s\" and name the file", err.message, part);
-}
-
-static void refused(char *text, const char *part) {
-  refused_text(text, strlen(text), part);
-  free(text);
-}
-
-static void expect_ids(const struct tokenizer *t, const char *text, size_t len, unsigned flags, const int32_t *want,
-                       size_t n_want) {
-  struct sluice_error err;
-  int32_t *ids = NULL;
-  size_t n = 0;
-  if (tokenizer_encode(t, (struct slice){text, len}, flags, &ids, &n, &err)) fail_msg("%s", err.message);
-  assert_int_equal(n, n_want);
-  for (size_t i = 0; i < n; i++) assert_int_equal(ids[i], want[i]);
-  free(ids);
-}
-#define EXPECT(t, text, flags, ...)                                                                                    \
-  expect_ids(t, text, sizeof(text) - 1, flags, (const int32_t[]){__VA_ARGS__},                                         \
-             sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
+#include "tests/tokenizer_text.h"
 
 static void wrong_files_are_refused_by_name(void **state) {
   (void)state;
@@ -242,94 +171,6 @@ static void steps_of_a_sequence_cut_one_after_the_other(void **state) {
   tokenizer_close(t);
 }
 
-#define ADDED(id, text, more) "{\"id\":" #id ",\"content\":\"" text "\",\"special\":true," more "}"
-
-/* What an added token takes from around it, and where it must not stand. */
-static void added_tokens_strip_and_keep_their_distance(void **state) {
-  (void)state;
-  struct tokenizer *t =
-      open_text(file_text(ADDED(5, "<l>", "\"lstrip\":true") "," ADDED(6, "<r>", "\"rstrip\":true") "," ADDED(
-                              7, "b", "\"single_word\":true"),
-                          BYTE_LEVEL, "", "\"a\":0,\"\xc4\xa0\":1,\"c\":2,\"\xc4\x8a\":3,\"?\":4", ""));
-  EXPECT(t, "a  <l> a", TOKENIZE_SPECIALS, 0, 5, 1, 0);
-  EXPECT(t, "a <r> \n a", TOKENIZE_SPECIALS, 0, 1, 6, 0);
-  EXPECT(t, "  <l>", TOKENIZE_SPECIALS, 5);
-  EXPECT(t, "<r>  <l>", TOKENIZE_SPECIALS, 6, 5);
-  EXPECT(t, "b a", TOKENIZE_SPECIALS, 7, 1, 0);
-  EXPECT(t, "a?b", TOKENIZE_SPECIALS, 0, 4, 7);
-  tokenizer_close(t);
-  t = open_text(file_text(ADDED(7, "bb", "\"single_word\":true"), BYTE_LEVEL, "", "\"a\":0,\"b\":1,\"?\":2", ""));
-  EXPECT(t, "bb?bb", TOKENIZE_SPECIALS, 7, 2, 7);
-  EXPECT(t, "abb", TOKENIZE_SPECIALS, 0, 1, 1); /* a word goes on: letters, not the token */
-  EXPECT(t, "bba", TOKENIZE_SPECIALS, 1, 1, 0);
-  tokenizer_close(t);
-}
-
-/* e + U+0301 becomes U+00E9; an added token that is normalized is found in what became of the text. */
-static void nfc_comes_before_the_pieces(void **state) {
-  (void)state;
-  struct tokenizer *t = open_text(file_text(
-      ADDED(5, "\xc3\xa9?", "\"normalized\":true") "," ADDED(6, "e\xcc\x81!", "\"normalized\":false"),
-      BYTE_LEVEL ",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"}]}", "",
-      "\"\xc3\x83\":0,\"\xc2\xa9\":1,\"e\":2,\"\xc3\x83\xc2\xa9\":3,\"?\":4,\"\xc3\xbf\":7", "\"\xc3\x83 \xc2\xa9\""));
-  EXPECT(t, "e\xcc\x81", TOKENIZE_PLAIN, 3);
-  EXPECT(t, "\xc3\xa9", TOKENIZE_PLAIN, 3);
-  EXPECT(t, "e\xcc\x81?", TOKENIZE_SPECIALS, 5);
-  EXPECT(t, "e\xcc\x81!", TOKENIZE_SPECIALS, 6);
-  EXPECT(t, "e\xff\xc3\xa9", TOKENIZE_PLAIN, 2, 7, 3); /* invalid bytes stay, and cut */
-  tokenizer_close(t);
-}
-
-#define MARK "\xe2\x96\x81"
-#define SENTENCE_PIECE                                                                                                 \
-  "null,\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"" MARK              \
-  "\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" MARK "\"}]}"
-#define PIECES                                                                                                         \
-  "\"<unk>\":0,\"<0xC3>\":1,\"<0xA9>\":2,\"<0x0A>\":3,\"" MARK "\":4,\"a\":5,\"b\":6,\"" MARK "a\":7,\"ab\":8,\"" MARK \
-  "ab\":9,\"\xc3\xbc\":10"
-#define PIECE_MERGES "\"" MARK " a\",\"a b\",\"" MARK "a b\""
-
-static void sentence_piece_falls_back_to_bytes(void **state) {
-  (void)state;
-  struct tokenizer *t =
-      open_text(file_text(ADDED(11, "<s>", "\"x\":0"), SENTENCE_PIECE,
-                          "\"byte_fallback\":true,\"unk_token\":\"<unk>\",\"fuse_unk\":true,", PIECES, PIECE_MERGES));
-  assert_true(tokenizer_puts_space(t));
-  EXPECT(t, "ab", TOKENIZE_PLAIN, 9);
-  EXPECT(t, " ab", TOKENIZE_PLAIN, 4, 9);
-  EXPECT(t, "ab", TOKENIZE_CONTINUES, 8);
-  EXPECT(t, "ab", TOKENIZE_AFTER_SPECIAL, 9);
-  EXPECT(t, "b\xc3\xbc\xc3\xa9\n", TOKENIZE_PLAIN, 4, 6, 10, 1, 2, 3);
-  EXPECT(t,
-         "\xe4\xbd\xa0\xe5\xa5\xbd"
-         "b",
-         TOKENIZE_PLAIN, 4, 0, 6); /* unknown ones in a row are one */
-  EXPECT(t, "a<s>ab", TOKENIZE_SPECIALS, 7, 11, 9);
-  EXPECT(t, "a" MARK "a", TOKENIZE_PLAIN, 7, 7);
-  assert_true(slice_is(tokenizer_bytes(t, 9), " ab"));
-  assert_true(slice_is(tokenizer_bytes(t, 1), "\xc3"));
-  tokenizer_close(t);
-}
-
-static void metaspace_puts_one_space(void **state) {
-  (void)state;
-#define METASPACE(scheme)                                                                                              \
-  "{\"type\":\"Metaspace\",\"replacement\":\"" MARK "\",\"prepend_scheme\":\"" scheme "\",\"split\":false}"
-  struct tokenizer *t = open_text(file_text(ADDED(11, "<s>", "\"x\":0"), METASPACE("first"), "", PIECES, PIECE_MERGES));
-  EXPECT(t, "ab", TOKENIZE_PLAIN, 9);
-  EXPECT(t, " ab", TOKENIZE_PLAIN, 9); /* it has one */
-  EXPECT(t, "ab<s>ab", TOKENIZE_SPECIALS, 9, 11, 8);
-  EXPECT(t, "ab", TOKENIZE_AFTER_SPECIAL, 8);
-  tokenizer_close(t);
-  t = open_text(file_text(ADDED(11, "<s>", "\"x\":0"), METASPACE("always"), "", PIECES, PIECE_MERGES));
-  EXPECT(t, "ab<s>ab", TOKENIZE_SPECIALS, 9, 11, 9);
-  tokenizer_close(t);
-  t = open_text(file_text("", METASPACE("never"), "", PIECES, PIECE_MERGES));
-  EXPECT(t, "ab", TOKENIZE_PLAIN, 8);
-  assert_false(tokenizer_puts_space(t));
-  tokenizer_close(t);
-}
-
 /* Falcon's sequence: digits are cut in threes behind ByteLevel. */
 static void digits_may_be_cut_behind_byte_level(void **state) {
   (void)state;
@@ -342,27 +183,6 @@ static void digits_may_be_cut_behind_byte_level(void **state) {
   EXPECT(t, "1111", TOKENIZE_PLAIN, 2, 0);
   EXPECT(t, "!!11", TOKENIZE_PLAIN, 5, 1);
   tokenizer_close(t);
-}
-
-/* All 256 bytes, with merges that cross characters' borders. */
-static struct tokenizer *open_bytes(const char *pre) {
-  struct sluice_error err;
-  struct buffer vocab;
-  buffer_init(&vocab, 0);
-  for (uint32_t b = 0, moved = 0; b < 256; b++) {
-    bool printable = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
-    char utf8[4];
-    int n = utf8_encode(printable ? b : 256 + moved++, utf8);
-    buffer_append_str(&vocab, b ? "," : "", &err);
-    json_quote(&vocab, utf8, (size_t)n, &err);
-    buffer_printf(&vocab, &err, ":%u", (unsigned)b);
-  }
-  buffer_append_str(
-      &vocab, ",\"\xc3\x83\xc2\xa9\":256,\"th\":257,\"the\":258,\"\xc4\xa0the\":259,\"\xc4\xa0\xc4\xa0\":260", &err);
-  struct tokenizer *t = open_text(file_text(
-      "", pre, "", vocab.ptr, "\"\xc3\x83 \xc2\xa9\",\"t h\",\"th e\",\"\xc4\xa0 the\",\"\xc4\xa0 \xc4\xa0\""));
-  buffer_free(&vocab);
-  return t;
 }
 
 static void round_trip(const struct tokenizer *t, const char *bytes, size_t len) {
@@ -577,10 +397,6 @@ int main(void) {
       cmocka_unit_test(specials_only_on_request),
       cmocka_unit_test(whole_pieces_with_ignore_merges),
       cmocka_unit_test(steps_of_a_sequence_cut_one_after_the_other),
-      cmocka_unit_test(added_tokens_strip_and_keep_their_distance),
-      cmocka_unit_test(nfc_comes_before_the_pieces),
-      cmocka_unit_test(sentence_piece_falls_back_to_bytes),
-      cmocka_unit_test(metaspace_puts_one_space),
       cmocka_unit_test(digits_may_be_cut_behind_byte_level),
       cmocka_unit_test(every_byte_survives),
       cmocka_unit_test(merging_agrees_with_the_obvious_form),
