@@ -171,12 +171,21 @@ static void attend_tile(const struct attend_job *job, struct lane_space *l, cons
   if (n_parts > 1) merge_parts(l, n_parts, n_queries, head_dim);
 }
 
-/* Tile by tile and inside it head by head, so that a lane lays out an epoch's angles once. */
+/* Tile by tile and inside it head by head, so that a lane lays out an epoch's angles once. Later tiles see more: lanes
+ * take turns, and in every second round they do so backwards. */
 static void attend_lane(void *ctx, int lane, int lanes) {
   const struct attend_job *job = ctx;
   const int heads = job->s->n_kv_heads, items = job->n_tiles * heads;
   const int begin = (int)((int64_t)items * lane / lanes), end = (int)((int64_t)items * (lane + 1) / lanes);
-  for (int i = begin; i < end; i++) attend_tile(job, &job->f->lane[lane], &job->tiles[i / heads], i % heads);
+  if (job->n_tiles < 2 * lanes) {
+    for (int i = begin; i < end; i++) attend_tile(job, &job->f->lane[lane], &job->tiles[i / heads], i % heads);
+    return;
+  }
+  for (int t = 0; t < job->n_tiles; t++) {
+    const int turn = t % lanes, whose = t / lanes % 2 ? lanes - 1 - turn : turn;
+    for (int head = 0; whose == lane && head < heads; head++)
+      attend_tile(job, &job->f->lane[lane], &job->tiles[t], head);
+  }
 }
 
 /* Every token's query, once a segment: rotated to the position that the segment gives it, over sqrt(head_dim). */
