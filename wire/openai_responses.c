@@ -42,9 +42,9 @@ static int64_t block_of(struct slice json, struct json_span root, struct slice t
   if (channel_of(type) >= 0) return item * PARTS + content;
   const char *last = memrchr(type.ptr, '.', type.len);
   size_t name = last ? (size_t)(last - type.ptr) : type.len;
-  int64_t sum = 0; /* types not known here: each a text of its own */
+  uint64_t sum = 0; /* types not known here: each a text of its own */
   for (size_t i = 0; i < name; i++) sum = 31 * sum + (unsigned char)type.ptr[i];
-  return item * PARTS + OTHERS_AT + (sum & 127);
+  return item * PARTS + OTHERS_AT + (int64_t)(sum & 127);
 }
 
 /* ---- whole texts ---- */
