@@ -111,7 +111,7 @@ void proxy_metrics_time(struct detector_times *d, int64_t ns) {
 /* The monitor has one detector, the rules. With a second one it will have to tell their times apart itself. */
 static sluice_status detectors(const struct proxy_run *r, struct buffer *out, struct sluice_error *err) {
   struct detector_times sum = {0};
-  for (size_t i = 0; i < r->threads; i++) {
+  for (size_t i = 0; i < 2 * r->threads; i++) {
     const struct detector_times *d = &r->times[i];
     sum.timed += __atomic_load_n(&d->timed, __ATOMIC_RELAXED);
     sum.ns += __atomic_load_n(&d->ns, __ATOMIC_RELAXED);

@@ -74,11 +74,11 @@ static void let_go(struct proxy_run *r, struct generation *g) {
 }
 
 sluice_status proxy_policy_load(struct proxy_run *r, struct sluice_error *err) {
-  struct generation *g = calloc(1, sizeof *g + r->threads * sizeof *g->spaces), *before = NULL;
+  struct generation *g = calloc(1, sizeof *g + 2 * r->threads * sizeof *g->spaces), *before = NULL;
   struct sluice_error ignored = {0};
   if (!g) return sluice_fail(err, SLUICE_NOMEM, "no memory for a policy");
   g->users = 1;
-  g->threads = r->threads;
+  g->threads = 2 * r->threads; /* the loops', and those beside them */
   sluice_status st = generation_read(r, g, err);
   if (!st) {
     pthread_mutex_lock(&r->lock);
@@ -110,37 +110,44 @@ sluice_status proxy_policy_close(struct proxy_run *r, struct sluice_error *err) 
 
 static sluice_status push(void *ctx, const struct wire_key *key, struct slice bytes, struct wire_verdict *v,
                           struct sluice_error *err) {
-  struct answer_texts *t = ctx;
-  struct workspace *w = &t->generation->spaces[t->thread];
-  struct detector_times *times = &w->run->times[t->thread];
+  struct texts_side *side = ctx;
+  struct workspace *w = &side->whole->generation->spaces[side->thread];
+  struct detector_times *times = &w->run->times[side->thread];
   bool timed = times->pieces++ % 8 == 0; /* the clock costs as much as a short piece */
   int64_t began = timed ? clock_mono_ns() : 0;
-  w->request = t->request;
-  sluice_status st = t->judged.push(t->judged.ctx, key, bytes, v, err);
+  w->request = side->whole->request;
+  sluice_status st = side->judged.push(side->judged.ctx, key, bytes, v, err);
   if (timed) proxy_metrics_time(times, clock_mono_ns() - began);
   return st;
 }
 
 static sluice_status settle(void *ctx, const struct wire_key *key, struct wire_verdict *v, struct sluice_error *err) {
-  struct answer_texts *t = ctx;
-  t->generation->spaces[t->thread].request = t->request;
-  return t->judged.settle(t->judged.ctx, key, v, err);
+  struct texts_side *side = ctx;
+  side->whole->generation->spaces[side->thread].request = side->whole->request;
+  return side->judged.settle(side->judged.ctx, key, v, err);
 }
 
 static sluice_status render(void *ctx, const struct wire_key *key, uint64_t offset, struct slice raw,
                             struct buffer *out, bool *changed, struct sluice_error *err) {
-  struct answer_texts *t = ctx;
-  return t->judged.render(t->judged.ctx, key, offset, raw, out, changed, err);
+  struct texts_side *side = ctx;
+  return side->judged.render(side->judged.ctx, key, offset, raw, out, changed, err);
 }
 
 static void forget(void *ctx, const struct wire_key *key, uint64_t offset) {
-  struct answer_texts *t = ctx;
-  t->judged.forget(t->judged.ctx, key, offset);
+  struct texts_side *side = ctx;
+  side->judged.forget(side->judged.ctx, key, offset);
 }
 
 static void reset(void *ctx) {
-  struct answer_texts *t = ctx;
-  t->judged.reset(t->judged.ctx);
+  struct texts_side *side = ctx;
+  side->judged.reset(side->judged.ctx);
+}
+
+static struct wire_gate open_side(struct answer_texts *t, struct texts_side *side, struct gate *gate, size_t thread,
+                                  size_t route, enum monitor_side of) {
+  gate_watch(gate, t->generation->spaces[thread].watch, route, of);
+  *side = (struct texts_side){t, gate_for_wire(gate), thread};
+  return (struct wire_gate){side, push, settle, render, forget, reset};
 }
 
 static bool field_of(const void *asked, const char *name, struct slice *value) {
@@ -157,17 +164,19 @@ sluice_status proxy_policy_begin(struct proxy_run *r, size_t thread, const struc
   t->generation = r->current;
   t->generation->users++;
   pthread_mutex_unlock(&r->lock);
-  struct workspace *w = &t->generation->spaces[thread];
   size_t route = monitor_guard_route(t->generation->guard, &request);
-  t->thread = thread;
-  t->request = w->request = asked->request;
-  gate_watch(&t->gate, w->watch, route, MONITOR_ANSWER);
-  gate_watch(&t->prompts, w->watch, route, MONITOR_ASKED);
-  t->judged = gate_for_wire(&t->gate);
-  *answer = (struct wire_gate){t, push, settle, render, forget, reset};
-  if (monitor_guard_looks_at(t->generation->guard, route, MONITOR_ASKED)) *prompts = gate_for_wire(&t->prompts);
+  t->request = asked->request;
+  *answer = open_side(t, &t->answer, &t->gate, thread, route, MONITOR_ANSWER);
+  struct wire_gate before =
+      open_side(t, &t->asked, &t->prompts, asked->beside ? r->threads + thread : thread, route, MONITOR_ASKED);
+  if (monitor_guard_looks_at(t->generation->guard, route, MONITOR_ASKED)) *prompts = before;
   *texts = t;
   return SLUICE_OK;
+}
+
+void proxy_policy_move(struct proxy_run *r, size_t thread, struct answer_texts *t) {
+  t->answer.thread = r->threads + thread;
+  t->gate.watch = t->generation->spaces[t->answer.thread].watch;
 }
 
 void proxy_policy_end(struct proxy_run *r, struct answer_texts *t, const struct monitor_counts *counts) {

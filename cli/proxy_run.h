@@ -22,8 +22,8 @@ struct proxy_run {
   const char *policy_path, *mode, *source, *audit_path;
   bool audit_text, quiet;
   size_t threads;
-  struct detector_times times[PROXY_THREADS_MAX]; /* by thread */
-  pthread_mutex_t lock;                           /* over all below */
+  struct detector_times times[2 * PROXY_THREADS_MAX]; /* by thread, then by the threads beside them */
+  pthread_mutex_t lock;                               /* over all below */
   struct generation *current;
   struct monitor_counts ended; /* of answers that have ended */
   struct verdict_count verdicts[PROXY_CATEGORIES_MAX];
@@ -33,11 +33,15 @@ struct proxy_run {
 };
 
 /* ---- proxy_policy.c ---- */
-struct answer_texts { /* the texts of one answer */
-  struct gate gate, prompts;
+struct texts_side {
+  struct answer_texts *whole;
   struct wire_gate judged; /* the gate's own */
+  size_t thread;           /* where they are judged; those beside the loops come after the loops' */
+};
+struct answer_texts { /* the texts of one answer, and of its request */
+  struct gate gate, prompts;
+  struct texts_side answer, asked;
   struct generation *generation;
-  size_t thread;
   uint64_t request;
 };
 /* Reads policy and audit; answers that begin from now on stand on them. What fails leaves all as it was. */
@@ -47,6 +51,7 @@ const char *proxy_policy_words(const struct proxy_run *r, size_t *rules);       
 sluice_status proxy_policy_begin(struct proxy_run *r, size_t thread, const struct wire_asked *asked,
                                  struct wire_gate *answer, struct wire_gate *prompts, void **texts,
                                  struct sluice_error *err);
+void proxy_policy_move(struct proxy_run *r, size_t thread, struct answer_texts *t); /* the answer's, to beside it */
 void proxy_policy_end(struct proxy_run *r, struct answer_texts *t, const struct monitor_counts *counts);
 
 /* ---- proxy_metrics.c: r->lock is held by who calls count_event ---- */

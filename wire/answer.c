@@ -1,6 +1,7 @@
 /* From the upstream's answer to the client's: what is judged, how it is framed, and what is said when it fails. */
 #include "wire/asked.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { LEAVE_AT = 64 << 10 };
@@ -144,9 +145,7 @@ sluice_status answer_push(struct exchange *x, struct slice bytes, struct sluice_
   return st ? st : hold(x, err);
 }
 
-/* The upstream's answer has ended as it should, or the filter has ended it. */
-sluice_status answer_finish(struct exchange *x, struct sluice_error *err) {
-  sluice_status st = x->filter ? wire_filter_end(x->filter, err) : SLUICE_OK;
+static sluice_status finish(struct exchange *x, sluice_status st, struct sluice_error *err) {
   if (st) return st;
   x->stopped = x->filter && wire_filter_stopped(x->filter);
   flush(x);
@@ -156,6 +155,52 @@ sluice_status answer_finish(struct exchange *x, struct sluice_error *err) {
   client_body(x->client, (struct slice){x->out.ptr ? x->out.ptr : "", x->out.len});
   x->bytes_out += x->out.len;
   return SLUICE_OK;
+}
+
+struct ending { /* a whole answer that is judged beside the loop */
+  struct beside beside;
+  sluice_status st;
+  struct sluice_error err;
+};
+
+static void end_filter(struct job *job) {
+  struct ending *e = (struct ending *)(void *)job;
+  struct exchange *x = e->beside.x;
+  if (!atomic_load(&e->beside.left)) e->st = wire_filter_end(x->filter, &e->err);
+  x->gate.reset(x->gate.ctx); /* all texts have been shown, and belong to this thread */
+}
+
+static void have_ended(struct job *job) {
+  struct ending *e = (struct ending *)(void *)job;
+  struct exchange *x = e->beside.x;
+  sluice_status st = e->st;
+  struct sluice_error err = e->err;
+  bool left = exchange_is_back(x);
+  free(e);
+  if (left) return;
+  if (st) x->err = err;
+  exchange_finish(x, finish(x, st, &x->err));
+}
+
+static bool end_beside(struct exchange *x) {
+  const struct wire_hooks *h = &x->loop->whole->o.hooks;
+  struct sluice_error ignored = {0};
+  struct ending *e = h->move_beside ? calloc(1, sizeof *e) : NULL;
+  if (!e) return false;
+  e->beside = (struct beside){.job = {end_filter, have_ended, NULL}, .x = x};
+  h->move_beside(h->ctx, x->loop->index, x->texts);
+  x->beside = &e->beside;
+  if (!jobs_add(x->loop->jobs, &e->beside.job, &ignored)) return true;
+  end_filter(&e->beside.job); /* without a thread here: nothing else runs where its texts are judged now */
+  have_ended(&e->beside.job);
+  return true;
+}
+
+/* The upstream's answer has ended as it should, or the filter has ended it. */
+sluice_status answer_finish(struct exchange *x, bool *waits, struct sluice_error *err) {
+  *waits = x->whole && wire_filter_held(x->filter) >= BESIDE_FROM && end_beside(x);
+  if (*waits) return SLUICE_OK;
+  return finish(x, x->filter ? wire_filter_end(x->filter, err) : SLUICE_OK, err);
 }
 
 static const char *const codes[FAULT_KINDS] = {

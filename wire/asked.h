@@ -10,8 +10,10 @@ struct asked_refusal {                     /* what the client is told; words sta
   const char *code;
 };
 /* Opens the gates of the exchange and judges its prompts: their masks are in the client's body afterwards. Not
- * SLUICE_OK: the request must not be sent. x->blocked: because a rule stopped it. */
+ * SLUICE_OK: the request must not be sent. x->blocked: because a rule stopped it. x->beside: nothing is said yet,
+ * exchange_asked will be called with it. */
 sluice_status asked_judge(struct exchange *x, struct asked_refusal *why);
+void exchange_asked(struct exchange *x, sluice_status st, const struct asked_refusal *why);
 /* Answers a blocked request as a refusal of the model. */
 sluice_status asked_answer(struct exchange *x, struct sluice_error *err);
 

@@ -52,17 +52,23 @@ static void drop_transfer(struct exchange *x) {
   atomic_fetch_sub(&x->loop->whole->targets[x->target].outstanding, 1);
 }
 
+static void unlist(struct exchange *x) {
+  if (x->unlisted) return;
+  x->unlisted = true;
+  if (x->prev)
+    x->prev->next = x->next;
+  else
+    x->loop->exchanges = x->next;
+  if (x->next) x->next->prev = x->prev;
+}
+
 /* The client must have been told by now. */
 static void exchange_end(struct exchange *x) {
   struct proxy_loop *l = x->loop;
   answer_forget(x);
   wire_filter_close(x->filter);
   record(x);
-  if (x->prev)
-    x->prev->next = x->next;
-  else
-    l->exchanges = x->next;
-  if (x->next) x->next->prev = x->prev;
+  unlist(x);
   atomic_fetch_sub(&l->whole->n_streams, 1);
   atomic_fetch_sub_explicit(&l->whole->memory, EXCHANGE_BYTES + x->held, memory_order_relaxed);
   curl_slist_free_all(x->fields);
@@ -71,6 +77,24 @@ static void exchange_end(struct exchange *x) {
   free(x->method);
   free(x->path);
   free(x);
+}
+
+/* Its client goes while it is worked on beside the loop: what is read there stays until that is over. */
+static void leave_beside(struct exchange *x) {
+  x->beside->kept = x->client->body;
+  x->client->body = (struct buffer){0};
+  atomic_store(&x->beside->left, true);
+  unlist(x);
+}
+
+bool exchange_is_back(struct exchange *x) {
+  struct beside *b = x->beside;
+  bool left = atomic_load(&b->left);
+  buffer_free(&b->kept);
+  x->beside = NULL;
+  x->heard_ns = clock_mono_ns();
+  if (left) exchange_end(x);
+  return left;
 }
 
 static sluice_status fault_of(struct exchange *x, CURLcode code) {
@@ -96,7 +120,6 @@ static bool may_repeat(const struct exchange *x) {
 
 static void exchange_done(struct transfer *transfer, CURLcode code) {
   struct exchange *x = (struct exchange *)(void *)transfer;
-  struct client *c = x->client;
   bool cancelled = x->stopped && code != CURLE_OK;
   sluice_status st = SLUICE_OK;
   if (cancelled) proxy_count(&x->loop->counts.cancelled, 1);
@@ -105,14 +128,17 @@ static void exchange_done(struct transfer *transfer, CURLcode code) {
   bool again = st && may_repeat(x);
   drop_transfer(x);
   if (again && ask_another(x)) return;
-  if (!st && !x->fault) {
-    st = answer_finish(x, &x->err);
-    if (st) x->fault = FAULT_UNREADABLE;
-  }
+  bool waits = false;
+  if (!st && !x->fault) st = answer_finish(x, &waits, &x->err);
+  if (!waits) exchange_finish(x, st);
+}
+
+void exchange_finish(struct exchange *x, sluice_status st) {
+  if (st && !x->fault) x->fault = FAULT_UNREADABLE;
   if (x->fault)
     answer_fail(x);
   else
-    client_end(c);
+    client_end(x->client);
   exchange_end(x);
 }
 
@@ -120,24 +146,29 @@ void exchange_leave(struct exchange *x) {
   drop_transfer(x);
   x->client->call = NULL;
   x->fault = FAULT_CLIENT_LEFT;
-  proxy_count(&x->loop->counts.cancelled, 1);
-  exchange_end(x);
+  proxy_count(&x->loop->counts.cancelled, x->tried != 0);
+  if (x->beside)
+    leave_beside(x);
+  else
+    exchange_end(x);
 }
 
 void exchange_cut(struct exchange *x, enum fault why, const char *message) {
   if (why == FAULT_TIMEOUT && !x->status && x->tried) target_note(x->loop->whole, x->target, false);
+  bool beside = x->beside != NULL;
   drop_transfer(x);
   x->fault = why;
+  if (beside) leave_beside(x);
   sluice_fail(&x->err, SLUICE_NETWORK, "%s", message);
   answer_fail(x);
-  exchange_end(x);
+  if (!beside) exchange_end(x);
 }
 
 void exchange_tick(struct exchange *x, int64_t now) {
   const struct wire_proxy_options *o = &x->loop->whole->o;
   if (now - x->began_ns > o->total_s * SECOND)
     exchange_cut(x, FAULT_TIMEOUT, "the answer took longer than this proxy allows");
-  else if (!x->paused && now - x->heard_ns > o->idle_s * SECOND)
+  else if (!x->paused && !x->beside && now - x->heard_ns > o->idle_s * SECOND)
     exchange_cut(x, FAULT_TIMEOUT, "the upstream has been silent for too long");
 }
 
@@ -372,22 +403,6 @@ static void spare_the_search(struct exchange *x) {
     curl_easy_setopt(x->easy, CURLOPT_FRESH_CONNECT, 1L);
 }
 
-/* False: the request must not be sent, and its client has been told. */
-static bool let_by(struct exchange *x) {
-  struct asked_refusal why;
-  struct sluice_error ignored = {0};
-  if (!asked_judge(x, &why)) return true;
-  if (x->blocked && x->loop->whole->o.refuse_blocked && !asked_answer(x, &ignored)) {
-    x->told = 200;
-    exchange_end(x);
-  } else {
-    char words[sizeof x->err.message];
-    snprintf(words, sizeof words, "%s", x->err.message);
-    refuse(x, why.status, why.code, words);
-  }
-  return false;
-}
-
 static sluice_status start_transfer(struct exchange *x) {
   struct target *t = &x->loop->whole->targets[x->target];
   x->easy = curl_easy_init();
@@ -405,6 +420,26 @@ static sluice_status start_transfer(struct exchange *x) {
   atomic_fetch_add(&t->outstanding, 1);
   atomic_fetch_add(&t->requests, 1);
   return SLUICE_OK;
+}
+
+void exchange_asked(struct exchange *x, sluice_status st, const struct asked_refusal *why) {
+  struct sluice_error ignored = {0};
+  if (!st) {
+    if (start_transfer(x)) refuse(x, 503, "no_memory", "no memory for the request");
+  } else if (x->blocked && x->loop->whole->o.refuse_blocked && !asked_answer(x, &ignored)) {
+    x->told = 200;
+    exchange_end(x);
+  } else {
+    char words[sizeof x->err.message];
+    snprintf(words, sizeof words, "%s", x->err.message);
+    refuse(x, why->status, why->code, words);
+  }
+}
+
+static void ask(struct exchange *x) {
+  struct asked_refusal why;
+  sluice_status st = asked_judge(x, &why);
+  if (!x->beside) exchange_asked(x, st, &why);
 }
 
 /* After a server that gave no answer. False: there is no other, or it cannot be asked. */
@@ -425,24 +460,6 @@ static bool ask_another(struct exchange *x) {
   x->fault = fault;
   x->err = before;
   return false;
-}
-
-/* How many tokens the answer may have, as the request says it. */
-static int64_t token_limit(struct slice body) {
-  static const char *const keys[] = {"max_completion_tokens", "max_output_tokens", "max_tokens"};
-  struct json_span root, v;
-  struct sluice_error ignored = {0};
-  if (!body.len || json_span_root(body, &root, &ignored)) return -1;
-  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-    int64_t n = 0;
-    if (!json_span_member(body, root, keys[i], &v) || v.type != JSON_NUMBER || v.end - v.start > 9) continue;
-    for (size_t at = v.start; at < v.end; at++) {
-      if (body.ptr[at] < '0' || body.ptr[at] > '9') return -1;
-      n = 10 * n + (body.ptr[at] - '0');
-    }
-    return n;
-  }
-  return -1;
 }
 
 void exchange_start(struct client *c) {
@@ -469,7 +486,6 @@ void exchange_start(struct client *c) {
   atomic_fetch_add_explicit(&p->memory, EXCHANGE_BYTES, memory_order_relaxed);
   c->call = x;
   sluice_status st = prepare(x, &c->head);
-  if (!st && x->kind == EXCHANGE_JUDGED) x->token_limit = token_limit((struct slice){c->body.ptr, c->body.len});
   x->target = target_pick(p, 0);
   if (!st && spent)
     refuse(x, 503, "memory_bound", "this proxy holds as many bytes as it may; please try again");
@@ -480,8 +496,8 @@ void exchange_start(struct client *c) {
         x, 501, "answer_not_judged",
         "this proxy judges Chat Completions, Completions, Responses and Messages only; started with --pass-unjudged it "
         "lets others by");
-  else if (!st && x->kind == EXCHANGE_JUDGED && !let_by(x))
-    return;
+  else if (!st && x->kind == EXCHANGE_JUDGED)
+    ask(x);
   else if (st || start_transfer(x))
     refuse(x, 503, "no_memory", "no memory for the request");
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PROMPT_TEXTS_MAX = 1 << 16 };
+enum { PROMPT_TEXTS_MAX = 1 << 16, SLICE_BYTES = 64 << 10 };
 
 struct reading {
   struct slice json;
@@ -259,8 +259,11 @@ static sluice_status judge_group(struct judging *j, size_t from, size_t to, int6
   for (size_t i = from; !st && !v.stop && i < to; i++) {
     size_t at = j->text.len;
     st = decode(j, &j->r.s.texts[i], &j->text, err);
-    if (!st && j->text.len > at)
-      st = g->push(g->ctx, &key, (struct slice){j->text.ptr + at, j->text.len - at}, &v, err);
+    while (!st && !v.stop && at < j->text.len) { /* in slices, between which it may be told to end */
+      size_t n = j->text.len - at < SLICE_BYTES ? j->text.len - at : SLICE_BYTES;
+      st = g->push(g->ctx, &key, (struct slice){j->text.ptr + at, n}, &v, err);
+      at += n;
+    }
   }
   if (!st && !v.stop && j->text.len) st = g->settle(g->ctx, &key, &v, err);
   *stop = !st && v.stop;

@@ -195,6 +195,7 @@ static sluice_status open_loop(struct wire_proxy *p, struct proxy_loop *l, struc
   l->clock = event_new(l->server.loop, -1, EV_PERSIST, on_clock, l);
   if (!l->clock || event_add(l->clock, &tick)) return sluice_fail(err, SLUICE_NOMEM, "no memory for the event loop");
   sluice_status st = upstream_open(l, &l->upstream, err);
+  if (!st) st = jobs_open(l->server.loop, &l->jobs, err);
   if (!st && l->index) return server_listen_with(&l->server, &p->loops[0].server, err);
   for (size_t i = 0; !st && i < p->o.n_listen; i++) st = server_listen(&l->server, p->o.listen[i], false, err);
   if (!st && p->o.admin) st = server_listen(&l->server, p->o.admin, true, err);
@@ -286,6 +287,7 @@ sluice_status wire_proxy_run(struct wire_proxy *p, uint64_t *cut, struct sluice_
 static void close_loop(struct proxy_loop *l) {
   server_stop_listening(&l->server, true);
   server_free_clients(&l->server);
+  jobs_close(l->jobs);
   upstream_close(l->upstream);
   if (l->clock) event_free(l->clock);
 }

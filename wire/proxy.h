@@ -14,6 +14,7 @@
 #ifndef SLUICE_WIRE_PROXY_H
 #define SLUICE_WIRE_PROXY_H
 
+#include "wire/jobs.h"
 #include "wire/server.h"
 
 #include <curl/curl.h>
@@ -40,11 +41,22 @@ struct transfer {                                  /* one of libcurl's, whoever 
   bool is_cut;
 };
 struct proxy_loop;
+enum {
+  BESIDE_FROM = 16 << 10
+};                /* bytes that are judged on the thread beside the loop, so that no stream waits for them */
+struct beside {   /* an exchange's work there; while it lasts the exchange is not freed */
+  struct job job; /* first */
+  struct exchange *x;
+  atomic_bool left;   /* nobody waits for what comes of it */
+  struct buffer kept; /* the request's body, of a client that has left */
+};
 struct exchange {
   struct transfer transfer; /* first */
   struct proxy_loop *loop;
   struct client *client;
   struct exchange *prev, *next;
+  struct beside *beside; /* NULL: nothing of it is worked on there */
+  bool unlisted;         /* no longer among its loop's */
   uint64_t number;
   char *method, *path;
   CURL *easy;
@@ -69,6 +81,8 @@ struct exchange {
   int told;     /* the status that the client got */
   bool blocked; /* its prompt was */
   size_t unread_parts;
+  struct slice model; /* as JSON, in the request's body as it came */
+  bool wants_stream;
   struct wire_gate gate; /* for its answer */
   struct wire_filter *filter;
   void *texts;
@@ -85,10 +99,12 @@ void exchange_resume(struct exchange *x); /* the client has taken what waited */
 void exchange_leave(struct exchange *x);  /* the client has gone */
 void exchange_cut(struct exchange *x, enum fault why, const char *message);
 void exchange_tick(struct exchange *x, int64_t now);
-/* answer.c: from the upstream's bytes to the client's */
+bool exchange_is_back(struct exchange *x);                  /* from beside. True: its client has left, and it is gone */
+void exchange_finish(struct exchange *x, sluice_status st); /* its answer has been read to the end */
+/* answer.c: from the upstream's bytes to the client's. answer_finish: *waits when the rest of it is done beside. */
 sluice_status answer_begin(struct exchange *x, struct sluice_error *err);
 sluice_status answer_push(struct exchange *x, struct slice bytes, struct sluice_error *err);
-sluice_status answer_finish(struct exchange *x, struct sluice_error *err);
+sluice_status answer_finish(struct exchange *x, bool *waits, struct sluice_error *err);
 void answers_leave(struct proxy_loop *l); /* what flowed since the last call goes to the clients */
 void answer_forget(struct exchange *x);
 void answer_fail(struct exchange *x); /* tells the client as well as can be still told */
@@ -141,6 +157,7 @@ struct proxy_loop {
   struct server server;
   struct event *clock;
   struct upstream *upstream;
+  struct jobs *jobs;
   unsigned idle[PROXY_TARGETS_MAX]; /* connections that libcurl may still hold open, at most */
   struct exchange *exchanges;
   struct exchange *to_leave;

@@ -127,14 +127,15 @@ struct wire_asked { /* a request whose answer is judged */
   struct slice path; /* without the query */
   const char *dialect;
   struct slice model; /* as it stands between its quotes; "" */
+  bool beside;        /* its prompts are judged on the thread beside the loop's */
   const void *head;   /* for wire_asked_field */
 };
 bool wire_asked_field(const struct wire_asked *a, const char *name, struct slice *value); /* any case; the first one */
 struct wire_hooks {
   void *ctx;
   /* Before the request is sent: a gate for the texts of its answer, and one for what it asks (left as it is: nobody
-   * looks at that). *texts is handed back to finish. Both are called from every thread, those of one request from the
-   * same one: `thread`, from 0. */
+   * looks at that). *texts is handed back to finish. Both are called from every loop's thread, those of one request
+   * from the same one: `thread`, from 0. Beside each runs one more, for what would hold the loop up. */
   sluice_status (*begin)(void *ctx, size_t thread, const struct wire_asked *asked, struct wire_gate *answer,
                          struct wire_gate *prompts, void **texts, struct sluice_error *err);
   /* texts: NULL when begin was not called */
@@ -143,6 +144,8 @@ struct wire_hooks {
   /* SIGHUP: whatever begin stands on is read again, for answers that begin from now on. Called from a thread of its
    * own, one at a time. NULL: there is nothing. */
   sluice_status (*reload)(void *ctx, struct sluice_error *err);
+  /* The answer's texts, of which none has come yet, are judged on the thread beside this one. NULL: it is not done. */
+  void (*move_beside)(void *ctx, size_t thread, void *texts);
 };
 struct wire_proxy_options {
   const char **upstreams; /* http://HOST[:PORT][/PREFIX], https://..., or unix:PATH; the least busy one is asked */
