@@ -33,7 +33,7 @@ struct reply {
   size_t *rounds; /* after so many of `before` a round of the dialogue ends */
   size_t n_rounds, ended_rounds;
   bool drop_space; /* the first token brings a space that is the template's */
-  bool fresh; /* talk->logits follow the newest token, or the back end has drawn its successor */
+  bool fresh;      /* talk->logits follow the newest token, or the back end has drawn its successor */
   bool has_drawn;
   struct drawn drawn;
   bool waiting; /* `next` has been heard and is not in the session yet */
@@ -256,14 +256,26 @@ bool reply_done(const struct reply *a) {
 }
 
 /* ---- begin and end -------------------------------------------------------------------------------------------- */
+/* The turn that the system's text is put into; 0: it stands where it came. */
+static size_t system_carrier(const struct local_talk *t, const struct reply_request *r) {
+  size_t last_user = 0;
+  if (!t->engine->chat->system_last || t->last_role >= 0 || r->turns[0].role != ROLE_SYSTEM) return 0;
+  for (size_t i = 1; i < r->n_turns; i++)
+    if (r->turns[i].role == ROLE_USER) last_user = i;
+  return last_user;
+}
+
 static sluice_status add_turns(struct reply *a, const struct reply_request *r, struct sluice_error *err) {
   if (r->n_turns == 0) return SLUICE_OK;
   a->rounds = malloc(r->n_turns * sizeof *a->rounds);
   if (a->rounds == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for %zu turns", r->n_turns);
   sluice_status st = SLUICE_OK;
   int last = a->talk->last_role;
+  const size_t carrier = system_carrier(a->talk, r);
   for (size_t i = 0; i < r->n_turns && st == SLUICE_OK; i++) {
-    st = local_encode_turn(a->talk, r->turns[i].role, r->turns[i].text, &last, &a->before, err);
+    if (i == 0 && carrier > 0) continue;
+    if (i > 0 && i == carrier) st = local_encode_turn(a->talk, ROLE_SYSTEM, r->turns[0].text, &last, &a->before, err);
+    if (st == SLUICE_OK) st = local_encode_turn(a->talk, r->turns[i].role, r->turns[i].text, &last, &a->before, err);
     if (r->turns[i].role == ROLE_BOT) a->rounds[a->n_rounds++] = a->before.n;
   }
   return st;

@@ -32,7 +32,7 @@ static sluice_status local_identity(struct engine *e, struct buffer *out, struct
   const struct tokenizer *t = model_tokenizer(e->model);
   char hash[2 * SHA256_BYTES + 1] = "", config[2 * SHA256_BYTES + 1], device[80] = "";
   if (e->device != NULL) snprintf(device, sizeof device, "\"device\":\"%.40s\",", e->device);
-  if (e->chat != NULL) template_hash(e->chat, hash);
+  if (e->chat != NULL) template_hash(e->chat, e->system, hash);
   model_config_hash(model_configuration(e->model), config);
   return buffer_printf(
       out, err,
@@ -47,18 +47,17 @@ static bool on_device(const struct engine_local_options *o) {
 }
 
 /* By the program that the model's folder or file publishes. */
-static sluice_status recognise(const struct model *m, const struct chat_template **out, struct sluice_error *err) {
+static sluice_status recognise(const struct model *m, struct recognised_template *out, struct sluice_error *err) {
   const struct tokenizer *t = model_tokenizer(m);
   struct slice program;
   if (m->gguf == NULL) return template_recognise(model_directory(m), t, out, err);
   sluice_status st = gguf_string(m->gguf, "tokenizer.chat_template", &program, err);
-  *out = NULL;
   if (st != SLUICE_OK || t == NULL) return st;
   char *text = program.ptr != NULL ? sluice_strndup(program.ptr, program.len) : NULL;
   if (program.ptr != NULL && text == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for a chat template");
-  *out = template_match(text, t);
+  st = template_match(text, t, out, err);
   free(text);
-  return SLUICE_OK;
+  return st;
 }
 
 static sluice_status open_local(const struct engine_local_options *o, struct engine *e, struct sluice_error *err) {
@@ -80,7 +79,10 @@ static sluice_status open_local(const struct engine_local_options *o, struct eng
   }
   const struct tokenizer *t = model_tokenizer(e->model);
   if (o->template_name == NULL) {
-    st = recognise(e->model, &e->chat, err);
+    struct recognised_template published = {0};
+    st = recognise(e->model, &published, err);
+    e->chat = published.chat;
+    e->system = published.system;
   } else if (t == NULL) {
     st = sluice_fail(err, SLUICE_INPUT, "%s: no tokenizer, so no chat template applies", model_directory(e->model));
   } else {
@@ -130,6 +132,7 @@ void engine_close(struct engine *e) {
   if (e->model != NULL) model_close(e->model);
   if (e->remote != NULL) remote_engine_close(e->remote);
   free(e->kernel);
+  free(e->system);
   free(e->device);
   free(e->weights);
   free(e->identity);

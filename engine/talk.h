@@ -30,26 +30,47 @@ struct chat_template {
   const char *close;           /* after each turn, control text */
   const char *closes[3];       /* by enum role; NULL: close */
   struct turn_opening user_after_system; /* where the system's text stands in the user's turn; NULLs: open[ROLE_USER] */
+  const char *user_label_after_bot;      /* in the place of open[ROLE_USER].label; NULL: the same */
   const char *stop_text;                 /* ends a generated turn when no special token does; NULL: none */
   const char *needs[6];                  /* special tokens that the vocabulary must hold; NULL after the last */
-  const char *marks[4];                  /* texts that tell a published program; none: needs. NULL after the last */
-  const char *strange;                   /* a text that no program of this kind holds; NULL: none */
+  /* Texts that tell a published program in its canonical form; none: needs. NULL after the last. */
+  const char *marks[6];
+  const char *strange[8]; /* texts that no program of this kind holds */
+  enum {
+    INVENTS_NOTHING,
+    INVENTS_TURN /* one literal is the turn */,
+    INVENTS_MESSAGE /* system_message is set */
+  } invents;
+  const char *default_system; /* the system's text where a dialogue brings none, even ""; NULL: there is no such turn */
+  bool trims[3];              /* by enum role: white space around a fed text goes */
+  bool system_last;           /* of a dialogue that is known whole, the system's text stands in the last user's turn */
 };
 const struct chat_template *template_table(void); /* ends with a NULL name */
 /* By name; SLUICE_USAGE with a suggestion and the choices. */
 sluice_status template_by_name(const char *name, const struct tokenizer *t, const struct chat_template **out,
                                struct sluice_error *err);
+/* A template as a model's program uses it. */
+struct recognised_template {
+  const struct chat_template *chat; /* NULL: none fits */
+  char *system; /* malloc'd: the system's text that the program writes where a dialogue brings none; NULL: none */
+};
 /* From the model's folder: tokenizer_config.json's chat_template first, the vocabulary's special tokens second.
- * *out is NULL, and that is no error, when nothing is recognised: raw text can still be scored. */
-sluice_status template_recognise(const char *model_dir, const struct tokenizer *t, const struct chat_template **out,
+ * out->chat is NULL, and that is no error, when nothing is recognised: raw text can still be scored. */
+sluice_status template_recognise(const char *model_dir, const struct tokenizer *t, struct recognised_template *out,
                                  struct sluice_error *err);
-/* By a published program, as GGUF's tokenizer.chat_template holds it; NULL: by the vocabulary alone. NULL: none fits.
- */
-const struct chat_template *template_match(const char *published, const struct tokenizer *t);
+/* By a published program, as GGUF's tokenizer.chat_template holds it; NULL: by the vocabulary alone. */
+sluice_status template_match(const char *published, const struct tokenizer *t, struct recognised_template *out,
+                             struct sluice_error *err);
+/* engine/template_program.c. In the canonical form a program's literals stand between two TEMPLATE_QUOTE, their escapes
+ * read; outside them there is no white space, a.b is a['b'], and |trim is .strip(). Ends with a 0. */
+#define TEMPLATE_QUOTE "\1"
+sluice_status template_canonical(const char *published, struct buffer *out, struct sluice_error *err);
+sluice_status template_invented(const struct chat_template *c, const char *canonical, char **text,
+                                struct sluice_error *err);
 const char *template_close(const struct chat_template *c, enum role role);
 /* Whether what closes such a turn ends in text, not in a special token. */
 bool template_ends_in_text(const struct chat_template *c, enum role role);
-void template_hash(const struct chat_template *t, char hex[2 * SHA256_BYTES + 1]);
+void template_hash(const struct chat_template *t, const char *system, char hex[2 * SHA256_BYTES + 1]);
 /* Appends "sluice, chatml, ..." to a message. */
 void template_choices(char *out, size_t cap);
 
@@ -92,6 +113,7 @@ struct engine {
   char *kernel;                     /* resolved name */
   struct session *together;         /* what talks that advance together share; NULL: each has its own */
   const struct chat_template *chat; /* NULL: not recognised */
+  char *system;                     /* recognised_template.system */
   struct remote_engine *remote;     /* remote */
   char *identity;                   /* canonical JSON */
 };

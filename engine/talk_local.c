@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unicode/uchar.h>
 
 #define SCORE_LOGITS_BYTES ((size_t)8 << 20) /* ceiling of one chunk's logits in talk_perplexity */
 #define SCORE_ROWS 128                       /* tokens a chunk at most: part of what makes results bit-identical */
@@ -156,13 +157,44 @@ sluice_status local_close_turn(struct local_talk *t, struct sluice_error *err) {
   return st;
 }
 
+/* What Python's str.strip takes away. */
+static bool is_space(uint32_t c) {
+  return u_isUWhiteSpace((UChar32)c) || (c >= 0x1c && c <= 0x1f);
+}
+
+static struct slice trimmed(struct slice text, bool front) {
+  uint32_t c;
+  for (int n; front && text.len > 0 && (n = utf8_decode(text.ptr, text.len, &c)) > 0 && is_space(c);)
+    text.ptr += n, text.len -= (size_t)n;
+  for (size_t n = 1; n <= 4 && n <= text.len; n++)
+    if (utf8_decode(text.ptr + text.len - n, n, &c) == (int)n) {
+      if (!is_space(c)) break;
+      text.len -= n;
+      n = 0;
+    }
+  return text;
+}
+
+sluice_status local_encode_system(const struct local_talk *t, enum role role, int *last, struct ids *out,
+                                  struct sluice_error *err) {
+  const struct engine *e = t->engine;
+  const char *text = e->system != NULL ? e->system : e->chat->default_system;
+  if (*last >= 0 || role == ROLE_SYSTEM || text == NULL || session_position(t->session) > 0) return SLUICE_OK;
+  return local_encode_turn(t, ROLE_SYSTEM, slice_of(text), last, out, err);
+}
+
 sluice_status local_encode_turn(const struct local_talk *t, enum role role, struct slice text, int *last,
                                 struct ids *out, struct sluice_error *err) {
   const struct chat_template *chat = t->engine->chat;
+  sluice_status st = local_encode_system(t, role, last, out, err);
   const bool joined = role == ROLE_USER && *last == ROLE_SYSTEM && chat->user_after_system.control != NULL;
   const struct turn_opening *open = joined ? &chat->user_after_system : &chat->open[role];
-  sluice_status st = local_encode_control(t, open->control, out, err);
-  if (st == SLUICE_OK) st = local_encode_joined(t, open->label, text, (struct slice){0}, NULL, out, err);
+  const bool follows = role == ROLE_USER && *last == ROLE_BOT && chat->user_label_after_bot != NULL;
+  if (chat->trims[role]) text = trimmed(text, !joined);
+  if (st == SLUICE_OK) st = local_encode_control(t, open->control, out, err);
+  if (st == SLUICE_OK)
+    st = local_encode_joined(t, follows ? chat->user_label_after_bot : open->label, text, (struct slice){0}, NULL, out,
+                             err);
   if (st == SLUICE_OK) st = local_encode_control(t, template_close(chat, role), out, err);
   *last = (int)role;
   return st;

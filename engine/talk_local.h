@@ -27,7 +27,11 @@ sluice_status local_encode_joined(const struct local_talk *t, const char *label,
 /* What opens a dialogue: the template's control text, or the model's own BOS where its tokenizer gives one. Nothing
  * when the dialogue has begun. */
 sluice_status local_encode_begin(const struct local_talk *t, struct ids *out, struct sluice_error *err);
-/* A finished turn, template applied. *last is the role of the turn before it, and becomes this one's. */
+/* Before a dialogue's first turn, of the given role: the system turn that the model's program invents. */
+sluice_status local_encode_system(const struct local_talk *t, enum role role, int *last, struct ids *out,
+                                  struct sluice_error *err);
+/* A finished turn, template applied, behind such a system turn where it is the first. *last is the role of the turn
+ * before it, and becomes this one's. */
 sluice_status local_encode_turn(const struct local_talk *t, enum role role, struct slice text, int *last,
                                 struct ids *out, struct sluice_error *err);
 

@@ -53,26 +53,33 @@ static size_t tokens_of(const char *text, int32_t **ids) {
 }
 
 /* ---- templates ------------------------------------------------------------------------------------------------ */
+static const struct chat_template *recognised(const struct tokenizer *t) {
+  struct recognised_template found;
+  must(template_recognise(model.dir, t, &found, &err));
+  free(found.system);
+  return found.chat;
+}
+
 static void templates_are_recognised_or_refused(void **state) {
   (void)state;
-  const struct chat_template *c = NULL;
+  struct recognised_template found;
   const struct tokenizer *t = model_tokenizer(engine_model(engine));
-  must(template_recognise(model.dir, t, &c, &err));
+  const struct chat_template *c = recognised(t);
   assert_string_equal(c->name, "sluice");
   assert_int_equal(template_by_name("chatml", t, &c, &err), SLUICE_USAGE);
   assert_non_null(strstr(err.message, "<|im_start|>"));
   assert_int_equal(template_by_name("sluise", t, &c, &err), SLUICE_USAGE);
   assert_non_null(strstr(err.message, "did you mean \"sluice\""));
   assert_true(tiny_write(model.dir, "tokenizer_config.json", "{\"chat_template\":\"{% for m in messages %}[INST]\"}"));
-  must(template_recognise(model.dir, t, &c, &err));
+  c = recognised(t);
   assert_null(c); /* the vocabulary has the tokens, but the published program does not use them */
   assert_true(
       tiny_write(model.dir, "tokenizer_config.json",
                  "{\"chat_template\":[{\"name\":\"default\",\"template\":\"<|user|><|bot|><|system|><|end|>\"}]}"));
-  must(template_recognise(model.dir, t, &c, &err));
+  c = recognised(t);
   assert_string_equal(c->name, "sluice");
   assert_true(tiny_write(model.dir, "tokenizer_config.json", "{\"chat_template\":"));
-  assert_int_equal(template_recognise(model.dir, t, &c, &err), SLUICE_INPUT);
+  assert_int_equal(template_recognise(model.dir, t, &found, &err), SLUICE_INPUT);
   assert_non_null(strstr(err.message, "tokenizer_config.json"));
   char path[512];
   snprintf(path, sizeof path, "%s/tokenizer_config.json", model.dir);
@@ -85,10 +92,10 @@ static void a_template_in_its_own_file_is_recognised_or_refused(void **state) {
   const struct chat_template *c = NULL;
   const struct tokenizer *t = model_tokenizer(engine_model(engine));
   assert_true(tiny_write(model.dir, "chat_template.jinja", "{% for m in messages %}[INST]{% endfor %}"));
-  must(template_recognise(model.dir, t, &c, &err));
+  c = recognised(t);
   assert_null(c);
   assert_true(tiny_write(model.dir, "chat_template.jinja", "<|user|><|bot|><|system|><|end|>"));
-  must(template_recognise(model.dir, t, &c, &err));
+  c = recognised(t);
   assert_string_equal(c->name, "sluice");
   char path[512];
   snprintf(path, sizeof path, "%s/chat_template.jinja", model.dir);
@@ -100,12 +107,14 @@ static void template_hashes_differ(void **state) {
   const struct chat_template *table = template_table();
   for (size_t i = 0; table[i].name != NULL; i++) {
     char one[65], two[65];
-    template_hash(&table[i], one);
+    template_hash(&table[i], NULL, one);
     for (size_t j = 0; j < i; j++) {
-      template_hash(&table[j], two);
+      template_hash(&table[j], NULL, two);
       assert_string_not_equal(one, two);
     }
     assert_int_equal(strlen(one), 64);
+    template_hash(&table[i], "You are kind.", two); /* what a program invents decides outputs too */
+    assert_string_not_equal(one, two);
   }
 }
 

@@ -81,6 +81,33 @@ static const struct dialogue_case CASES[] = {
      {"<|user|>", "<|assistant|>", "<|end|>", "<|system|>", NULL},
      "<|system|>\nBe "
      "kind.<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nYo<|end|>\n<|user|>\nBye<|end|>\n<|assistant|>\n"},
+    {"llama3.1",
+     {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", NULL},
+     "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\nToday "
+     "Date: 26 "
+     "Jul 2024\n\nBe "
+     "kind.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant"
+     "<|end_header_id|>\n\nYo<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nBye<|eot_id|><|start_header_id|>"
+     "assistant<|end_header_id|>\n\n"},
+    {"yi-1.5",
+     {"<|im_start|>", "<|im_end|>", NULL},
+     "Be kind.<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n"
+     "<|im_start|>assistant\n"},
+    {"chatml-think",
+     {"<|im_start|>", "<|im_end|>", NULL},
+     "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n"
+     "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n<think>\n"},
+    {"mistral-v1", {"<s>", "</s>", NULL}, "<s> [INST] Be kind.\n\nHi [/INST] Yo</s> [INST] Bye [/INST]"},
+    {"mistral-v0.2", {"<s>", "</s>", NULL}, "<s>[INST] Be kind.\n\nHi [/INST]Yo</s>[INST] Bye [/INST]"},
+    {"mistral-v0.1", {"<s>", "</s>", NULL}, "<s>[INST] Be kind.\n\nHi [/INST]Yo</s> [INST] Bye [/INST]"},
+    {"mistral-v3-close",
+     {"<s>", "</s>", "[INST]", "[/INST]", NULL},
+     "<s>[INST] Be kind.\n\nHi[/INST]Yo</s>[INST] Bye[/INST]"},
+    {"mistral-large",
+     {"<s>", "</s>", "[INST]", "[/INST]", NULL},
+     "<s>[INST] Be kind.\n\nHi[/INST] Yo</s>[INST] Bye[/INST]"},
+    {"vicuna-spaced", {"<s>", "</s>", NULL}, "<s>Be kind. USER: Hi ASSISTANT: Yo</s> USER: Bye ASSISTANT:"},
+    {"vicuna-lines", {"<s>", "</s>", NULL}, "<s>Be kind.\n\nUSER: Hi\nASSISTANT: Yo</s>\nUSER: Bye\nASSISTANT:"},
     {"zephyr",
      {"<s>", "</s>", NULL},
      "<|system|>\nBe kind.</s>\n<|user|>\nHi</s>\n<|assistant|>\nYo</s>\n<|user|>\nBye</s>\n<|assistant|>\n"},
@@ -189,6 +216,19 @@ static void programs_are_recognised_by_their_marks(void **state) {
       {"{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>' + m['content'] + '<|eot_id|>' }}",
        "llama3",
        {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", NULL}},
+      {"{%- for m in messages -%}{{- '<|im_start|>assistant\\n<think>\\n' -}}",
+       "chatml-think",
+       {"<|im_start|>", "<|im_end|>", NULL}},
+      {"{{ '<|im_start|>user<|im_sep|>' + m['content'] + '<|im_end|>' }}", NULL, {"<|im_start|>", "<|im_end|>", NULL}},
+      {"{{ '<|im_start|>' + '<|im_end|>' }}{# bos_token #}", "chatml", {"<|im_start|>", "<|im_end|>", NULL}},
+      {"{% if message.role == \"user\" %}{{ \" [INST] \" + message.content + \" [/INST]\" }}{% endif %}{{ ' ' + "
+       "message['content'] + eos_token }}",
+       "mistral-v1",
+       {"<s>", "</s>", NULL}},
+      {"{{ '[INST] ' + message['content'] + ' [/INST]' }}{{ message['content'] + eos_token}}",
+       "mistral-v0.2",
+       {"<s>", "</s>", NULL}},
+      {"{{ bos_token }}{{ '[INST] <<SYS>> [/INST]' }}", NULL, {"</s>", NULL}},
       {"{{ '<start_of_turn>' + m['role'] }}", NULL, {"<s>", "</s>", "<|im_start|>", "<|im_end|>", NULL}},
       {NULL, "chatml", {"<|im_start|>", "<|im_end|>", NULL}},
       {NULL, NULL, {"<s>", "</s>", NULL}}, /* a base model: nothing is guessed from these */
@@ -199,7 +239,10 @@ static void programs_are_recognised_by_their_marks(void **state) {
     char *json = vocabulary(cases[i].specials, true);
     must(file_write_atomic(path, json, strlen(json), &err));
     must(tokenizer_open(path, &t, &err));
-    const struct chat_template *c = template_match(cases[i].program, t);
+    struct recognised_template found;
+    must(template_match(cases[i].program, t, &found, &err));
+    const struct chat_template *c = found.chat;
+    free(found.system);
     if (!cases[i].name != !c || (c && strcmp(c->name, cases[i].name) != 0))
       fail_msg("case %zu is %s, not %s", i, c ? c->name : "unknown", cases[i].name ? cases[i].name : "unknown");
     tokenizer_close(t);
@@ -207,6 +250,84 @@ static void programs_are_recognised_by_their_marks(void **state) {
   }
   unlink(path);
   free(path);
+}
+
+/* What a program does beside its marks: a system turn that it invents, white space that it trims, the system's text in
+ * the last user's turn. The prompt of a whole dialogue is compared with the text that Jinja writes for it. */
+static void programs_invent_trim_and_move(void **state) {
+  (void)state;
+#define QWEN                                                                                                           \
+  "{%- if messages[0].role == 'system' %}{{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}"       \
+  "{%- else %}{{- '<|im_start|>system\\nIt\\'s \\\\boxed.<|im_end|>\\n' }}{%- endif %}{{ '<|im_start|>' }}"
+#define INVENTED "<|im_start|>system\nIt's \\boxed.<|im_end|>\n<|im_start|>user\n"
+#define HEADERS "'<|start_header_id|>' + message.role + '<|end_header_id|>' + message.content | trim + '<|eot_id|>'"
+#define DATES                                                                                                          \
+  "{{ '<|start_header_id|>system<|end_header_id|>\\n\\n' }}{{ \"Cutting Knowledge Date: December 2023\\n\" }}"         \
+  "{{ \"Today Date: \" + date_string + \"\\n\\n\" }}{% set date_string = '26 Jul 2024' %}"
+#define NEMO "{{ '[INST]' + message['content'] + '[/INST]' }}{{ message['content'] + eos_token }}"
+  static const struct {
+    const char *program, *specials[8];
+    struct turn_text turns[4];
+    size_t n;
+    const char *text;
+  } cases[] = {
+      {QWEN,
+       {"<|im_start|>", "<|im_end|>", NULL},
+       {{ROLE_USER, {" Hi", 3}}},
+       1,
+       INVENTED " Hi<|im_end|>\n<|im_start|>assistant\n"},
+      {QWEN,
+       {"<|im_start|>", "<|im_end|>", NULL},
+       {{ROLE_SYSTEM, {"S", 1}}, {ROLE_USER, {"Hi", 2}}},
+       2,
+       "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"},
+      {DATES HEADERS,
+       {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", NULL},
+       {{ROLE_USER, {"\n Hi ", 5}}},
+       1,
+       "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\nToday "
+       "Date: 26 "
+       "Jul 2024\n\n<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant"
+       "<|end_header_id|>\n\n"},
+      {HEADERS,
+       {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", NULL},
+       {{ROLE_SYSTEM, {" S", 2}}, {ROLE_USER, {"Hi", 2}}},
+       2,
+       "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|><|start_header_id|>user<|end_header_"
+       "id|>"
+       "\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"},
+      {NEMO,
+       {"<s>", "</s>", "[INST]", "[/INST]", NULL},
+       {{ROLE_SYSTEM, {"S", 1}}, {ROLE_USER, {"Hi", 2}}, {ROLE_BOT, {"Yo", 2}}, {ROLE_USER, {"Bye", 3}}},
+       4,
+       "<s>[INST]Hi[/INST]Yo</s>[INST]S\n\nBye[/INST]"},
+  };
+  struct tiny_model dir;
+  assert_true(tiny_model_make(&dir, 3));
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct engine *e;
+    struct talk *t;
+    struct reply *a;
+    size_t tokens;
+    double heard = NAN;
+    char *json = vocabulary(cases[i].specials, true);
+    assert_true(tiny_write(dir.dir, "tokenizer.json", json));
+    assert_true(tiny_write(dir.dir, "chat_template.jinja", cases[i].program));
+    must(engine_open_local(&(struct engine_local_options){.model_dir = dir.dir}, &e, &err));
+    must(talk_open(e, NULL, 1, &t, &err));
+    const struct reply_request r = {.turns = cases[i].turns, .n_turns = cases[i].n};
+    must(reply_begin(t, &r, &(struct generate_options){.max_tokens = 1}, hear, &heard, &a, &err));
+    while (!reply_done(a)) must(replies_advance(&a, 1, &err));
+    const double want = by_hand(engine_model(e), cases[i].text, &tokens);
+    if ((size_t)reply_timing(a)->prompt_tokens != tokens)
+      fail_msg("case %zu: %d tokens; the text has %zu", i, reply_timing(a)->prompt_tokens, tokens);
+    if (!isnan(heard) && !(fabs(heard - want) < 1e-4)) fail_msg("case %zu: log p %g, by hand %g", i, heard, want);
+    reply_close(a);
+    talk_close(t);
+    engine_close(e);
+    free(json);
+  }
+  tiny_model_remove(&dir);
 }
 
 /* A GGUF file brings its program along; the ledger's identity names the template. */
@@ -258,6 +379,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(dialogues_become_the_published_text),
       cmocka_unit_test(programs_are_recognised_by_their_marks),
+      cmocka_unit_test(programs_invent_trim_and_move),
       cmocka_unit_test(a_gguf_files_program_is_recognised),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
