@@ -7,13 +7,20 @@ static bool is_space(char c) {
   return c == ' ' || c == '\t' || c == '\r';
 }
 
+static size_t line_of(struct slice text, size_t at) {
+  size_t line = 1;
+  for (size_t i = 0; i < at; i++) line += text.ptr[i] == '\n';
+  return line;
+}
+
 sluice_status monitor_import_words(const char *name, struct slice text, const struct monitor_import_options *options,
                                    struct buffer *out, struct buffer *remarks, struct sluice_error *err) {
   size_t bad = 0, n = 0, line_number = 0;
   if (utf8_valid_prefix(text.ptr, text.len, &bad) != text.len)
-    return sluice_fail(err, SLUICE_INPUT, "%s: byte %zu is no UTF-8", name, bad);
+    return sluice_fail(err, SLUICE_INPUT, "%s:%zu: no UTF-8", name, line_of(text, bad));
   const char *zero = text.len ? memchr(text.ptr, 0, text.len) : NULL;
-  if (zero) return sluice_fail(err, SLUICE_INPUT, "%s: byte %zu is U+0000", name, (size_t)(zero - text.ptr));
+  if (zero)
+    return sluice_fail(err, SLUICE_INPUT, "%s:%zu: U+0000 in a word", name, line_of(text, (size_t)(zero - text.ptr)));
   sluice_status st = buffer_append_str(out, "{\n  \"name\": ", err);
   if (!st) st = json_quote(out, options->id, strlen(options->id), err);
   if (!st) st = buffer_append_str(out, ",\n  \"rules\": [\n    {\"id\": ", err);

@@ -69,6 +69,20 @@ static sluice_status gather(const struct monitor_policy *p, uint32_t index, stru
   return SLUICE_OK;
 }
 
+/* The views' names, each between these two. */
+static sluice_status put_views(unsigned views, const char *quote, const char *between, struct buffer *out,
+                               struct sluice_error *err) {
+  static const char *const names[] = {"raw", "folded", "leet", "decoded"}; /* bit i of VIEW_* */
+  sluice_status st = SLUICE_OK;
+  bool any = false;
+  for (size_t i = 0; !st && i < sizeof names / sizeof *names; i++) {
+    if (!(views >> i & 1)) continue;
+    st = buffer_printf(out, err, "%s%s%s%s", any ? between : "", quote, names[i], quote);
+    any = true;
+  }
+  return st;
+}
+
 /* ---- as text ---- */
 
 static sluice_status print_gate(const struct monitor_policy *p, uint32_t index, const struct rule_facts *f,
@@ -147,6 +161,9 @@ static sluice_status print_rule(const struct monitor_policy *p, uint32_t index, 
                                    r->contexted ? ", sleeps until its context has come" : "");
   if (!st) st = print_gate(p, index, f, out, err);
   if (!st) st = print_protection(r, f, out, err);
+  if (!st) st = buffer_append_str(out, "  views ", err);
+  if (!st) st = put_views(r->views, "", ", ", out, err);
+  if (!st) st = buffer_append_str(out, "\n", err);
   return st ? st : print_limits(p, r, f, out, err);
 }
 
@@ -185,7 +202,9 @@ static sluice_status json_rule(const struct monitor_policy *p, uint32_t index, c
   if (!st)
     st = buffer_printf(out, err, ", \"max_match\": %zu, \"capped\": %s, \"nested_repeats\": %s", r->max_match,
                        f->capped ? "true" : "false", f->shape.nested_repeats ? "true" : "false");
-  return st ? st : buffer_printf(out, err, ", \"hits_match_limit\": %s}", f->attack ? "true" : "false");
+  if (!st) st = buffer_printf(out, err, ", \"hits_match_limit\": %s, \"views\": [", f->attack ? "true" : "false");
+  if (!st) st = put_views(r->views, "\"", ", ", out, err);
+  return st ? st : buffer_append_str(out, "]}", err);
 }
 
 static sluice_status refusal(const struct policy_refusal *r, bool json, struct buffer *out, struct sluice_error *err) {

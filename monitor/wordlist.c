@@ -114,13 +114,14 @@ sluice_status wordlist_from_file(struct monitor_policy *p, uint32_t rule, const 
   size_t len = 0;
   if (!path) return sluice_fail(err, SLUICE_NOMEM, "%s: no memory for the words", where);
   sluice_status st = file_read(path, FILE_BYTES_MAX, &text, &len, err);
-  for (size_t at = 0; !st && at < len;) {
+  for (size_t at = 0, number = 1; !st && at < len; number++) {
     const char *end = memchr(text + at, '\n', len - at);
     struct slice line = {text + at, end ? (size_t)(end - text) - at : len - at};
     at += line.len + 1;
     bool blank = true;
     for (size_t i = 0; i < line.len; i++) blank &= is_space(line.ptr[i]);
-    if (!blank && line.ptr[0] != '#') st = add_word(&l, where, line, err);
+    if (memchr(line.ptr, '\0', line.len)) st = sluice_fail(err, SLUICE_USAGE, "%s:%zu: U+0000 in a word", path, number);
+    if (!st && !blank && line.ptr[0] != '#') st = add_word(&l, where, line, err);
   }
   if (!st)
     st = compile_list(p, rule, where, &l, err);

@@ -20,6 +20,16 @@ exits() { # exits STATUS COMMAND...
   [ $? -eq "$want" ]
 }
 
+printf 'one\ntwo\000x\nthree\n' >"$tmp/zero.txt"
+printf '{"rules":[{"id":"w","category":"c","action":"mask","words_file":"zero.txt","views":["leet"]}]}' >"$tmp/zero.json"
+check "import refuses U+0000" exits 2 "$sluice" policy import "$tmp/zero.txt"
+check "import names its line" says "zero.txt:2: U+0000 in a word" "$tmp/err"
+check "a words_file with U+0000 is refused" exits 2 "$sluice" policy check "$tmp/zero.json"
+check "check names its line" says "zero.txt:2: U+0000 in a word" "$tmp/out"
+printf 'one\nb\303 x\n' >"$tmp/zero.txt"
+check "import refuses what is no UTF-8" exits 2 "$sluice" policy import "$tmp/zero.txt"
+check "import names its line too" says "zero.txt:2: no UTF-8" "$tmp/err"
+
 cat >"$tmp/mixed.json" <<'JSON'
 {"limits": {"match_limit": 20000}, "rules": [
   {"id": "key", "category": "c", "action": "mask", "pattern": "key=(\\w{8,20})", "protect": 1, "keywords": ["key="], "hold": "after"},
@@ -33,6 +43,7 @@ JSON
 check "check exits with 2 where a rule is refused" exits 2 "$sluice" policy check "$tmp/mixed.json"
 check "check says why a rule is refused" says 'broken: REFUSED: '"$tmp"'/mixed.json: rule broken: pattern, byte 3' "$tmp/out"
 check "check says what cannot be streamed" says 'verb: REFUSED:' "$tmp/out"
+check "check names the views" says '  views raw, folded, decoded' "$tmp/out"
 check "check counts" says "5 rules accepted, 2 refused" "$tmp/out"
 check "check says what can precede the keyword" says "up to 14 secret bytes can precede it" "$tmp/out"
 check "check says that nothing can" says "no secret byte can precede it" "$tmp/out"
@@ -41,9 +52,9 @@ check "check names keywords that a match may lack" says "CARE: a match can hold 
 check "check names what backtracks" says "BACKTRACKS: a run of 'a' hits the match limit of 20000" "$tmp/out"
 "$sluice" policy check "$tmp/mixed.json" --json >"$tmp/json" 2>/dev/null
 check "check --json: what precedes the keyword" says '"id": "tail", "accepted": true, "action": "mask", "keywords": [".vault"], "context": false, "hold": "match", "keywords_mandatory": true, "secret_bytes_before_keyword": 14,' "$tmp/json"
-check "check --json: bounds" says '"match_min": 12, "match_max": 84, "max_match": 512, "capped": false, "nested_repeats": false, "hits_match_limit": false}' "$tmp/json"
+check "check --json: bounds" says '"match_min": 12, "match_max": 84, "max_match": 512, "capped": false, "nested_repeats": false, "hits_match_limit": false, "views"' "$tmp/json"
 check "check --json: no bound" says '"match_max": null, "max_match": 512, "capped": true' "$tmp/json"
-check "check --json: what backtracks" says '"nested_repeats": true, "hits_match_limit": true}' "$tmp/json"
+check "check --json: what backtracks" says '"nested_repeats": true, "hits_match_limit": true, "views"' "$tmp/json"
 check "check --json: a refusal" says '"id": "broken", "accepted": false, "reason": "' "$tmp/json"
 check "check --json counts" says '], "accepted": 5, "refused": 2}' "$tmp/json"
 check "check takes the shipped policy" exits 0 "$sluice" policy check fixtures/policies/default.json
