@@ -29,6 +29,8 @@ has_library icu-i18n || need libicu-dev
 if [ "${1:-}" = --test ]; then
   has_library cmocka || need libcmocka-dev
   has_tool valgrind || want valgrind
+  # Its package starts a server: only where nobody else's port 80 is.
+  [ "${CI:-}" != true ] || has_tool nginx || [ -x /usr/sbin/nginx ] || want nginx-light
   # Ubuntu's chromium package only points at a snap, which does not run in containers.
   if [ -z "${CHROME:-}" ] && ! has_tool chromium && ! has_tool chromium-browser && ! has_tool google-chrome; then
     case ${ID:-} in
