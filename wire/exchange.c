@@ -47,6 +47,9 @@ static void record(struct exchange *x) {
 static void drop_transfer(struct exchange *x) {
   if (!x->under_way) return;
   x->under_way = false;
+  /* With HTTP/2 libcurl (7.88) keeps the reset of a stream back until its connection next has something to send. One
+   * that carries no other stream is closed instead. */
+  if (!x->ended && x->loop->whole->o.upstream_http2) curl_easy_setopt(x->easy, CURLOPT_FORBID_REUSE, 1L);
   upstream_remove(x->loop->upstream, x->easy);
   curl_easy_cleanup(x->easy); /* one that has not ended takes its connection with it: the upstream sees it at once */
   atomic_fetch_sub(&x->loop->whole->targets[x->target].outstanding, 1);
@@ -126,6 +129,7 @@ static void exchange_done(struct transfer *transfer, CURLcode code) {
   if (code && !cancelled) st = fault_of(x, code);
   if (!code && x->loop->idle[x->target] < UPSTREAM_IDLE_MAX) x->loop->idle[x->target]++;
   bool again = st && may_repeat(x);
+  x->ended = !code;
   drop_transfer(x);
   if (again && ask_another(x)) return;
   bool waits = false;
@@ -404,6 +408,7 @@ static void spare_the_search(struct exchange *x) {
 }
 
 static sluice_status start_transfer(struct exchange *x) {
+  x->ended = false;
   struct target *t = &x->loop->whole->targets[x->target];
   x->easy = curl_easy_init();
   if (!x->easy) return sluice_fail(&x->err, SLUICE_NOMEM, "no memory for the request");

@@ -63,6 +63,7 @@ struct exchange {
   size_t target;  /* the server that is asked */
   uint64_t tried; /* servers that were, by bit */
   bool under_way; /* libcurl has easy */
+  bool ended;     /* its transfer, by itself */
   bool waits_to_leave;
   struct exchange *next_to_leave; /* of those whose out is not empty */
   struct curl_slist *fields;
