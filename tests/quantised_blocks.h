@@ -48,6 +48,53 @@ static inline void block_random_q6_k(struct rng *r, uint8_t *b, double *value) {
   }
 }
 
+/* Q4_1, Q5_0 and Q5_1: a step, a minimum where the type has one, fifth bits where it has them, halves. */
+static inline void block_random_of_32(struct rng *r, enum dtype d, uint8_t *b, double *value) {
+  const bool five = d != DTYPE_Q4_1, floor = d != DTYPE_Q5_0;
+  const double step = block_put_step(r, b, -9), below = floor ? block_put_step(r, b + 2, -5) : 0;
+  uint8_t *fifth = b + (floor ? 4 : 2), *halves = fifth + (five ? 4 : 0);
+  memset(fifth, 0, five ? 20 : 16);
+  for (int i = 0; i < 32; i++) {
+    const int q = (int)rng_below(r, five ? 32 : 16);
+    if (q & 16) fifth[i / 8] |= (uint8_t)(1 << i % 8);
+    halves[i % 16] |= (uint8_t)(i < 16 ? q & 15 : (q & 15) << 4);
+    value[i] = floor ? step * q + below : step * (q - 16);
+  }
+}
+
+static inline void block_random_q5_k(struct rng *r, uint8_t *b, double *value) {
+  uint8_t four[144];
+  block_random_q4_k(r, four, value); /* the scales lie alike */
+  memcpy(b, four, 16);
+  memset(b + 16, 0, 32);
+  memcpy(b + 48, four + 16, 128);
+  const double d = dtype_to_float(b, DTYPE_F16, 0);
+  for (int i = 0; i < 256; i++) {
+    const int g = i / 32;
+    if (rng_below(r, 2)) continue;
+    const int low = g < 4 ? b[4 + g] & 63 : (b[12 + g - 4] & 15) | b[4 + g - 4] >> 6 << 4;
+    b[16 + i % 32] |= (uint8_t)(1 << g);
+    value[i] += d * low * 16;
+  }
+}
+
+static inline void block_random_q3_k(struct rng *r, uint8_t *b, double *value) {
+  int scale[16];
+  memset(b, 0, 108);
+  const double d = block_put_step(r, b + 108, -12);
+  for (int i = 0; i < 16; i++) {
+    scale[i] = (int)rng_below(r, 64);
+    b[96 + i % 8] |= (uint8_t)((scale[i] & 15) << (i < 8 ? 0 : 4));
+    b[104 + i % 4] |= (uint8_t)(scale[i] >> 4 << i / 4 * 2);
+  }
+  for (int i = 0; i < 256; i++) {
+    const int q = (int)rng_below(r, 8);
+    b[32 + i / 128 * 32 + i % 32] |= (uint8_t)((q & 3) << i / 32 % 4 * 2);
+    b[i % 32] |= (uint8_t)((q >> 2) << i / 32);
+    value[i] = d * (scale[i / 16] - 32) * (q - 4);
+  }
+}
+
 /* One block of type d at b, and what it says. */
 static inline void block_random(struct rng *r, enum dtype d, uint8_t *b, double *value) {
   if (d == DTYPE_Q8_0) {
@@ -69,6 +116,12 @@ static inline void block_random(struct rng *r, enum dtype d, uint8_t *b, double 
     block_random_q4_k(r, b, value);
   } else if (d == DTYPE_Q6_K) {
     block_random_q6_k(r, b, value);
+  } else if (d == DTYPE_Q5_K) {
+    block_random_q5_k(r, b, value);
+  } else if (d == DTYPE_Q3_K) {
+    block_random_q3_k(r, b, value);
+  } else {
+    block_random_of_32(r, d, b, value);
   }
 }
 

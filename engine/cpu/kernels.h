@@ -45,7 +45,7 @@ struct operand {
   int cols, n_tokens;
   /* Made by kernels.prepare. A token has room for `width` elements, a multiple of 512, at least cols. For few tokens
    * each one's elements lie in order, zeros behind cols. For many, some tokens form a tile, whose elements lie one
-   * behind the other (products.inc). Groups are whole or, for Q6_K, half ones. */
+   * behind the other (products.inc). Groups are whole or, for Q6_K and Q3_K, half ones. */
   size_t width;
   float *turned;     /* [n_tokens][width]: the floats, for many tokens */
   int8_t *q;         /* [n_tokens][width] */

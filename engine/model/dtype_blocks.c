@@ -6,8 +6,17 @@
  *                                                                                value = d * (q - 8)
  *   Q4_K  256 elements, 144 bytes:  f16 d, dmin; 12 bytes: scale and minimum of eight groups of 32, six bits each;
  *                                   128 bytes of halves, 32 bytes hold two groups.  value = d * scale * q - dmin * min
- *   Q6_K  256 elements, 210 bytes:  128 bytes of low halves, 64 bytes of high pairs of bits, int8 scale[16] of groups
- *                                   of 16, f16 d.                                 value = d * scale * (q - 32) */
+ *   Q4_1   32 elements, 20 bytes:   f16 d, m; 16 bytes as in Q4_0.                value = d * q + m
+ *   Q5_0   32 elements, 22 bytes:   f16 d; 32 bits, the fifth of each element; 16 bytes as in Q4_0.
+ *                                                                                value = d * (q - 16)
+ *   Q5_1   32 elements, 24 bytes:   f16 d, m; then as Q5_0.                        value = d * q + m
+ *   Q5_K  256 elements, 176 bytes:  as Q4_K, with 32 bytes before the halves: bit g of byte i is the fifth of element i
+ *                                   of group g.                                   value = d * scale * q - dmin * min
+ *   Q3_K  256 elements, 110 bytes:  32 bytes: bit g of byte i is the third of element i of group g of 32; 64 bytes, 32
+ *                                   hold the pairs of bits of four groups; 12 bytes: scales of sixteen groups of 16,
+ * six bits each; f16 d.                             value = d * (scale - 32) * (q - 4) Q6_K  256 elements, 210 bytes:
+ * 128 bytes of low halves, 64 bytes of high pairs of bits, int8 scale[16] of groups of 16, f16 d. value = d * scale *
+ * (q - 32) */
 #include <string.h>
 
 #include "engine/model/model.h"
@@ -59,9 +68,66 @@ static void read_q6_k(const uint8_t *b, float *out) {
   }
 }
 
+static void read_q4_1(const uint8_t *b, float *out) {
+  const float d = dtype_to_float(b, DTYPE_F16, 0), m = dtype_to_float(b, DTYPE_F16, 1);
+  for (int i = 0; i < 16; i++) {
+    out[i] = d * (float)(b[4 + i] & 15) + m;
+    out[16 + i] = d * (float)(b[4 + i] >> 4) + m;
+  }
+}
+
+/* bits: the fifth bits, then the halves. */
+static int five_bits(const uint8_t *bits, int i) {
+  const int half = i < 16 ? bits[4 + i] & 15 : bits[4 + i - 16] >> 4;
+  return half | (bits[i / 8] >> i % 8 & 1) << 4;
+}
+
+static void read_q5_0(const uint8_t *b, float *out) {
+  const float d = dtype_to_float(b, DTYPE_F16, 0);
+  for (int i = 0; i < 32; i++) out[i] = d * (float)(five_bits(b + 2, i) - 16);
+}
+
+static void read_q5_1(const uint8_t *b, float *out) {
+  const float d = dtype_to_float(b, DTYPE_F16, 0), m = dtype_to_float(b, DTYPE_F16, 1);
+  for (int i = 0; i < 32; i++) out[i] = d * (float)five_bits(b + 4, i) + m;
+}
+
+static void read_q5_k(const uint8_t *b, float *out) {
+  const float d = dtype_to_float(b, DTYPE_F16, 0), dmin = dtype_to_float(b, DTYPE_F16, 1);
+  for (int i = 0; i < 256; i++) {
+    const int group = i / 32, at = i % 32;
+    int scale, minimum;
+    q4_k_group(b + 4, group, &scale, &minimum);
+    const uint8_t half = b[48 + group / 2 * 32 + at];
+    const int q = (group % 2 ? half >> 4 : half & 15) | (b[16 + at] >> group & 1) << 4;
+    out[i] = d * (float)scale * (float)q - dmin * (float)minimum;
+  }
+}
+
+/* The low four bits of scales 0 to 7 and 8 to 15 in the low and high halves of bytes 0 to 7; the high two of four
+ * scales, i, i + 4, i + 8 and i + 12, in byte 8 + i. */
+static int q3_k_scale(const uint8_t *packed, int i) {
+  const int low = i < 8 ? packed[i] & 15 : packed[i - 8] >> 4;
+  return (low | (packed[8 + i % 4] >> i / 4 * 2 & 3) << 4) - 32;
+}
+
+static void read_q3_k(const uint8_t *b, float *out) {
+  const float d = dtype_to_float(b + 108, DTYPE_F16, 0);
+  for (int i = 0; i < 256; i++) {
+    const int group = i / 32, at = i % 32;
+    const int q = (b[32 + group / 4 * 32 + at] >> group % 4 * 2 & 3) | (b[at] >> group & 1) << 2;
+    out[i] = d * (float)q3_k_scale(b + 96, i / 16) * (float)(q - 4);
+  }
+}
+
 void dtype_block_to_floats(const void *block, enum dtype d, float *out) {
   if (d == DTYPE_Q8_0) read_q8_0(block, out);
   if (d == DTYPE_Q4_0) read_q4_0(block, out);
   if (d == DTYPE_Q4_K) read_q4_k(block, out);
   if (d == DTYPE_Q6_K) read_q6_k(block, out);
+  if (d == DTYPE_Q4_1) read_q4_1(block, out);
+  if (d == DTYPE_Q5_0) read_q5_0(block, out);
+  if (d == DTYPE_Q5_1) read_q5_1(block, out);
+  if (d == DTYPE_Q5_K) read_q5_k(block, out);
+  if (d == DTYPE_Q3_K) read_q3_k(block, out);
 }

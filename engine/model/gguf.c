@@ -47,15 +47,15 @@ static const struct tensor_type TENSOR_TYPES[] = {
     [0] = {"F32", 1, 4, DTYPE_F32},
     [1] = {"F16", 1, 2, DTYPE_F16},
     [2] = {"Q4_0", 32, 18, DTYPE_Q4_0},
-    [3] = {"Q4_1", 32, 20, -1},
-    [6] = {"Q5_0", 32, 22, -1},
-    [7] = {"Q5_1", 32, 24, -1},
+    [3] = {"Q4_1", 32, 20, DTYPE_Q4_1},
+    [6] = {"Q5_0", 32, 22, DTYPE_Q5_0},
+    [7] = {"Q5_1", 32, 24, DTYPE_Q5_1},
     [8] = {"Q8_0", 32, 34, DTYPE_Q8_0},
     [9] = {"Q8_1", 32, 36, -1},
     [10] = {"Q2_K", 256, 84, -1},
-    [11] = {"Q3_K", 256, 110, -1},
+    [11] = {"Q3_K", 256, 110, DTYPE_Q3_K},
     [12] = {"Q4_K", 256, 144, DTYPE_Q4_K},
-    [13] = {"Q5_K", 256, 176, -1},
+    [13] = {"Q5_K", 256, 176, DTYPE_Q5_K},
     [14] = {"Q6_K", 256, 210, DTYPE_Q6_K},
     [15] = {"Q8_K", 256, 292, -1},
     [24] = {"I8", 1, 1, -1},
@@ -332,8 +332,7 @@ static sluice_status read_shape(struct cursor *c, struct tensor *t, struct sluic
   if (st) return st;
   const struct tensor_type *known = type < N_TENSOR_TYPES && TENSOR_TYPES[type].name ? &TENSOR_TYPES[type] : NULL;
   if (!known)
-    return sluice_fail(err, SLUICE_UNSUPPORTED,
-                       "%s: %s: type %llu is not read; F32, F16, BF16, Q8_0, Q4_0, Q4_K and Q6_K are", path, c->what,
+    return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: %s: type %llu is not read; " GGUF_TYPES_READ " are", path, c->what,
                        (unsigned long long)type);
   if (dims[0] % known->block != 0)
     return sluice_fail(err, SLUICE_INPUT, "%s: %s: rows of %llu are no whole blocks of %llu (%s)", path, c->what,

@@ -8,7 +8,22 @@
 
 /* The first three hold one number an element; the others are GGUF's blocks of numbers with common scales
  * (dtype_blocks.c). */
-enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_K, DTYPE_Q6_K, DTYPE_COUNT };
+enum dtype {
+  DTYPE_F32,
+  DTYPE_F16,
+  DTYPE_BF16,
+  DTYPE_Q8_0,
+  DTYPE_Q4_0,
+  DTYPE_Q4_K,
+  DTYPE_Q6_K,
+  DTYPE_Q4_1,
+  DTYPE_Q5_0,
+  DTYPE_Q5_1,
+  DTYPE_Q3_K,
+  DTYPE_Q5_K,
+  DTYPE_COUNT
+};
+#define GGUF_TYPES_READ "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q3_K, Q4_K, Q5_K and Q6_K"
 const char *dtype_name(enum dtype d);           /* as safetensors and GGUF spell it: "F32", "Q4_K" */
 int dtype_block(enum dtype d);                  /* elements of one block: 1, 32 or 256; cols is a multiple of it */
 size_t dtype_block_bytes(enum dtype d);         /* bytes of one block */
@@ -24,7 +39,7 @@ void dtype_to_floats(const void *data, enum dtype d, size_t first, size_t n, flo
 size_t dtype_size(enum dtype d);                                            /* bytes of one element: 4 or 2 */
 float dtype_to_float(const void *data, enum dtype d, size_t index);         /* exact */
 void dtype_from_float(void *data, enum dtype d, size_t index, float value); /* rounds to nearest even */
-/* The integers of one Q8_0, Q4_0, Q4_K or Q6_K block as floats; private to engine/model. */
+/* The numbers of one block as floats; private to engine/model. */
 void dtype_block_to_floats(const void *block, enum dtype d, float *out);
 
 /* A matrix in row-major order, as torch's Linear stores it: y = W x has rows outputs and cols inputs. data points into

@@ -34,8 +34,7 @@ static sluice_status find_tensor(const struct model *m, const char *name, int ro
                        described_by(m), wanted);
   if (!found->readable)
     return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: tensor \"%s\" is %s; %s", path, name, found->dtype_text,
-                       m->names == NAMES_GGUF ? "F32, F16, BF16, Q8_0, Q4_0, Q4_K and Q6_K are read"
-                                              : "F32, F16 and BF16 are read");
+                       m->names == NAMES_GGUF ? GGUF_TYPES_READ " are read" : "F32, F16 and BF16 are read");
   bool fits = found->n_dims == (cols ? 2 : 1) && found->shape[0] == rows && (!cols || found->shape[1] == cols);
   if (!fits) {
     char has[160] = "";

@@ -1,6 +1,6 @@
 /* A GGUF file of a real model's shape with random weights: `make_gguf OUT TYPE [SHAPE]`. Speed does not depend on what
  * the weights are, so engines can be compared on such a file without anyone's model. TYPE is what every matrix is
- * stored as: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K. The vocabulary is the 256 bytes, then made-up words. */
+ * stored as, "F16", "Q4_K" and so on. The vocabulary is the 256 bytes, then made-up words. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,12 +21,24 @@ static const struct shape SHAPES[] = {
 };
 
 enum { GGUF_U32 = 4, GGUF_I32 = 5, GGUF_F32 = 6, GGUF_STRING = 8, GGUF_ARRAY = 9, ALIGNMENT = 32 };
-static const uint32_t GGML_TYPE[DTYPE_COUNT] = {
-    [DTYPE_F32] = 0,  [DTYPE_F16] = 1,   [DTYPE_BF16] = 30, [DTYPE_Q8_0] = 8,
-    [DTYPE_Q4_0] = 2, [DTYPE_Q4_K] = 12, [DTYPE_Q6_K] = 14};
-static const uint32_t FILE_TYPE[DTYPE_COUNT] = {
-    [DTYPE_F32] = 0,  [DTYPE_F16] = 1,   [DTYPE_BF16] = 32, [DTYPE_Q8_0] = 7,
-    [DTYPE_Q4_0] = 2, [DTYPE_Q4_K] = 14, [DTYPE_Q6_K] = 18};
+/* As GGUF numbers types of tensors and of files; where a block's scale stands and what makes its values spread like
+ * 1/32; what a minimum behind it is, in scales: the middle of the values. */
+static const struct {
+  uint32_t tensor, file;
+  size_t scale_at;
+  double scale, minimum;
+} FORMS[DTYPE_COUNT] = {[DTYPE_F32] = {0, 0, 0, 0, 0},
+                        [DTYPE_F16] = {1, 1, 0, 0, 0},
+                        [DTYPE_BF16] = {30, 32, 0, 0, 0},
+                        [DTYPE_Q8_0] = {8, 7, 0, 0x1p-11, 0},
+                        [DTYPE_Q4_0] = {2, 2, 0, 0x1p-7, 0},
+                        [DTYPE_Q4_K] = {12, 14, 0, 0x1p-12, 7.5},
+                        [DTYPE_Q6_K] = {14, 18, 208, 0x1p-16, 0},
+                        [DTYPE_Q4_1] = {3, 3, 0, 0x1p-7, -7.5},
+                        [DTYPE_Q5_0] = {6, 8, 0, 0x1p-8, 0},
+                        [DTYPE_Q5_1] = {7, 9, 0, 0x1p-8, -15.5},
+                        [DTYPE_Q3_K] = {11, 11, 108, 0x1p-11, 0},
+                        [DTYPE_Q5_K] = {13, 16, 0, 0x1p-13, 15.5}};
 
 struct writer {
   FILE *file;
@@ -113,7 +125,7 @@ static void write_keys(struct writer *w) {
   const struct shape *s = w->shape;
   key_string(w, "general.architecture", s->architecture);
   key_string(w, "general.name", s->name);
-  key_u32(w, "general.file_type", (int)FILE_TYPE[w->dtype]);
+  key_u32(w, "general.file_type", (int)FORMS[w->dtype].file);
   key_u32(w, ".block_count", s->layers);
   key_u32(w, ".context_length", s->context);
   key_u32(w, ".embedding_length", s->d);
@@ -129,8 +141,6 @@ enum { KEYS = 12 + 7 };
 
 /* Blocks whose scales are such that values are spread like 1/32, everything else in them random bits. */
 static void random_blocks(struct writer *w, enum dtype d, uint64_t blocks) {
-  static const double scale[DTYPE_COUNT] = {
-      [DTYPE_Q8_0] = 0x1p-11, [DTYPE_Q4_0] = 0x1p-7, [DTYPE_Q4_K] = 0x1p-12, [DTYPE_Q6_K] = 0x1p-16};
   const size_t bytes = dtype_block_bytes(d);
   for (uint64_t b = 0; b < blocks; b++) {
     uint64_t words[27];
@@ -138,8 +148,8 @@ static void random_blocks(struct writer *w, enum dtype d, uint64_t blocks) {
     if (d <= DTYPE_BF16)
       dtype_from_float(words, d, 0, (float)((double)(words[0] >> 11) * 0x1p-53 - 0.5) / 16);
     else
-      dtype_from_float((uint8_t *)words + (d == DTYPE_Q6_K ? 208 : 0), DTYPE_F16, 0, (float)scale[d]);
-    if (d == DTYPE_Q4_K) dtype_from_float(words, DTYPE_F16, 1, (float)scale[d] * 7.5f);
+      dtype_from_float((uint8_t *)words + FORMS[d].scale_at, DTYPE_F16, 0, (float)FORMS[d].scale);
+    if (FORMS[d].minimum != 0) dtype_from_float(words, DTYPE_F16, 1, (float)(FORMS[d].scale * FORMS[d].minimum));
     put(w, words, bytes);
   }
 }
@@ -166,7 +176,7 @@ static void tensor(struct writer *w, const char *name, int rows, int cols) {
   put_u32(w, rows ? 2 : 1);
   put_u64(w, (uint64_t)cols);
   if (rows) put_u64(w, (uint64_t)rows);
-  put_u32(w, GGML_TYPE[d]);
+  put_u32(w, FORMS[d].tensor);
   put_u64(w, w->offset);
   w->offset += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   w->n_tensors++;
@@ -221,7 +231,7 @@ int main(int argc, char **argv) {
   for (size_t i = 0; argc > 3 && i < sizeof SHAPES / sizeof *SHAPES; i++)
     w.shape = strcmp(argv[3], SHAPES[i].name) == 0 ? &SHAPES[i] : i == 0 ? NULL : w.shape;
   if (argc < 3 || d == DTYPE_COUNT || !w.shape)
-    return fputs("usage: make_gguf OUT F32|F16|BF16|Q8_0|Q4_0|Q4_K|Q6_K [qwen2.5-0.5b|llama3.2-1b|small]\n", stderr), 2;
+    return fputs("usage: make_gguf OUT F16|Q8_0|Q4_K|... [qwen2.5-0.5b|llama3.2-1b|small]\n", stderr), 2;
   w.dtype = (enum dtype)d;
   if (w.shape->d % dtype_block(w.dtype) || w.shape->ff % dtype_block(w.dtype))
     return fprintf(stderr, "%s: rows of %d are no whole blocks of %s\n", w.shape->name, w.shape->d, argv[2]), 2;
