@@ -19,7 +19,7 @@ static const struct verb_help help = {
         "Paths: /v1/chat/completions and /v1/completions (streamed or whole; n, stop, seed, logprobs, top_k, min_p,\n"
         "repetition_penalty), /v1/models, /healthz, /readyz, /metrics. What it does not know and would change the "
         "answer\n"
-        "(tools, JSON mode, images) is refused by name. An answer is the same whatever else runs beside it.\n"
+        "(tools, JSON mode, images) is refused by name. On a CPU an answer is the same whatever else runs beside it.\n"
         "SIGTERM stops listening and lets answers end. Exit codes: 0 drained; 2 usage; 143 answers were cut.\n"};
 
 struct serve_words {

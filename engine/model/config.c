@@ -147,6 +147,11 @@ static sluice_status read_rope(const char *path, cJSON *root, const struct model
     snprintf(where, sizeof where, "%.400s: %s", path, keys[i]);
     if (!cJSON_IsObject(object)) return sluice_fail(err, SLUICE_USAGE, "%s: expected an object or null", where);
     drop_nulls(object);
+    for (const cJSON *item = object->child; item; item = item->next)
+      if (cJSON_IsObject(item))
+        return sluice_fail(err, SLUICE_UNSUPPORTED,
+                           "%s.%.80s: one rotation for all layers is done here, not one for each kind", where,
+                           item->string);
     st = read_scaling(where, object, &c->rope_scaling, err);
     if (!st) st = json_double(object, where, "rope_theta", false, c->rope_theta, &c->rope_theta, err);
     if (!st) st = json_double(object, where, "partial_rotary_factor", false, share, &share, err);

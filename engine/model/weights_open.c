@@ -56,6 +56,18 @@ static sluice_status open_shards(struct model *m, const char *index, const cJSON
   return SLUICE_OK;
 }
 
+/* Weights as torch.save writes them. */
+static bool has_pickles(const struct model *m) {
+  static const char *const names[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
+  bool found = false;
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    char *path = sluice_format("%s/%s", m->dir, names[i]);
+    found = found || (path && file_exists(path));
+    free(path);
+  }
+  return found;
+}
+
 sluice_status weights_open(struct model *m, struct sluice_error *err) {
   char *index = sluice_format("%s/model.safetensors.index.json", m->dir);
   char *single = sluice_format("%s/model.safetensors", m->dir);
@@ -63,6 +75,10 @@ sluice_status weights_open(struct model *m, struct sluice_error *err) {
   sluice_status st = SLUICE_OK;
   if (!index || !single)
     st = sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", m->dir);
+  else if (!file_exists(single) && !file_exists(index) && has_pickles(m))
+    st = sluice_fail(err, SLUICE_UNSUPPORTED,
+                     "%s: pytorch_model.bin is not read, since loading one may run code; save the model as safetensors",
+                     m->dir);
   else if (file_exists(single) || !file_exists(index))
     st = add_file(m, "model.safetensors", err);
   else if (!(st = json_read_file(index, false, &root, err)))

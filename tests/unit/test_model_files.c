@@ -265,6 +265,7 @@ static void wrong_configurations_are_refused_by_key(void **state) {
       {WHOLE ",\"rope_parameters\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,"
              "\"high_freq_factor\":4,\"original_max_position_embeddings\":64}",
        "low_freq_factor"},
+      {WHOLE ",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"default\"}}", "rope_parameters.full_attention"},
       {WHOLE ",\"rope_parameters\":{\"partial_rotary_factor\":0.5}", "partial_rotary_factor"},
       {WHOLE ",\"rope_parameters\":\"default\"", "rope_parameters"},
       {WHOLE ",\"rope_interleaved\":true", "rope_interleaved"},
@@ -308,6 +309,9 @@ static void wrong_tensors_are_refused_by_name(void **state) {
   (void)state;
   write_config(WHOLE);
   refused("model.safetensors"); /* not there */
+  write_file("pytorch_model.bin", "x", 1);
+  refused("save the model as safetensors");
+  remove_file("pytorch_model.bin");
   struct parts *p = all_parts(false);
   for (size_t i = 0; i < p->n; i++) { /* each missing in turn */
     struct parts less = *p;
