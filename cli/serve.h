@@ -19,14 +19,14 @@ struct serve_choice {
   struct serve_call *call;
   struct serve_choice *next; /* in serve's queue */
   int64_t index;
-  struct slice prompt; /* of a completion */
+  const struct wire_prompt *prompt; /* of a completion */
   struct talk *talk;
   struct reply *reply;       /* NULL: waits for a place */
   struct buffer carry;       /* the bytes of an unfinished character */
   struct buffer text;        /* the whole text, for an answer that is not streamed */
   struct wire_token *tokens; /* likewise, their bytes in the call's arena */
   size_t n_tokens, cap_tokens;
-  uint64_t offset; /* bytes of text so far */
+  uint64_t offset; /* characters of text so far */
   bool told;       /* its role has been named */
   const char *finish;
 };

@@ -201,7 +201,7 @@ static sluice_status open_choices(struct serve_call *c) {
   c->n_choices = c->n_left = n;
   for (size_t i = 0; i < n; i++) {
     c->choices[i] = (struct serve_choice){.call = c, .index = (int64_t)i};
-    if (!r->chat) c->choices[i].prompt = r->prompts[i / each];
+    if (!r->chat) c->choices[i].prompt = &r->prompts[i / each];
     buffer_init(&c->choices[i].carry, TEXT_MAX);
     buffer_init(&c->choices[i].text, TEXT_MAX);
   }
@@ -242,7 +242,7 @@ void serve_request(struct serve *s, struct wire_call *wire, bool chat) {
   c->number = ++s->numbers;
   c->began_ns = clock_mono_ns();
   snprintf(c->id, sizeof c->id, "%s-%016llx", chat ? "chatcmpl" : "cmpl", (unsigned long long)rng_u64(&s->rng));
-  c->answer = (struct wire_answer){c->id, s->model, clock_wall_ns() / 1000000000, chat};
+  c->answer = (struct wire_answer){c->id, s->model, clock_wall_ns() / 1000000000, chat, false};
   buffer_init(&c->frame, TEXT_MAX);
   buffer_init(&c->out, 4 * TEXT_MAX);
   if (s->watch) gate_watch(&c->gate, s->watch, 0, MONITOR_ANSWER);
@@ -257,6 +257,7 @@ void serve_request(struct serve *s, struct wire_call *wire, bool chat) {
     call_free(c, 503, "refused");
     return;
   }
+  c->answer.usage_follows = c->request.include_usage;
   if (!c->status) c->status = open_choices(c);
   if (!c->status) c->status = open_filter(c);
   if (c->status) {

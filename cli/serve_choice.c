@@ -53,7 +53,7 @@ static sluice_status tell_piece(struct serve_choice *c, struct slice text, const
                                .text_offset = c->offset,
                                .logprobs = token != NULL};
   c->told = true;
-  c->offset += text.len;
+  c->offset += wire_characters(text);
   buffer_clear(&call->frame);
   sluice_status st = wire_answer_piece(&call->answer, &p, &call->frame, err);
   return st ? st : serve_send_frame(call, err);
@@ -76,7 +76,7 @@ static bool on_piece(void *ctx, const struct piece *p) {
   struct serve_call *call = c->call;
   struct wire_token top[WIRE_TOP_MAX], token = {.top = top};
   const bool asked = call->request.logprobs && p->token >= 0;
-  if (!call->first_ns) call->first_ns = clock_mono_ns();
+  if (!call->first_ns && !p->context) call->first_ns = clock_mono_ns();
   if (asked) {
     token.bytes = tokenizer_bytes(model_tokenizer(engine_model(call->serve->engine)), p->token);
     token.logprob = (double)p->logprob;
@@ -123,16 +123,42 @@ static sluice_status begin_chat(struct serve_choice *c, const struct generate_op
   return st;
 }
 
+/* An echo without log-probabilities: the text itself, or the ids' bytes. */
+static sluice_status echo(struct serve_choice *c, struct sluice_error *err) {
+  const struct tokenizer *t = model_tokenizer(engine_model(c->call->serve->engine));
+  sluice_status st = c->prompt->ids ? SLUICE_OK : take_text(c, c->prompt->text, NULL, err);
+  for (size_t i = 0; !st && i < c->prompt->n_ids; i++) {
+    struct slice bytes = tokenizer_bytes(t, c->prompt->ids[i]);
+    if (i == 0 && tokenizer_puts_space(t) && bytes.len && bytes.ptr[0] == ' ') bytes.ptr++, bytes.len--;
+    st = take_text(c, bytes, NULL, err);
+  }
+  return st;
+}
+
+/* With log-probabilities an echo comes token by token, as the answer does, since both stand in one list. */
+static sluice_status begin_completion(struct serve_choice *c, const struct generate_options *o,
+                                      struct sluice_error *err) {
+  const struct wire_request *r = &c->call->request;
+  const struct reply_request request = {.prefix = c->prompt->text,
+                                        .raw = true,
+                                        .ids = c->prompt->ids,
+                                        .n_ids = c->prompt->n_ids,
+                                        .tell_context = r->echo && r->logprobs,
+                                        .context_only = r->max_tokens == 0};
+  sluice_status st = reply_begin(c->talk, &request, o, on_piece, c, &c->reply, err);
+  return st || !r->echo || r->logprobs ? st : echo(c, err);
+}
+
 /* A dialogue whose policy keeps everything must fit what the model was trained on. */
 static sluice_status check_context(const struct serve_choice *c, int asked, struct sluice_error *err) {
   const uint64_t most = c->call->serve->max_context;
   const uint64_t prompt = (uint64_t)reply_timing(c->reply)->prompt_tokens;
   if (!most || prompt + (c->call->request.max_tokens > 0 ? (uint64_t)asked : 1) <= most) return SLUICE_OK;
-  return sluice_fail(
-      err, SLUICE_LIMIT,
-      "messages: %llu tokens and an answer of %d are more than this model's %llu; shorten them, or serve it "
-      "with a cache policy that is bounded",
-      (unsigned long long)prompt, c->call->request.max_tokens > 0 ? asked : 1, (unsigned long long)most);
+  return sluice_fail(err, SLUICE_LIMIT,
+                     "%s: %llu tokens and an answer of %d are more than this model's %llu; shorten them, or serve it "
+                     "with a cache policy that is bounded",
+                     c->call->request.chat ? "messages" : "prompt", (unsigned long long)prompt,
+                     c->call->request.max_tokens > 0 ? asked : 1, (unsigned long long)most);
 }
 
 sluice_status choice_start(struct serve_choice *c, struct sluice_error *err) {
@@ -143,11 +169,9 @@ sluice_status choice_start(struct serve_choice *c, struct sluice_error *err) {
   if (c->call->request.chat) {
     st = begin_chat(c, &o, err);
   } else {
-    const struct reply_request request = {.prefix = c->prompt, .raw = true};
-    st = reply_begin(c->talk, &request, &o, on_piece, c, &c->reply, err);
+    st = begin_completion(c, &o, err);
   }
   if (!st) st = check_context(c, o.max_tokens, err);
-  if (!st && c->call->request.echo) st = take_text(c, c->prompt, NULL, err);
   return st;
 }
 

@@ -9,13 +9,27 @@ static void answer(struct wire_call *wire, int status, const char *type, const s
                    st ? slice_of("no memory\n") : (struct slice){body->ptr, body->len});
 }
 
+static sluice_status put_model(const struct serve *s, struct buffer *out, struct sluice_error *err) {
+  sluice_status st = buffer_append_str(out, "{\"id\":", err);
+  if (!st) st = json_quote(out, s->model, strlen(s->model), err);
+  return st ? st : buffer_append_str(out, ",\"object\":\"model\",\"created\":0,\"owned_by\":\"sluice\"}", err);
+}
+
+static void show_model(struct serve *s, struct wire_call *wire) {
+  struct buffer out;
+  struct sluice_error err = {0};
+  buffer_init(&out, 1 << 16);
+  answer(wire, 200, "application/json", &out, put_model(s, &out, &err));
+  buffer_free(&out);
+}
+
 static void show_models(struct serve *s, struct wire_call *wire) {
   struct buffer out;
   struct sluice_error err = {0};
   buffer_init(&out, 1 << 16);
-  sluice_status st = buffer_append_str(&out, "{\"object\":\"list\",\"data\":[{\"id\":", &err);
-  if (!st) st = json_quote(&out, s->model, strlen(s->model), &err);
-  if (!st) st = buffer_append_str(&out, ",\"object\":\"model\",\"created\":0,\"owned_by\":\"sluice\"}]}\n", &err);
+  sluice_status st = buffer_append_str(&out, "{\"object\":\"list\",\"data\":[", &err);
+  if (!st) st = put_model(s, &out, &err);
+  if (!st) st = buffer_append_str(&out, "]}\n", &err);
   answer(wire, 200, "application/json", &out, st);
   buffer_free(&out);
 }
@@ -79,10 +93,31 @@ static const struct {
              {"GET", "/healthz", show_health},       {"GET", "/health", show_health},
              {"GET", "/readyz", show_ready},         {"GET", "/metrics", show_metrics}};
 
+/* GET /v1/models/NAME. True: answered. */
+static bool route_model(struct serve *s, struct wire_call *wire) {
+  static const char *const roots[] = {"/v1/models/", "/models/"};
+  const char *path = wire_call_path(wire);
+  struct sluice_error err = {0};
+  for (size_t i = 0; i < sizeof roots / sizeof *roots; i++) {
+    const size_t n = strlen(roots[i]);
+    if (strncmp(path, roots[i], n) != 0 || !slice_is(wire_call_method(wire), "GET")) continue;
+    if (strcmp(path + n, s->model) == 0) {
+      show_model(s, wire);
+    } else {
+      sluice_fail(&err, SLUICE_USAGE, "the model '%.80s' does not exist here; '%.80s' does", path + n, s->model);
+      s->counts.requests[4]++;
+      serve_refuse(s, wire, 404, "model_not_found", &err);
+    }
+    return true;
+  }
+  return false;
+}
+
 void serve_route(void *ctx, struct wire_call *wire) {
   struct serve *s = ctx;
   struct sluice_error err = {0};
   bool known = false;
+  if (route_model(s, wire)) return;
   for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
     if (strcmp(pages[i].path, wire_call_path(wire)) != 0) continue;
     known = true;

@@ -151,6 +151,7 @@ struct piece {
   float surprisal;  /* nats of the token under the model before it came; NAN when unknown */
   const struct token_chance *top; /* the likeliest tokens in its place, best first, when asked for */
   int n_top;
+  bool context; /* it stands before the answer (reply_request.tell_context) */
 };
 struct token_chance {
   int32_t token;
@@ -241,6 +242,10 @@ struct reply_request {
   size_t n_turns;
   struct slice prefix; /* how the answer begins; not told again. raw: the whole text before it */
   bool raw;            /* no template: text goes on. Special tokens are read where their text stands */
+  const int32_t *ids;  /* raw: the tokens before it, as they are (no BOS), in prefix's place */
+  size_t n_ids;
+  bool tell_context; /* the tokens before the answer are told too, but for the BOS that was put in front */
+  bool context_only; /* and no answer is wanted */
 };
 struct reply;
 /* Encodes; nothing runs yet. The talk is of no other use until reply_end. */

@@ -32,6 +32,9 @@ struct reply {
   size_t fed;
   size_t *rounds; /* after so many of `before` a round of the dialogue ends */
   size_t n_rounds, ended_rounds;
+  bool tells_context, context_only;
+  size_t untold;   /* tokens of the context that are not told: the BOS */
+  bool scored;     /* talk->logits follow what has been told */
   bool drop_space; /* the first token brings a space that is the template's */
   bool fresh;      /* talk->logits follow the newest token, or the back end has drawn its successor */
   bool has_drawn;
@@ -97,10 +100,10 @@ static sluice_status release(struct reply *a, size_t n, int32_t id, double lp, b
   return st;
 }
 
-static void list_likeliest(struct reply *a, double log_sum) {
+static void list_likeliest(struct reply *a, const float *logits, double log_sum) {
   const struct local_talk *t = a->talk;
   if (a->n_top == 0) return;
-  top_candidates(t->logits, t->vocab, a->n_top, a->likely);
+  top_candidates(logits, t->vocab, a->n_top, a->likely);
   for (int i = 0; i < a->n_top; i++) {
     int32_t id = a->likely[i].id;
     struct slice bytes = tokenizer_bytes(model_tokenizer(t->engine->model), id);
@@ -130,7 +133,7 @@ static sluice_status deliver(struct reply *a, int32_t id, double logit, double l
   a->drop_space = false;
   sluice_status st = buffer_append(&a->held, bytes.ptr, bytes.len, err);
   if (st != SLUICE_OK) return st;
-  list_likeliest(a, log_sum);
+  list_likeliest(a, t->logits, log_sum);
   const size_t stop = find_stop(a);
   if (stop != SIZE_MAX) {
     if (stop > before) a->tail = (struct slice){bytes.ptr, stop - before};
@@ -156,19 +159,70 @@ static void fail(struct reply *a, sluice_status st) {
   a->waiting = false;
 }
 
+/* One token of the context, and what the logits before it (NULL: nothing stands before it) gave it. */
+static sluice_status tell_context(struct reply *a, int32_t id, const float *logits, bool *on,
+                                  struct sluice_error *err) {
+  const struct local_talk *t = a->talk;
+  struct slice bytes = tokenizer_bytes(model_tokenizer(t->engine->model), id);
+  double lp = NAN;
+  if (a->drop_space && bytes.len > 0 && bytes.ptr[0] == ' ') bytes.ptr++, bytes.len--;
+  a->drop_space = false;
+  if (logits != NULL) {
+    const double log_sum = logits_log_sum(logits, t->vocab);
+    lp = (double)logits[id] - log_sum;
+    if (!isfinite(lp)) return sluice_fail(err, SLUICE_INTERNAL, "the model's logits are not finite");
+    list_likeliest(a, logits, log_sum);
+  }
+  const struct piece piece = {.channel = CHANNEL_CONTENT,
+                              .bytes = bytes,
+                              .token = id,
+                              .logprob = (float)lp,
+                              .surprisal = (float)-lp,
+                              .top = a->top,
+                              .n_top = logits != NULL ? a->n_top : 0,
+                              .context = true};
+  *on = *on && (a->tap == NULL || a->tap(a->ctx, &piece));
+  return SLUICE_OK;
+}
+
+/* As local_append, token by token with its probability. */
+static sluice_status append_told(struct reply *a, const struct ids *part, struct sluice_error *err) {
+  const size_t vocab = (size_t)a->talk->vocab, most = local_score_rows(a->talk->vocab);
+  float *rows = sluice_alloc_aligned(most * vocab * sizeof *rows);
+  sluice_status st =
+      rows == NULL ? sluice_fail(err, SLUICE_NOMEM, "no memory for %zu rows of logits", most) : SLUICE_OK;
+  bool on = true;
+  for (size_t at = 0; st == SLUICE_OK && on && at < part->n; at += most) {
+    const size_t n = part->n - at < most ? part->n - at : most;
+    st = session_append(a->session, part->at + at, n, rows, n, err);
+    for (size_t i = 0; st == SLUICE_OK && i < n; i++) {
+      const float *before = i > 0 ? rows + (i - 1) * vocab : a->scored ? a->talk->logits : NULL;
+      if (a->fed + at + i >= a->untold) st = tell_context(a, part->at[at + i], before, &on, err);
+    }
+    if (st == SLUICE_OK) memcpy(a->talk->logits, rows + (n - 1) * vocab, vocab * sizeof *rows);
+    a->scored = true;
+  }
+  free(rows);
+  if (!on) finish(a, OUTCOME_STOPPED);
+  return st;
+}
+
 /* The next of the context, up to the end of a round. */
 static sluice_status feed_some(struct reply *a, struct sluice_error *err) {
   size_t to = a->fed + CONTEXT_STEP < a->before.n ? a->fed + CONTEXT_STEP : a->before.n;
   bool round = a->ended_rounds < a->n_rounds && a->rounds[a->ended_rounds] <= to;
   if (round) to = a->rounds[a->ended_rounds];
   struct ids part = {a->before.at + a->fed, to - a->fed};
-  sluice_status st = local_append(a->session, &part, err);
+  sluice_status st = a->tells_context ? append_told(a, &part, err) : local_append(a->session, &part, err);
   a->fed = to;
   if (st == SLUICE_OK && round) {
     a->ended_rounds++;
     st = session_end_turn(a->session, err);
   }
-  if (st == SLUICE_OK && a->fed == a->before.n) {
+  if (a->done) return st;
+  if (st == SLUICE_OK && a->fed == a->before.n && a->context_only) {
+    finish(a, OUTCOME_TRUNCATED);
+  } else if (st == SLUICE_OK && a->fed == a->before.n) {
     st = local_logits_now(a->session, a->talk->logits, err);
     a->fresh = st == SLUICE_OK;
   }
@@ -281,15 +335,52 @@ static sluice_status add_turns(struct reply *a, const struct reply_request *r, s
   return st;
 }
 
+/* Bytes of the tokens from `from` on. */
+static size_t bytes_of(const struct reply *a, size_t from) {
+  size_t n = 0;
+  for (size_t i = from; i < a->before.n; i++)
+    n += tokenizer_bytes(model_tokenizer(a->talk->engine->model), a->before.at[i]).len;
+  return n;
+}
+
+/* Text without a template, or tokens as they are. */
+static sluice_status add_raw(struct reply *a, const struct reply_request *r, struct sluice_error *err) {
+  const struct local_talk *t = a->talk;
+  const bool puts_space = tokenizer_puts_space(model_tokenizer(t->engine->model));
+  sluice_status st = SLUICE_OK;
+  for (size_t i = 0; st == SLUICE_OK && i < r->n_ids; i++) {
+    if (r->ids[i] < 0 || r->ids[i] >= t->vocab)
+      return sluice_fail(err, SLUICE_USAGE, "prompt: token id %d is not one of 0 to %d", r->ids[i], t->vocab - 1);
+    st = ids_push(&a->before, r->ids[i], err);
+  }
+  a->drop_space = r->n_ids > 0 && puts_space;
+  if (r->n_ids > 0 || st != SLUICE_OK) return st;
+  st = local_encode_bos(t, &a->before, err);
+  a->untold = a->before.n;
+  if (st == SLUICE_OK) st = local_encode(t, r->prefix.ptr, r->prefix.len, TOKENIZE_SPECIALS, &a->before, err);
+  a->drop_space = st == SLUICE_OK && puts_space && bytes_of(a, a->untold) == r->prefix.len + 1;
+  return st;
+}
+
 static sluice_status add_opening(struct reply *a, struct slice prefix, struct sluice_error *err) {
   const struct local_talk *t = a->talk;
-  if (a->raw) return local_encode(t, prefix.ptr, prefix.len, TOKENIZE_SPECIALS, &a->before, err);
   const struct turn_opening *open = &t->engine->chat->open[ROLE_BOT];
   const bool bare = prefix.len == 0 && open->bare != NULL;
   a->drop_space = prefix.len == 0 && (bare || tokenizer_puts_space(model_tokenizer(t->engine->model)));
   sluice_status st = local_encode_control(t, open->control, &a->before, err);
   if (st != SLUICE_OK) return st;
   return local_encode_joined(t, bare ? open->bare : open->label, prefix, (struct slice){0}, NULL, &a->before, err);
+}
+
+static sluice_status add_context(struct reply *a, const struct reply_request *r, struct sluice_error *err) {
+  if (a->raw) {
+    const sluice_status raw = add_raw(a, r, err);
+    if (!a->tells_context) a->drop_space = false; /* the text goes on: its first token's space is its own */
+    return raw;
+  }
+  sluice_status st = local_encode_begin(a->talk, &a->before, err);
+  if (st == SLUICE_OK) st = add_turns(a, r, err);
+  return st == SLUICE_OK ? add_opening(a, r->prefix, err) : st;
 }
 
 static sluice_status copy_stops(struct reply *a, const struct generate_options *o, struct sluice_error *err) {
@@ -332,6 +423,8 @@ sluice_status local_reply_begin(struct local_talk *t, const struct reply_request
   a->talk = t;
   a->session = t->session;
   a->raw = r->raw;
+  a->tells_context = r->tell_context;
+  a->context_only = r->context_only;
   a->max_tokens = o->max_tokens > 0 ? o->max_tokens : 256;
   a->tap = tap, a->ctx = ctx;
   a->timing = (struct talk_timing){.started_ns = clock_mono_ns(), .attempts = 1};
@@ -339,9 +432,7 @@ sluice_status local_reply_begin(struct local_talk *t, const struct reply_request
   st = sampler_open(&a->sampler, o, t->vocab, err);
   if (st == SLUICE_OK) st = copy_stops(a, o, err);
   if (st == SLUICE_OK) st = open_likeliest(a, o, err);
-  if (st == SLUICE_OK) st = local_encode_begin(t, &a->before, err);
-  if (st == SLUICE_OK) st = add_turns(a, r, err);
-  if (st == SLUICE_OK) st = add_opening(a, r->prefix, err);
+  if (st == SLUICE_OK) st = add_context(a, r, err);
   if (st == SLUICE_OK) sampler_saw(&a->sampler, a->before.at, a->before.n);
   a->timing.prompt_tokens = (int)(session_position(t->session) + a->before.n);
   if (st != SLUICE_OK) {

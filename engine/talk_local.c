@@ -111,6 +111,11 @@ sluice_status local_encode_begin(const struct local_talk *t, struct ids *out, st
   if (session_position(t->session) > 0) return SLUICE_OK;
   const struct chat_template *chat = t->engine->chat;
   if (chat != NULL && chat->begin != NULL) return local_encode_control(t, chat->begin, out, err);
+  return local_encode_bos(t, out, err);
+}
+
+sluice_status local_encode_bos(const struct local_talk *t, struct ids *out, struct sluice_error *err) {
+  if (session_position(t->session) > 0) return SLUICE_OK;
   int32_t bos = model_configuration(t->engine->model)->bos;
   if (!tokenizer_wants_bos(model_tokenizer(t->engine->model))) return SLUICE_OK;
   return bos >= 0 ? ids_push(out, bos, err) : SLUICE_OK;
@@ -217,8 +222,7 @@ sluice_status local_feed(struct local_talk *t, enum role role, struct slice text
   return st;
 }
 
-/* Rows of logits that are held at a time. */
-static size_t score_rows(int vocab) {
+size_t local_score_rows(int vocab) {
   size_t rows = SCORE_LOGITS_BYTES / ((size_t)vocab * sizeof(float));
   return rows < 1 ? 1 : rows > SCORE_ROWS ? SCORE_ROWS : rows;
 }
@@ -330,7 +334,7 @@ sluice_status local_choose(struct local_talk *t, struct slice prefix, const stru
   if (st != SLUICE_OK) return st;
   if (n == 0) return sluice_fail(err, SLUICE_USAGE, "no choices to choose from");
   struct choice_tokens tokens;
-  size_t n_rows = score_rows(t->vocab);
+  size_t n_rows = local_score_rows(t->vocab);
   float *rows = sluice_alloc_aligned(n_rows * (size_t)t->vocab * sizeof *rows);
   st = choice_tokens_make(t, prefix, choices, n, &tokens, err);
   if (st == SLUICE_OK && rows == NULL) st = sluice_fail(err, SLUICE_NOMEM, "no memory for %zu rows of logits", n_rows);
@@ -376,10 +380,10 @@ sluice_status local_perplexity(struct local_talk *t, struct slice text,
   sluice_status st = local_check(t, false, err);
   if (st != SLUICE_OK) return st;
   struct ids begin = {0}, ids = {0};
-  size_t n_rows = score_rows(t->vocab);
+  size_t n_rows = local_score_rows(t->vocab);
   float *rows = sluice_alloc_aligned(n_rows * (size_t)t->vocab * sizeof *rows);
   st = rows == NULL ? sluice_fail(err, SLUICE_NOMEM, "no memory for %zu rows of logits", n_rows)
-                    : local_encode_begin(t, &begin, err);
+                    : local_encode_bos(t, &begin, err);
   if (st == SLUICE_OK) st = local_encode(t, text.ptr, text.len, TOKENIZE_PLAIN, &ids, err);
   if (st == SLUICE_OK) {
     st = local_append(t->session, &begin, err);

@@ -27,6 +27,10 @@ sluice_status local_encode_joined(const struct local_talk *t, const char *label,
 /* What opens a dialogue: the template's control text, or the model's own BOS where its tokenizer gives one. Nothing
  * when the dialogue has begun. */
 sluice_status local_encode_begin(const struct local_talk *t, struct ids *out, struct sluice_error *err);
+/* What opens a text without a template: the BOS alone. */
+sluice_status local_encode_bos(const struct local_talk *t, struct ids *out, struct sluice_error *err);
+/* Rows of logits that are held at a time. */
+size_t local_score_rows(int vocab);
 /* Before a dialogue's first turn, of the given role: the system turn that the model's program invents. */
 sluice_status local_encode_system(const struct local_talk *t, enum role role, int *last, struct ids *out,
                                   struct sluice_error *err);

@@ -54,6 +54,12 @@ static sluice_status put_top_map(const struct wire_token *t, struct buffer *out,
   return st ? st : buffer_append_str(out, "}", err);
 }
 
+uint64_t wire_characters(struct slice bytes) {
+  uint64_t n = 0;
+  for (size_t i = 0; i < bytes.len; i++) n += ((unsigned char)bytes.ptr[i] & 0xc0) != 0x80;
+  return n;
+}
+
 /* Completions' older form: four lists side by side. */
 static sluice_status put_text_logprobs(const struct wire_piece *p, struct buffer *out, struct sluice_error *err) {
   static const char *const names[] = {"{\"tokens\":[", "],\"token_logprobs\":[", "],\"top_logprobs\":[",
@@ -66,10 +72,12 @@ static sluice_status put_text_logprobs(const struct wire_piece *p, struct buffer
       const struct wire_token *t = &p->tokens[i];
       if (i) st = buffer_append_str(out, ",", err);
       if (!st && list == 0) st = quote(out, t->bytes, err);
-      if (!st && list == 1) st = buffer_printf(out, err, "%.9g", writable(t->logprob));
-      if (!st && list == 2) st = put_top_map(t, out, err);
+      const bool known = !isnan(t->logprob);
+      if (!st && (list == 1 || list == 2) && !known) st = buffer_append_str(out, "null", err);
+      if (!st && list == 1 && known) st = buffer_printf(out, err, "%.9g", writable(t->logprob));
+      if (!st && list == 2 && known) st = put_top_map(t, out, err);
       if (!st && list == 3) st = buffer_printf(out, err, "%" PRIu64, at);
-      at += t->bytes.len;
+      at += wire_characters(t->bytes);
     }
   }
   return st ? st : buffer_append_str(out, "]}", err);
@@ -122,7 +130,7 @@ sluice_status wire_answer_piece(const struct wire_answer *a, const struct wire_p
   if (!st && !a->chat) st = quote(out, p->text, err);
   if (!st) st = put_logprobs(a, p, out, err);
   if (!st) st = put_finish(p, out, err);
-  return st ? st : buffer_append_str(out, "]}\n\n", err);
+  return st ? st : buffer_append_str(out, a->usage_follows ? "],\"usage\":null}\n\n" : "]}\n\n", err);
 }
 
 sluice_status wire_answer_usage(const struct wire_answer *a, struct wire_usage u, struct buffer *out,

@@ -108,11 +108,10 @@ struct refused {
   const char *word;        /* nor does this string */
 };
 static const struct refused refused[] = {
-    {"tools", JSON_NULL, NULL},           {"functions", JSON_NULL, NULL},     {"logit_bias", JSON_NULL, NULL},
-    {"audio", JSON_NULL, NULL},           {"prediction", JSON_NULL, NULL},    {"suffix", JSON_NULL, NULL},
-    {"guided_json", JSON_NULL, NULL},     {"guided_regex", JSON_NULL, NULL},  {"grammar", JSON_NULL, NULL},
-    {"best_of", JSON_NULL, NULL},         {"tool_choice", JSON_NULL, "none"}, {"function_call", JSON_NULL, "none"},
-    {"use_beam_search", JSON_FALSE, NULL}};
+    {"tools", JSON_NULL, NULL},         {"functions", JSON_NULL, NULL},       {"logit_bias", JSON_NULL, NULL},
+    {"audio", JSON_NULL, NULL},         {"prediction", JSON_NULL, NULL},      {"suffix", JSON_NULL, NULL},
+    {"guided_json", JSON_NULL, NULL},   {"guided_regex", JSON_NULL, NULL},    {"grammar", JSON_NULL, NULL},
+    {"tool_choice", JSON_NULL, "none"}, {"function_call", JSON_NULL, "none"}, {"use_beam_search", JSON_FALSE, NULL}};
 
 static sluice_status refuse_unknown(struct slice json, struct json_span root, struct sluice_error *err) {
   struct json_span v, type;
@@ -126,6 +125,12 @@ static sluice_status refuse_unknown(struct slice json, struct json_span root, st
   if (present(json, root, "response_format", &v) && v.type == JSON_OBJECT && json_span_member(json, v, "type", &type) &&
       !member_is(json, v, "type", "text"))
     return sluice_fail(err, SLUICE_UNSUPPORTED, "response_format: this server writes text only");
+  double best_of = 0, n = 1;
+  sluice_status counted = read_number(json, root, "best_of", 1, WIRE_CHOICES_MAX, &best_of, err);
+  if (!counted) counted = read_number(json, root, "n", 1, WIRE_CHOICES_MAX, &n, err);
+  if (!counted && best_of > n)
+    counted = sluice_fail(err, SLUICE_UNSUPPORTED, "best_of: this server makes no more answers than it gives (n)");
+  if (counted) return counted;
   static const char *const penalties[] = {"frequency_penalty", "presence_penalty"};
   for (size_t i = 0; i < 2; i++) {
     double x = 0;
@@ -188,23 +193,62 @@ static sluice_status read_messages(struct reading *g, struct json_span root, str
   return st;
 }
 
+static sluice_status not_a_prompt(struct sluice_error *err) {
+  return sluice_fail(err, SLUICE_INPUT,
+                     "prompt: a string, a list of token ids, or a list of 1 to %d of these is needed",
+                     WIRE_CHOICES_MAX);
+}
+
+/* [1, 2, 3]. Whether the model has such tokens the engine says. */
+static sluice_status take_ids(struct reading *g, struct json_span list, struct wire_prompt *out,
+                              struct sluice_error *err) {
+  struct json_span each = {0};
+  const size_t n = json_span_count(g->json, list);
+  if (n == 0) return not_a_prompt(err);
+  if (n > g->text_left / sizeof *out->ids)
+    return sluice_fail(err, SLUICE_LIMIT, "prompt: more than %d MiB of token ids", TEXT_MAX >> 20);
+  g->text_left -= n * sizeof *out->ids;
+  out->ids = arena_alloc(&g->r->memory, n * sizeof *out->ids);
+  if (!out->ids) return sluice_fail(err, SLUICE_NOMEM, "no memory for a request");
+  while (json_span_next(g->json, list, &each)) {
+    char digits[16], *end = digits;
+    const size_t len = each.end - each.start;
+    if (each.type == JSON_NUMBER && len < sizeof digits) {
+      memcpy(digits, g->json.ptr + each.start, len);
+      digits[len] = '\0';
+      const long id = strtol(digits, &end, 10);
+      if (*end == '\0' && id >= 0 && id <= INT32_MAX)
+        out->ids[out->n_ids++] = (int32_t)id;
+      else
+        end = digits;
+    }
+    if (end == digits)
+      return sluice_fail(err, SLUICE_INPUT, "prompt: token id %zu is no whole number from 0 to %d", out->n_ids,
+                         INT32_MAX);
+  }
+  return SLUICE_OK;
+}
+
+static sluice_status take_prompt(struct reading *g, struct json_span v, struct wire_prompt *out,
+                                 struct sluice_error *err) {
+  if (v.type == JSON_STRING) return take_text(g, v, &out->text, err);
+  return v.type == JSON_ARRAY ? take_ids(g, v, out, err) : not_a_prompt(err);
+}
+
 static sluice_status read_prompts(struct reading *g, struct json_span root, struct sluice_error *err) {
-  struct json_span v = {0}, each = {0};
+  struct json_span v = {0}, each = {0}, first = {0};
   struct wire_request *r = g->r;
-  bool one = json_span_member(g->json, root, "prompt", &v) && v.type == JSON_STRING;
-  size_t n = one ? 1 : v.type == JSON_ARRAY ? json_span_count(g->json, v) : 0;
-  if (n == 0 || n > WIRE_CHOICES_MAX)
-    return sluice_fail(err, SLUICE_INPUT, "prompt: a string or a list of 1 to %d strings is needed", WIRE_CHOICES_MAX);
+  if (!json_span_member(g->json, root, "prompt", &v)) return not_a_prompt(err);
+  const bool several = v.type == JSON_ARRAY && json_span_next(g->json, v, &first) && first.type != JSON_NUMBER;
+  const size_t n = several ? json_span_count(g->json, v) : 1;
+  if (n > WIRE_CHOICES_MAX) return not_a_prompt(err);
   r->prompts = arena_alloc(&r->memory, n * sizeof *r->prompts);
   if (!r->prompts) return sluice_fail(err, SLUICE_NOMEM, "no memory for a request");
+  memset(r->prompts, 0, n * sizeof *r->prompts);
   r->n_prompts = n;
-  if (one) return take_text(g, v, &r->prompts[0], err);
+  if (!several) return take_prompt(g, v, &r->prompts[0], err);
   sluice_status st = SLUICE_OK;
-  for (size_t i = 0; !st && json_span_next(g->json, v, &each); i++) {
-    if (each.type != JSON_STRING)
-      return sluice_fail(err, SLUICE_UNSUPPORTED, "prompt.%zu: this server reads text, not token ids", i);
-    st = take_text(g, each, &r->prompts[i], err);
-  }
+  for (size_t i = 0; !st && json_span_next(g->json, v, &each); i++) st = take_prompt(g, each, &r->prompts[i], err);
   return st;
 }
 
@@ -226,8 +270,8 @@ static sluice_status read_logprobs(struct slice json, struct json_span root, str
 
 static sluice_status read_sampling(struct slice json, struct json_span root, struct wire_request *r,
                                    struct sluice_error *err) {
-  sluice_status st = read_whole(json, root, "max_tokens", 0, INT32_MAX, &r->max_tokens, err);
-  if (!st) st = read_whole(json, root, "max_completion_tokens", 0, INT32_MAX, &r->max_tokens, err);
+  sluice_status st = read_whole(json, root, "max_tokens", r->chat ? 1 : 0, INT32_MAX, &r->max_tokens, err);
+  if (!st) st = read_whole(json, root, "max_completion_tokens", 1, INT32_MAX, &r->max_tokens, err);
   if (!st) st = read_whole(json, root, "n", 1, WIRE_CHOICES_MAX, &r->n, err);
   if (!st) st = read_whole(json, root, "seed", INT64_MIN / 1024, INT64_MAX / 1024, &r->seed, err);
   if (!st) st = read_whole(json, root, "top_k", -1, INT32_MAX, &r->top_k, err);
@@ -251,8 +295,6 @@ static sluice_status read_all(struct reading *g, struct json_span root, struct s
   if (!st && member_of(g->json, root, "stream_options", JSON_OBJECT, &options))
     st = read_flag(g->json, options, "include_usage", &r->include_usage, err);
   if (!st) st = read_logprobs(g->json, root, r, err);
-  if (!st && r->echo && r->logprobs)
-    st = sluice_fail(err, SLUICE_UNSUPPORTED, "echo: not together with logprobs, which are told of new tokens only");
   if (!st) st = read_stops(g, root, err);
   if (!st && r->n_prompts * (size_t)r->n > WIRE_CHOICES_MAX)
     return sluice_fail(err, SLUICE_INPUT, "n: %zu prompts times %lld are more than %d choices", r->n_prompts,

@@ -188,7 +188,7 @@ void wire_proxy_close(struct wire_proxy *p);
  */
 enum {
   WIRE_MESSAGES_MAX = 4096, /* of one request */
-  WIRE_CHOICES_MAX = 16,    /* n, and prompts of a completion times n */
+  WIRE_CHOICES_MAX = 128,   /* n, and prompts of a completion times n */
   WIRE_STOPS_MAX = 16,
   WIRE_TOP_MAX = 20 /* alternatives to a token */
 };
@@ -197,6 +197,12 @@ struct wire_message {
   enum wire_role role;
   struct slice text; /* decoded; U+0000 kept */
 };
+/* A completion's: text, or token ids. */
+struct wire_prompt {
+  struct slice text;
+  int32_t *ids; /* NULL: text */
+  size_t n_ids;
+};
 /* POST /v1/chat/completions or /v1/completions. What a field left out means is in the defaults' names: -1, NAN or an
  * empty slice is "not said". */
 struct wire_request {
@@ -204,7 +210,7 @@ struct wire_request {
   struct slice model, user;
   struct wire_message *messages; /* chat; the last one may be the assistant's: it is continued */
   size_t n_messages;
-  struct slice *prompts; /* completions */
+  struct wire_prompt *prompts; /* completions */
   size_t n_prompts;
   int64_t n, max_tokens, seed, top_k, top_logprobs; /* n: at least 1 */
   double temperature, top_p, min_p, repetition_penalty;
@@ -220,14 +226,17 @@ void wire_request_free(struct wire_request *r);
 
 struct wire_token {   /* one generated token, for log-probabilities */
   struct slice bytes; /* may split a character */
-  double logprob;
+  double logprob; /* NAN: nothing stood before it (completions) */
   const struct wire_token *top; /* the likeliest, best first; their own `top` is not read */
   size_t n_top;
 };
+/* Characters that begin in bytes. */
+uint64_t wire_characters(struct slice bytes);
 struct wire_answer { /* what all frames of one answer have in common */
   const char *id, *model;
   int64_t created; /* Unix seconds */
   bool chat;
+  bool usage_follows; /* of a stream: a last frame has it, all others say null */
 };
 struct wire_usage {
   uint64_t prompt_tokens, completion_tokens;
@@ -239,7 +248,7 @@ struct wire_piece { /* of one choice; every part may be absent */
   const char *finish; /* "stop", "length", "content_filter"; NULL: not yet */
   const struct wire_token *tokens;
   size_t n_tokens;
-  uint64_t text_offset; /* completions' log-probabilities: bytes of the choice before this piece */
+  uint64_t text_offset; /* completions' log-probabilities: characters of the choice before this piece */
   bool logprobs;
 };
 /* One frame of a stream, as `data: {...}` with its blank line. */

@@ -223,6 +223,87 @@ static enum outcome raw(struct engine *e, const struct generate_options *o, piec
   return outcome;
 }
 
+struct told {
+  double sum;
+  int context, answer, unknown;
+  char text[512];
+  size_t n;
+};
+
+static bool hear_context(void *ctx, const struct piece *p) {
+  struct told *h = ctx;
+  if (p->context) {
+    if (isnan(p->surprisal))
+      h->unknown++;
+    else
+      h->sum += (double)p->surprisal;
+    if (!isnan(p->surprisal) && p->n_top == 1) assert_true(p->top[0].logprob >= p->logprob);
+    assert_true(h->n + p->bytes.len < sizeof h->text);
+    memcpy(h->text + h->n, p->bytes.ptr, p->bytes.len);
+    h->n += p->bytes.len;
+    h->context++;
+  } else {
+    h->answer++;
+  }
+  return true;
+}
+
+static void tell(struct engine *e, const struct reply_request *request, struct told *h) {
+  struct talk *t;
+  struct reply *r;
+  struct sluice_error err = {0};
+  enum outcome outcome;
+  memset(h, 0, sizeof *h);
+  assert_int_equal(talk_open(e, NULL, 0, &t, &err), SLUICE_OK);
+  if (reply_begin(t, request, &(struct generate_options){.max_tokens = 3, .top_logprobs = 1}, hear_context, h, &r,
+                  &err))
+    fail_msg("%s", err.message);
+  while (!reply_done(r)) assert_int_equal(replies_advance(&r, 1, &err), SLUICE_OK);
+  assert_int_equal(reply_end(r, &outcome, &err), SLUICE_OK);
+  assert_int_equal(outcome, OUTCOME_TRUNCATED);
+  reply_close(r);
+  talk_close(t);
+}
+
+/* The tokens before an answer, told: their surprisals sum to what talk_perplexity says of the text, whether it comes as
+ * text behind a BOS or as the same ids. */
+static void test_the_context_is_told(void **state) {
+  (void)state;
+  struct engine *e = open_engine(true);
+  const struct model *m = engine_model(e);
+  struct sluice_error err = {0};
+  struct talk *t;
+  static struct told h, by_id;
+  double nats;
+  size_t tokens, n = 0;
+  int32_t *ids = NULL;
+  assert_int_equal(talk_open(e, NULL, 0, &t, &err), SLUICE_OK);
+  assert_int_equal(talk_perplexity(t, slice_of(STORY), NULL, NULL, &nats, &tokens, &err), SLUICE_OK);
+  talk_close(t);
+  tell(e, &(struct reply_request){.prefix = slice_of(STORY), .raw = true, .tell_context = true}, &h);
+  assert_true(h.context == (int)tokens && h.answer > 0 && h.unknown == 0);
+  assert_true(fabs(h.sum - nats) < 1e-3 * nats);
+  assert_true(slice_is((struct slice){h.text, h.n}, STORY));
+  ids = malloc(sizeof *ids);
+  assert_non_null(ids);
+  ids[n++] = model_configuration(m)->bos;
+  assert_int_equal(tokenizer_encode(model_tokenizer(m), slice_of(STORY), 0, &ids, &n, &err), SLUICE_OK);
+  tell(e, &(struct reply_request){.raw = true, .ids = ids, .n_ids = n, .tell_context = true, .context_only = true},
+       &by_id);
+  assert_true(by_id.context == (int)n && by_id.answer == 0 && by_id.unknown == 1);
+  assert_true(by_id.sum == h.sum);
+  ids[0] = tokenizer_size(model_tokenizer(m));
+  assert_int_equal(talk_open(e, NULL, 0, &t, &err), SLUICE_OK);
+  struct reply *r = NULL;
+  assert_int_equal(reply_begin(t, &(struct reply_request){.raw = true, .ids = ids, .n_ids = n},
+                               &(struct generate_options){0}, hear_context, &h, &r, &err),
+                   SLUICE_USAGE);
+  assert_non_null(strstr(err.message, "prompt: token id"));
+  talk_close(t);
+  free(ids);
+  engine_close(e);
+}
+
 /* Every piece of the free text serves as a stop text: what is heard ends right before its first place. */
 static void test_stop_texts(void **state) {
   (void)state;
@@ -344,9 +425,9 @@ static void test_repetition_is_penalised(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_together_as_alone),      cmocka_unit_test(test_leaving_disturbs_nobody),
-      cmocka_unit_test(test_raw_text_goes_on),       cmocka_unit_test(test_stop_texts),
-      cmocka_unit_test(test_the_likeliest_are_told), cmocka_unit_test(test_cuts_against_a_sort),
-      cmocka_unit_test(test_repetition_is_penalised)};
+      cmocka_unit_test(test_together_as_alone),   cmocka_unit_test(test_leaving_disturbs_nobody),
+      cmocka_unit_test(test_raw_text_goes_on),    cmocka_unit_test(test_the_context_is_told),
+      cmocka_unit_test(test_stop_texts),          cmocka_unit_test(test_the_likeliest_are_told),
+      cmocka_unit_test(test_cuts_against_a_sort), cmocka_unit_test(test_repetition_is_penalised)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,6 +65,46 @@ static void test_a_small_request_says_nothing(void **state) {
   wire_request_free(&r);
 }
 
+static void test_prompts_may_be_token_ids(void **state) {
+  (void)state;
+  struct wire_request r;
+  struct sluice_error err = {0};
+  assert_int_equal(read_request(false, "{\"prompt\":[5,0,2147483647],\"max_tokens\":0,\"best_of\":1}", &r, &err),
+                   SLUICE_OK);
+  assert_int_equal(r.n_prompts, 1);
+  assert_int_equal(r.prompts[0].n_ids, 3);
+  assert_int_equal(r.prompts[0].ids[0], 5);
+  assert_int_equal(r.prompts[0].ids[2], INT32_MAX);
+  assert_int_equal(r.max_tokens, 0);
+  wire_request_free(&r);
+  assert_int_equal(read_request(false, "{\"prompt\":[[7],\"a\",[8,9]],\"echo\":true,\"logprobs\":1}", &r, &err),
+                   SLUICE_OK);
+  assert_int_equal(r.n_prompts, 3);
+  assert_int_equal(r.prompts[0].ids[0], 7);
+  assert_null(r.prompts[1].ids);
+  assert_true(slice_is(r.prompts[1].text, "a"));
+  assert_int_equal(r.prompts[2].n_ids, 2);
+  wire_request_free(&r);
+}
+
+/* What nothing stood before has no log-probability; offsets count characters; a stream whose usage follows says null.
+ */
+static void test_the_first_token_of_an_echo(void **state) {
+  (void)state;
+  struct sluice_error err = {0};
+  struct buffer out;
+  const struct wire_token tokens[] = {{slice_of("\xc3\xa9"), NAN, NULL, 0}, {slice_of("b"), -1, NULL, 0}};
+  const struct wire_piece p = {.tokens = tokens, .n_tokens = 2, .logprobs = true};
+  buffer_init(&out, 0);
+  assert_int_equal(wire_answer_piece(&(struct wire_answer){"i", "m", 0, false, true}, &p, &out, &err), SLUICE_OK);
+  assert_non_null(
+      memmem(out.ptr, out.len, "\"token_logprobs\":[null,-1],\"top_logprobs\":[null,{}],\"text_offset\":[0,1]", 68));
+  static const char *const parts[] = {"\"token_logprobs\":[null,-1],\"top_logprobs\":[null,{}],\"text_offset\":[0,1]",
+                                      "],\"usage\":null}\n\n"};
+  for (size_t i = 0; i < 2; i++) assert_non_null(memmem(out.ptr, out.len, parts[i], strlen(parts[i])));
+  buffer_free(&out);
+}
+
 /* The message must begin with the field's name. */
 static void test_refusals_name_the_field(void **state) {
   static const struct {
@@ -86,13 +126,21 @@ static void test_refusals_name_the_field(void **state) {
       {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"temperature\":\"hot\"}", "temperature",
        SLUICE_INPUT},
       {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"temperature\":3}", "temperature", SLUICE_INPUT},
-      {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"n\":17}", "n:", SLUICE_INPUT},
+      {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"n\":129}", "n:", SLUICE_INPUT},
       {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"n\":1.5}", "n:", SLUICE_INPUT},
       {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"presence_penalty\":1}", "presence_penalty",
        SLUICE_UNSUPPORTED},
       {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"stop\":[1]}", "stop.0", SLUICE_INPUT},
-      {false, "{\"prompt\":[[1,2]]}", "prompt.0", SLUICE_UNSUPPORTED},
-      {false, "{\"prompt\":[\"a\",\"b\",\"c\"],\"n\":6}", "n:", SLUICE_INPUT},
+      {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"max_tokens\":0}", "max_tokens", SLUICE_INPUT},
+      {false, "{\"prompt\":[[1,-2]]}", "prompt", SLUICE_INPUT},
+      {false, "{\"prompt\":[1,2.5]}", "prompt", SLUICE_INPUT},
+      {false, "{\"prompt\":[1,\"a\"]}", "prompt", SLUICE_INPUT},
+      {false, "{\"prompt\":[[]]}", "prompt", SLUICE_INPUT},
+      {false, "{\"prompt\":[]}", "prompt", SLUICE_INPUT},
+      {false, "{\"prompt\":{}}", "prompt", SLUICE_INPUT},
+      {false, "{}", "prompt", SLUICE_INPUT},
+      {false, "{\"prompt\":\"x\",\"best_of\":2}", "best_of", SLUICE_UNSUPPORTED},
+      {false, "{\"prompt\":[\"a\",\"b\",\"c\"],\"n\":50}", "n:", SLUICE_INPUT},
       {false, "{\"prompt\":\"x\",\"suffix\":\"y\"}", "suffix", SLUICE_UNSUPPORTED},
   };
   (void)state;
@@ -142,7 +190,7 @@ static const struct wire_token TOKEN = {{"a\xff", 2}, -0.5, TOPS, 2};
 static void test_a_frame_is_read_back(void **state) {
   (void)state;
   for (int chat = 0; chat < 2; chat++) {
-    struct wire_answer a = {"id-1", "m\"x", 1700000000, chat};
+    struct wire_answer a = {"id-1", "m\"x", 1700000000, chat, false};
     struct wire_piece p = {.choice = 3,
                            .first = true,
                            .text = slice_of("say \"hi\"\n\xc3\xa4"),
@@ -181,7 +229,7 @@ static void test_a_frame_is_read_back(void **state) {
 static void test_whole_bodies_usage_and_errors_are_json(void **state) {
   (void)state;
   for (int chat = 0; chat < 2; chat++) {
-    struct wire_answer a = {"id-1", "m", 1700000000, chat};
+    struct wire_answer a = {"id-1", "m", 1700000000, chat, false};
     struct wire_piece p[2] = {{.choice = 0, .text = slice_of("one"), .finish = "stop"},
                               {.choice = 1, .text = slice_of("two"), .finish = "content_filter"}};
     struct buffer out;
@@ -212,9 +260,10 @@ static void test_whole_bodies_usage_and_errors_are_json(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_a_full_chat_request),     cmocka_unit_test(test_a_small_request_says_nothing),
-      cmocka_unit_test(test_refusals_name_the_field), cmocka_unit_test(test_cut_requests),
-      cmocka_unit_test(test_a_frame_is_read_back),    cmocka_unit_test(test_whole_bodies_usage_and_errors_are_json),
+      cmocka_unit_test(test_a_full_chat_request),      cmocka_unit_test(test_a_small_request_says_nothing),
+      cmocka_unit_test(test_prompts_may_be_token_ids), cmocka_unit_test(test_the_first_token_of_an_echo),
+      cmocka_unit_test(test_refusals_name_the_field),  cmocka_unit_test(test_cut_requests),
+      cmocka_unit_test(test_a_frame_is_read_back),     cmocka_unit_test(test_whole_bodies_usage_and_errors_are_json),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
