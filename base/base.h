@@ -239,6 +239,8 @@ struct json_span {
 };
 /* Validates the whole text (depth <= 64), and gives the top value's range. */
 sluice_status json_span_root(struct slice text, struct json_span *out, struct sluice_error *err);
+/* The same, with NaN, Infinity and -Infinity as numbers: Python's json writes them and reads them. */
+sluice_status json_span_root_lenient(struct slice text, struct json_span *out, struct sluice_error *err);
 /* A member of an object (the last of duplicates, as most parsers do) or an array's element; false when absent. */
 bool json_span_member(struct slice text, struct json_span object, const char *key, struct json_span *out);
 bool json_span_element(struct slice text, struct json_span array, size_t index, struct json_span *out);

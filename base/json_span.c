@@ -11,6 +11,7 @@ struct scan {
   const char *s;
   size_t len, at;
   const char *why;
+  bool lenient; /* NaN and Infinity are numbers, as Python writes them */
 };
 
 static bool is_space(char c) {
@@ -91,8 +92,16 @@ static bool scan_digits(struct scan *c) {
   return c->at > from || fail(c, "a digit was expected in a number");
 }
 
+static bool scan_word(struct scan *c, const char *word) {
+  size_t n = strlen(word);
+  if (c->len - c->at < n || memcmp(c->s + c->at, word, n) != 0) return fail(c, "a value was expected");
+  c->at += n;
+  return true;
+}
+
 static bool scan_number(struct scan *c) {
   if (c->s[c->at] == '-') c->at++;
+  if (c->lenient && c->at < c->len && c->s[c->at] == 'I') return scan_word(c, "Infinity");
   if (c->at < c->len && c->s[c->at] == '0') {
     c->at++;
     if (c->at < c->len && c->s[c->at] >= '0' && c->s[c->at] <= '9') return fail(c, "a number may not begin with 0");
@@ -111,13 +120,6 @@ static bool scan_number(struct scan *c) {
   return true;
 }
 
-static bool scan_word(struct scan *c, const char *word) {
-  size_t n = strlen(word);
-  if (c->len - c->at < n || memcmp(c->s + c->at, word, n) != 0) return fail(c, "a value was expected");
-  c->at += n;
-  return true;
-}
-
 static bool scan_scalar(struct scan *c) {
   switch (c->s[c->at]) {
   case '"':
@@ -130,6 +132,12 @@ static bool scan_scalar(struct scan *c) {
     return scan_word(c, "null");
   case '-':
     return scan_number(c);
+  case 'N':
+    if (c->lenient) return scan_word(c, "NaN");
+    break;
+  case 'I':
+    if (c->lenient) return scan_word(c, "Infinity");
+    break;
   default:
     break;
   }
@@ -215,8 +223,8 @@ static enum json_type type_at(char first) {
   }
 }
 
-bool json_scan(struct slice text, struct json_span *root, size_t *offset, const char **why) {
-  struct scan c = {text.ptr, text.len, 0, NULL};
+static bool scan_all(struct slice text, bool lenient, struct json_span *root, size_t *offset, const char **why) {
+  struct scan c = {text.ptr, text.len, 0, NULL, lenient};
   size_t start = skip_space(c.s, 0, c.len);
   bool ok = scan_value(&c);
   size_t end = c.at;
@@ -230,15 +238,27 @@ bool json_scan(struct slice text, struct json_span *root, size_t *offset, const 
   return ok;
 }
 
-sluice_status json_span_root(struct slice text, struct json_span *out, struct sluice_error *err) {
+bool json_scan(struct slice text, struct json_span *root, size_t *offset, const char **why) {
+  return scan_all(text, false, root, offset, why);
+}
+
+static sluice_status find_root(struct slice text, bool lenient, struct json_span *out, struct sluice_error *err) {
   size_t offset;
   const char *why;
-  if (json_scan(text, out, &offset, &why)) return SLUICE_OK;
+  if (scan_all(text, lenient, out, &offset, &why)) return SLUICE_OK;
   return sluice_fail(err, SLUICE_INPUT, "JSON, byte %zu of %zu: %s", offset, text.len, why);
 }
 
+sluice_status json_span_root(struct slice text, struct json_span *out, struct sluice_error *err) {
+  return find_root(text, false, out, err);
+}
+
+sluice_status json_span_root_lenient(struct slice text, struct json_span *out, struct sluice_error *err) {
+  return find_root(text, true, out, err);
+}
+
 size_t json_span_string_end(struct slice text, size_t at) {
-  struct scan c = {text.ptr, text.len, at, NULL};
+  struct scan c = {text.ptr, text.len, at, NULL, false};
   return at < text.len && text.ptr[at] == '"' && scan_string(&c) ? c.at : 0;
 }
 

@@ -103,7 +103,7 @@ sluice_status wire_read_texts(struct slice json, const char *text_key, wire_text
   struct buffer text;
   const struct dialect *d = NULL;
   buffer_init(&text, 0);
-  sluice_status st = json_span_root(json, &root, err);
+  sluice_status st = json_span_root_lenient(json, &root, err);
   if (!st) st = dialect_read(json, root, text_key ? text_key : "text", NULL, &s, &d, err);
   *known = !st && d;
   for (size_t i = 0; !st && i < s.n_texts; i++) {

@@ -322,10 +322,21 @@ static sluice_status read_json(struct wire_filter *f, struct slice json, const s
   struct json_span root;
   *d = f->dialect;
   if (shape_match(&f->shape, json, f->dialect, &f->sketch, err)) return SLUICE_OK;
-  sluice_status st = json_span_root(json, &root, err);
+  sluice_status st = json_span_root_lenient(json, &root, err);
   if (!st) st = dialect_read(json, root, f->o.text_key, f->dialect, &f->sketch, d, err);
   if (!st && *d) shape_learn(&f->shape, json, root, *d, &f->sketch);
   return st;
+}
+
+/* A frame that no dialect reads: an error's body is judged string by string, one without a string says nothing. */
+static sluice_status read_strings(struct wire_filter *f, struct slice json, const struct dialect **d, bool *silent,
+                                  struct sluice_error *err) {
+  struct json_span all = {JSON_OBJECT, 0, json.len};
+  sluice_status st = add_values(json, all, (struct wire_key){0}, false, &f->sketch, err);
+  *silent = !st && f->sketch.n_texts == 0;
+  if (st || *silent || f->o.format != WIRE_WORDS) return st;
+  *d = &dialect_server_error;
+  return sketch_add_choice(&f->sketch, (struct sketch_choice){.wide = true}, err);
 }
 
 /* One JSON frame. json lies in raw when in_raw. */
@@ -334,13 +345,10 @@ static sluice_status on_json(struct wire_filter *f, struct slice raw, struct sli
   const struct dialect *d = NULL;
   sluice_status st = read_json(f, json, &d, err);
   if (st) return sluice_fail_in(err, "frame at byte %" PRIu64, offset);
-  if (!d && f->o.format == WIRE_WORDS) {
-    d = &dialect_server_error;
-    st = add_values(json, (struct json_span){JSON_OBJECT, 0, json.len}, (struct wire_key){0}, false, &f->sketch, err);
-    if (!st && f->sketch.n_texts) st = sketch_add_choice(&f->sketch, (struct sketch_choice){.wide = true}, err);
-    if (st) return st;
-  }
-  if (!d && !f->o.pass_unknown)
+  bool silent = false;
+  if (!d && !f->o.pass_unknown) st = read_strings(f, json, &d, &silent, err);
+  if (st) return st;
+  if (!d && !silent && !f->o.pass_unknown)
     return sluice_fail(err, SLUICE_UNSUPPORTED,
                        "frame at byte %" PRIu64
                        ": no dialect reads it, so its text could not be judged; --pass-unknown lets "

@@ -174,7 +174,12 @@ static sluice_status read_frame(struct slice json, struct json_span root, const 
                                 bool *known, struct sluice_error *err) {
   (void)text_key;
   struct json_span list, entry, v;
-  if (!member_of(json, root, "choices", JSON_ARRAY, &list)) return SLUICE_OK;
+  bool listed = json_span_member(json, root, "choices", &list);
+  if (listed ? list.type == JSON_NULL : member_is(json, root, "object", "chat.completion.chunk")) {
+    *known = true; /* usage, from servers that leave the list out */
+    return openai_read_root(json, root, s, err);
+  }
+  if (!listed || list.type != JSON_ARRAY) return SLUICE_OK;
   if (json_span_element(json, list, 0, &entry) && !member_of(json, entry, "delta", JSON_OBJECT, &v) &&
       member_of(json, entry, "text", JSON_STRING, &v))
     return SLUICE_OK; /* Completions */
@@ -190,7 +195,7 @@ sluice_status openai_ending(const struct ending *e, const char *entry, struct bu
                                         "service_tier", "provider"};
   struct slice like = e->like;
   struct json_span root, v;
-  sluice_status st = json_span_root(like, &root, err);
+  sluice_status st = json_span_root_lenient(like, &root, err);
   if (!st) st = buffer_append_str(out, "{", err);
   for (size_t i = 0; !st && i < sizeof carried / sizeof *carried; i++) {
     if (!json_span_member(like, root, carried[i], &v)) continue;

@@ -276,7 +276,7 @@ static sluice_status make_ending(const struct ending *e, struct buffer *out, str
                                         "background",
                                         "user"};
   struct json_span root, response = {0}, v;
-  sluice_status st = json_span_root(e->like, &root, err);
+  sluice_status st = json_span_root_lenient(e->like, &root, err);
   bool any = !st && member_of(e->like, root, "response", JSON_OBJECT, &response);
   if (!st)
     st = buffer_printf(out, err, "{\"type\":\"response.incomplete\",\"sequence_number\":%" PRId64 ",\"response\":{",

@@ -218,7 +218,8 @@ static sluice_status render_ending(struct wire_filter *f, const struct frame *fr
     struct json_span root, type;
     char name[64] = "";
     at += n + 1;
-    if (f->dialect->named && !json_span_root(json, &root, err) && member_of(json, root, "type", JSON_STRING, &type))
+    if (f->dialect->named && !json_span_root_lenient(json, &root, err) &&
+        member_of(json, root, "type", JSON_STRING, &type))
       snprintf(name, sizeof name, "%.*s", (int)(type.end - type.start - 2), json.ptr + type.start + 1);
     st = frame_wrap(f, name[0] ? name : NULL, json, &f->out, err);
   }

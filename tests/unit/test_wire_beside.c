@@ -167,6 +167,22 @@ static void test_json_outside_of_data(void **state) {
   SAME(SSE, ": {comment}\nfoo: bar\nid: 1\n\n" DELTA("\"content\":\"a\"") "data: [DONE] \n\n");
 }
 
+/* Frames that some servers send and that say nothing: they pass. Numbers as Python writes them do, too. */
+static void test_frames_that_say_nothing(void **state) {
+  (void)state;
+  SAME(SSE,
+       DELTA(
+           "\"content\":\"a\"") "data: {\"id\":\"x\",\"model\":\"m\",\"choices\":null,\"usage\":{\"t\":1}}\n\n" FINISH);
+  SAME(SSE, DELTA("\"content\":\"a\"") "data: {\"object\":\"chat.completion.chunk\",\"model\":\"m\",\"usage\":{}}\n\n");
+  SAME(SSE, "data: {\"type\":\"keepalive\",\"sequence_number\":0}\n\n" CREATED "data: {}\n\n");
+  SAME(SSE, CHOICE("\"delta\":{\"content\":\"a \"},\"logprobs\":{\"content\":[{\"token\":\"a \",\"logprob\":-Infinity,"
+                   "\"x\":NaN,\"y\":Infinity}]}") FINISH);
+  masked(WIRE_SSE, CHOICE("\"delta\":{\"content\":\"SECRET\"},\"x\":NaN") FINISH);
+  masked(WIRE_SSE, "data: {\"choices\":null,\"error\":{\"message\":\"SECRET\"}}\n\n");
+  refused(WIRE_SSE, CHOICE("\"delta\":{\"content\":\"SECRET\"},\"x\":nan"), "value was expected");
+  refused(WIRE_SSE, "data: {\"note\":\"SECRET\"}\n\n", "no dialect reads it");
+}
+
 /* Texts that are whole in their frame come and go: a long stream of them has no bound on their number. */
 static void test_many_whole_texts(void **state) {
   enum { FRAMES = 6000 };
@@ -210,6 +226,7 @@ int main(void) {
       cmocka_unit_test(test_what_is_no_text),
       cmocka_unit_test(test_keys_that_stand_twice),
       cmocka_unit_test(test_json_outside_of_data),
+      cmocka_unit_test(test_frames_that_say_nothing),
       cmocka_unit_test(test_many_whole_texts),
       cmocka_unit_test(test_words),
   };
