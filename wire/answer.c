@@ -50,11 +50,11 @@ static sluice_status open_filter(struct exchange *x, bool good, struct sluice_er
 }
 
 sluice_status answer_begin(struct exchange *x, struct sluice_error *err) {
-  bool bodyless = x->status == 204 || x->status == 304 || x->client->head_only;
-  if (x->kind != EXCHANGE_JUDGED || bodyless) return tell_head(x, false, x->length, err);
-  if (answer_leads_away(x))
+  if (x->kind == EXCHANGE_JUDGED && answer_leads_away(x))
     return sluice_fail(err, SLUICE_UNSUPPORTED,
                        "the upstream redirects to another server, whose answer would not be judged");
+  bool bodyless = x->status == 204 || x->status == 304 || x->length == 0 || x->client->head_only;
+  if (x->kind != EXCHANGE_JUDGED || bodyless) return tell_head(x, false, x->length, err);
   sluice_status st = open_filter(x, x->status < 300, err);
   return st || x->whole ? st : tell_head(x, true, -1, err);
 }
@@ -219,6 +219,10 @@ static void fail_in_stream(struct exchange *x) {
   if (x->fault != FAULT_UNREADABLE) wire_filter_end(x->filter, &ignored);
   bool apart = out->len == 0; /* else its last event may lack its blank line; one too many says nothing */
   flush(x);
+  if (wire_filter_closed(x->filter)) { /* it had said all: one end is enough */
+    client_end(x->client);
+    return;
+  }
   if (!type_is(x, "text/event-stream")) {
     client_abort(x->client);
     return;

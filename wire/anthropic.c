@@ -117,7 +117,7 @@ static sluice_status read_frame(struct slice json, struct json_span root, const 
   } else if (slice_is(type, "message_delta")) {
     st = read_message_delta(json, root, &c.finish, s, err);
   } else if (slice_is(type, "message_stop")) {
-    c.finish = true;
+    c.finish = c.last = true;
   } else {
     *known = slice_is(type, "ping");
     return SLUICE_OK; /* no model text */

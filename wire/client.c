@@ -137,7 +137,7 @@ void client_begin(struct client *c, int status, const char *reason, struct slice
   n = 0;
   if (c->chunked)
     n = snprintf(line, sizeof line, "Transfer-Encoding: chunked\r\n");
-  else if (length >= 0)
+  else if (length >= 0 && (!bodyless || status == 304))
     n = snprintf(line, sizeof line, "Content-Length: %" PRId64 "\r\n", length);
   put(c, line, (size_t)n);
   const char *last = !c->keep_alive       ? "Connection: close\r\n\r\n"
@@ -196,9 +196,18 @@ void client_end(struct client *c) {
   bufferevent_trigger(c->bev, EV_READ, BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
 }
 
+/* A page of another origin may know why it was refused: else its browser tells it nothing. */
+static bool asked_across(const struct client *c) {
+  bool origin = false;
+  for (size_t i = 0; i < c->head.n_fields; i++) origin |= slice_is_nocase(c->head.fields[i].name, "origin");
+  return origin;
+}
+
 void client_answer(struct client *c, int status, const char *type, struct slice body) {
-  char fields[128];
-  int n = snprintf(fields, sizeof fields, "Content-Type: %s\r\nCache-Control: no-store\r\n", type);
+  char fields[192];
+  bool across = status >= 400 && asked_across(c);
+  int n = snprintf(fields, sizeof fields, "Content-Type: %s\r\nCache-Control: no-store\r\n%s", type,
+                   across ? "Access-Control-Allow-Origin: *\r\n" : "");
   client_begin(c, status, NULL, (struct slice){fields, (size_t)n}, (int64_t)body.len);
   client_body(c, body);
   client_end(c);

@@ -24,6 +24,7 @@ struct sketch_logprobs { /* a list of log-probabilities, whose tokens spell a te
 struct sketch_choice {
   int64_t choice;
   bool finish;        /* its finish_reason is set: the choice is complete */
+  bool last;          /* with it the stream says that it is over */
   bool wide;          /* concerns the whole choice (role, no text at all): keeps its place among all its texts */
   bool whole;         /* a complete message, not a piece: on a stop its finish_reason is rewritten in place */
   bool atomic;        /* leaves in one piece: a stop that would cut it drops it */

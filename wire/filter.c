@@ -276,7 +276,10 @@ static sluice_status judge_frame(struct wire_filter *f, struct frame *frame, str
       choice_find(f, c->choice)->finished = true;
   }
   for (size_t k = 0; !st && k < n_stop; k++) st = stop_choice(f, to_stop[k], is_whole(&f->sketch, to_stop[k]), err);
-  return st ? st : f->ended ? SLUICE_OK : frames_drain(f, err);
+  if (st || f->ended) return st;
+  st = frames_drain(f, err);
+  f->saw_closing |= f->sketch.n_choices == 1 && f->sketch.choices[0].last && f->n_queue == 0;
+  return st;
 }
 
 static sluice_status settle_all(struct wire_filter *f, struct sluice_error *err) {
@@ -387,7 +390,7 @@ static sluice_status on_event(void *ctx, const struct sse_event *e, struct sluic
   f->unended = !e->ended;
   if (e->stray && !f->o.pass_unknown)
     return sluice_fail(err, SLUICE_UNSUPPORTED,
-                       "event at byte %" PRIu64 ": a line of JSON that is no data:", e->offset);
+                       "event at byte %" PRIu64 ": a line that is neither a field nor a comment", e->offset);
   if (!e->has_data) return f->sink(f->sink_ctx, e->raw, err); /* comments and keep-alives wait for nothing */
   size_t at = 0;
   while (at < e->data.len && (e->data.ptr[at] == ' ' || e->data.ptr[at] == '\t')) at++;
@@ -406,6 +409,7 @@ static sluice_status on_event(void *ctx, const struct sse_event *e, struct sluic
 
 static sluice_status on_line(struct wire_filter *f, struct slice raw, uint64_t offset, struct sluice_error *err) {
   struct slice json = raw;
+  if (json.len >= 3 && memcmp(json.ptr, "\xEF\xBB\xBF", 3) == 0) json.ptr += 3, json.len -= 3; /* a byte order mark */
   while (json.len && strchr(" \t\r\n", json.ptr[json.len - 1]) && json.ptr[json.len - 1]) json.len--;
   while (json.len && (json.ptr[0] == ' ' || json.ptr[0] == '\t')) json.ptr++, json.len--;
   if (f->ended) return SLUICE_OK;
@@ -513,6 +517,9 @@ bool wire_filter_ended(const struct wire_filter *f) {
 }
 bool wire_filter_stopped(const struct wire_filter *f) {
   return f->stopped;
+}
+bool wire_filter_closed(const struct wire_filter *f) {
+  return f->ended || f->saw_closing;
 }
 int64_t wire_filter_sequence(const struct wire_filter *f) {
   return f->sequence;

@@ -218,6 +218,7 @@ static sluice_status read_event(struct slice json, struct json_span root, struct
   c.bare = !subject || !slice_is(slice_of(subject), "response");
   c.finish = !c.bare && (has_head(type, "completed") || has_head(type, "incomplete") || has_head(type, "failed") ||
                          has_head(type, "cancelled"));
+  c.last = c.finish;
   c.atomic = !has_tail(type, ".delta");
   return st ? st : sketch_add_choice(s, c, err);
 }

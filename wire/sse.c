@@ -43,6 +43,18 @@ static bool is_field(struct slice line, const char *name) {
   return line.len >= n && memcmp(line.ptr, name, n) == 0 && (line.len == n || line.ptr[n] == ':');
 }
 
+/* Neither a comment nor a field, whatever its name: JSON, words, or bytes that are no text at all. */
+static bool is_stray(struct slice line) {
+  size_t n = 0;
+  if (!line.len || line.ptr[0] == ':') return false;
+  while (n < line.len && line.ptr[n] != ':') {
+    unsigned char c = (unsigned char)line.ptr[n++];
+    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+    if (!plain) return true;
+  }
+  return n > 64;
+}
+
 static sluice_status read_fields(struct sse_parser *p, struct sse_event *e, struct sluice_error *err) {
   sluice_status st = SLUICE_OK;
   size_t at = 0, lines = 0;
@@ -50,7 +62,7 @@ static sluice_status read_fields(struct sse_parser *p, struct sse_event *e, stru
     struct slice line = next_line(e->raw, &at);
     if (p->offset == 0 && line.ptr == e->raw.ptr && line.len >= 3 && memcmp(line.ptr, "\xEF\xBB\xBF", 3) == 0)
       line.ptr += 3, line.len -= 3; /* one byte order mark may lead the stream */
-    e->stray |= line.len && (line.ptr[0] == '{' || line.ptr[0] == '[');
+    e->stray |= is_stray(line);
     if (is_field(line, "event")) e->name = field_value(line, 5);
     if (!is_field(line, "data")) continue;
     struct slice value = field_value(line, 4);

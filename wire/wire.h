@@ -16,7 +16,7 @@ struct sse_event {
   bool has_data;
   bool one_line;   /* data lies in raw as it is */
   bool ended;      /* false: the stream ended inside this event */
-  bool stray;      /* a line of JSON outside of data: readers of events skip it, others may not */
+  bool stray;      /* a line that is neither comment nor field: readers of events skip it, others may not */
   uint64_t offset; /* of raw in the stream */
 };
 typedef sluice_status (*sse_event_fn)(void *ctx, const struct sse_event *event, struct sluice_error *err);
@@ -92,6 +92,7 @@ sluice_status wire_filter_end(struct wire_filter *f, struct sluice_error *err);
 size_t wire_filter_held(const struct wire_filter *f);      /* bytes that have come and not left */
 bool wire_filter_ended(const struct wire_filter *f);       /* stopped, and no choice is left: read no more */
 bool wire_filter_stopped(const struct wire_filter *f);     /* at least one choice was stopped */
+bool wire_filter_closed(const struct wire_filter *f);      /* the last frame that a stream of its form has, has left */
 int64_t wire_filter_sequence(const struct wire_filter *f); /* sequence_number of the last frame that left */
 
 /* ---- reading text out of frames, for clients and players (wire/dialects.c)
@@ -224,9 +225,9 @@ struct wire_request {
 sluice_status wire_request_read(bool chat, struct slice json, struct wire_request *out, struct sluice_error *err);
 void wire_request_free(struct wire_request *r);
 
-struct wire_token {   /* one generated token, for log-probabilities */
-  struct slice bytes; /* may split a character */
-  double logprob; /* NAN: nothing stood before it (completions) */
+struct wire_token {             /* one generated token, for log-probabilities */
+  struct slice bytes;           /* may split a character */
+  double logprob;               /* NAN: nothing stood before it (completions) */
   const struct wire_token *top; /* the likeliest, best first; their own `top` is not read */
   size_t n_top;
 };

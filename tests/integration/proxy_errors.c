@@ -41,7 +41,18 @@ static void play(struct visit *v) {
   else if (!strcmp(s, "near")) {
     snprintf(place, sizeof place, "http://127.0.0.1:%d1/v1/chat/completions", upstream.port);
     play_place(v, place);
-  } else if (!strcmp(s, "path"))
+  } else if (!strcmp(s, "none"))
+    visit_say(v, "HTTP/1.1 204 None\r\nAccess-Control-Allow-Origin: *\r\nConnection: close\r\n\r\n");
+  else if (!strcmp(s, "empty"))
+    visit_say(v, "HTTP/1.1 205 Reset\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+  else if (!strcmp(s, "ended"))
+    visit_say_cut(
+        v,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 999\r\nConnection: close\r\n\r\n"
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\n"
+        "data: [DONE]\n\n",
+        9);
+  else if (!strcmp(s, "path"))
     play_place(v, "/v1/chat/completions?s=json");
   else
     play_error(v, "200 OK", "application/json", "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"SECRET\"}}]}");
@@ -95,6 +106,28 @@ static void test_places(int port) {
   free(answer);
 }
 
+static int count(const char *text, const char *word) {
+  int n = 0;
+  for (const char *at = text; (at = strstr(at, word)); at += strlen(word)) n++;
+  return n;
+}
+
+static void test_ends(int port) {
+  char *answer = request_of(port, "POST", CHAT "?s=ended", "");
+  check("a stream that breaks off behind its end has one end",
+        count(answer, "[DONE]") == 1 && !has(answer, "\"error\"") && has(answer, "\r\n0\r\n\r\n"), answer);
+  free(answer);
+  expect(port, "an answer without a body needs no type", "POST", CHAT "?s=empty", "", "HTTP/1.1 205 ",
+         "Content-Length: 0\r\n");
+  answer = request_of(port, "OPTIONS", CHAT "?s=none", "Origin: http://elsewhere\r\n");
+  check("a preflight is the upstream's to answer, and 204 has no length",
+        has(answer, "HTTP/1.1 204 ") && has(answer, "Access-Control-Allow-Origin: *") && !has(answer, "Content-Length"),
+        answer);
+  free(answer);
+  expect(port, "a page of another origin may read why it was refused", "POST", "/v1/complete",
+         "Origin: http://elsewhere\r\n", "HTTP/1.1 501 ", "Access-Control-Allow-Origin: *\r\n");
+}
+
 static void test_methods(int port) {
   expect(port, "PUT is judged like POST", "PUT", CHAT, "", "HTTP/1.1 200 OK\r\n", "[x]");
   expect(port, "so is a method in small letters", "post", CHAT, "", "HTTP/1.1 200 OK\r\n", "[x]");
@@ -129,6 +162,7 @@ int main(int argc, char **argv) {
   test_errors(p.port);
   test_places(p.port);
   test_methods(p.port);
+  test_ends(p.port);
   check("nothing is left under way", metric(p.port, "sluice_streams") == 0, NULL);
   check("SIGTERM ends it", proxy_stop(&p, SIGTERM, 5000) == 0, NULL);
   return bad;

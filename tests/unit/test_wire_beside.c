@@ -160,10 +160,12 @@ static void test_keys_that_stand_twice(void **state) {
             "\"b\",\"x\":1,\"x\":2}}],\"usage\":{\"a\":1,\"a\":2}}\n\n" FINISH);
 }
 
-static void test_json_outside_of_data(void **state) {
+static void test_lines_outside_of_data(void **state) {
   (void)state;
-  refused(WIRE_SSE, "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"SECRET\"}}]}\n\n" FINISH, "no data:");
-  refused(WIRE_SSE, DELTA("\"content\":\"a\"") "id: 4\n[{\"content\":\"SECRET\"}]\n\n", "no data:");
+  refused(WIRE_SSE, "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"SECRET\"}}]}\n\n" FINISH, "neither a field");
+  refused(WIRE_SSE, DELTA("\"content\":\"a\"") "id: 4\n[{\"content\":\"SECRET\"}]\n\n", "neither a field");
+  refused(WIRE_SSE, "my SECRET\n\n", "neither a field");
+  refused(WIRE_SSE, "\x1f\x8b\b\n\n", "neither a field");
   SAME(SSE, ": {comment}\nfoo: bar\nid: 1\n\n" DELTA("\"content\":\"a\"") "data: [DONE] \n\n");
 }
 
@@ -178,6 +180,7 @@ static void test_frames_that_say_nothing(void **state) {
   SAME(SSE, CHOICE("\"delta\":{\"content\":\"a \"},\"logprobs\":{\"content\":[{\"token\":\"a \",\"logprob\":-Infinity,"
                    "\"x\":NaN,\"y\":Infinity}]}") FINISH);
   masked(WIRE_SSE, CHOICE("\"delta\":{\"content\":\"SECRET\"},\"x\":NaN") FINISH);
+  masked(WIRE_JSON, "\xEF\xBB\xBF{\"choices\":[{\"message\":{\"content\":\"SECRET\"}}]}");
   masked(WIRE_SSE, "data: {\"choices\":null,\"error\":{\"message\":\"SECRET\"}}\n\n");
   refused(WIRE_SSE, CHOICE("\"delta\":{\"content\":\"SECRET\"},\"x\":nan"), "value was expected");
   refused(WIRE_SSE, "data: {\"note\":\"SECRET\"}\n\n", "no dialect reads it");
@@ -225,7 +228,7 @@ int main(void) {
       cmocka_unit_test(test_messages_and_responses),
       cmocka_unit_test(test_what_is_no_text),
       cmocka_unit_test(test_keys_that_stand_twice),
-      cmocka_unit_test(test_json_outside_of_data),
+      cmocka_unit_test(test_lines_outside_of_data),
       cmocka_unit_test(test_frames_that_say_nothing),
       cmocka_unit_test(test_many_whole_texts),
       cmocka_unit_test(test_words),
