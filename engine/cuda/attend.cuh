@@ -7,6 +7,16 @@
 
 namespace {
 
+/* In float64; the product's own rounding error grows with the position, so it is recovered (as engine/cpu/rope.c does).
+ */
+__device__ float2 angle_at(double frequency, uint64_t position) {
+  const double angle = static_cast<double>(position) * frequency;
+  const double lost = fma(static_cast<double>(position), frequency, -angle);
+  double s, c;
+  sincos(angle, &s, &c);
+  return make_float2(static_cast<float>(c - s * lost), static_cast<float>(s + c * lost));
+}
+
 /* Element `at` of an item's row of qkv, with its bias. */
 template <class T> __device__ float qkv_at(const struct attend &a, int item, int at) {
   const size_t i = static_cast<size_t>(item) * a.qkv_width + at;

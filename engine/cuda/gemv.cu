@@ -2,55 +2,11 @@
  * each warp has a ring of tiles in shared memory that the copy engine fills across the borders of rows, the first of
  * them before the kernel's inputs are ready, and the norm's factor is applied to the finished sums. */
 #include "engine/cuda/activate.cuh"
+#include "engine/cuda/tiles.cuh"
 
 namespace {
 
 enum { THREADS = 256, WARPS = THREADS / 32 };
-
-/* N values of 16 bytes, and their products with N floats added to a sum. */
-template <class W> struct lanes_of;
-template <> struct lanes_of<float> {
-  enum { N = 4 };
-  __device__ static float dot(const uint4 &u, const float *x, float sum) {
-    sum = fmaf(__uint_as_float(u.x), x[0], sum), sum = fmaf(__uint_as_float(u.y), x[1], sum);
-    return fmaf(__uint_as_float(u.w), x[3], fmaf(__uint_as_float(u.z), x[2], sum));
-  }
-};
-template <> struct lanes_of<bf16> {
-  enum { N = 8 };
-  __device__ static float two(unsigned u, const float *x, float sum) {
-    return fmaf(__uint_as_float(u & 0xffff0000u), x[1], fmaf(__uint_as_float(u << 16), x[0], sum));
-  }
-  __device__ static float dot(const uint4 &u, const float *x, float sum) {
-    return two(u.w, x + 6, two(u.z, x + 4, two(u.y, x + 2, two(u.x, x, sum))));
-  }
-};
-template <> struct lanes_of<__half> {
-  enum { N = 8 };
-  __device__ static float two(unsigned u, const float *x, float sum) {
-    const float2 v = __half22float2(*reinterpret_cast<const __half2 *>(&u));
-    return fmaf(v.y, x[1], fmaf(v.x, x[0], sum));
-  }
-  __device__ static float dot(const uint4 &u, const float *x, float sum) {
-    return two(u.w, x + 6, two(u.z, x + 4, two(u.y, x + 2, two(u.x, x, sum))));
-  }
-};
-template <> struct lanes_of<int8_t> {
-  enum { N = 16 };
-  /* A byte plus 128 in the low bits of 2^23 is an exact float; integer conversion would run at an eighth of the rate.
-   */
-  __device__ static float four(unsigned u, const float *x, float sum) {
-    u ^= 0x80808080u;
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-      sum = fmaf(__uint_as_float(__byte_perm(u, 0x4b000000u, 0x7540u + static_cast<unsigned>(i))) - 8388736.0f, x[i],
-                 sum);
-    return sum;
-  }
-  __device__ static float dot(const uint4 &u, const float *x, float sum) {
-    return four(u.w, x + 12, four(u.z, x + 8, four(u.y, x + 4, four(u.x, x, sum))));
-  }
-};
 
 struct gemv_shape {
   int pairs, distance; /* pair p is rows p * step and p * step + distance */
@@ -76,20 +32,12 @@ template <class W> struct ring {
   int slots, taken, asked;   /* tiles so far */
 };
 
-#if __CUDA_ARCH__ >= 900
-__device__ void bulk_copy(unsigned to, const void *from, unsigned bytes, unsigned barrier) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
-               "l"(from), "r"(bytes), "r"(barrier)
-               : "memory");
-}
-#endif
 
 template <class W> __device__ void ring_open(struct ring<W> *r, unsigned memory, unsigned barriers, int slots) {
   r->memory = memory, r->barriers = barriers, r->slots = slots, r->taken = r->asked = 0;
 #if __CUDA_ARCH__ >= 900
   if (threadIdx.x % 32 == 0) {
-    for (int i = 0; i < slots; i++)
-      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barriers + 8 * i) : "memory");
+    for (int i = 0; i < slots; i++) barrier_init(barriers + 8 * i);
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   }
@@ -106,8 +54,7 @@ __device__ void ring_ask(struct ring<W> *r, const struct gemv &g, const struct g
     const unsigned bar = r->barriers + 8 * slot, bytes = chunks * 16;
     const unsigned scales = sizeof(W) == 1 ? (chunks + 15) / 16 * 16 : 0;
     const unsigned rows = pair * s.step + s.distance < g.w.rows ? 2 : 1;
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(bar), "r"(rows * (bytes + scales))
-                 : "memory");
+    barrier_expect(bar, rows * (bytes + scales));
     for (unsigned k = 0; k < rows; k++) {
       const size_t row = static_cast<size_t>(pair) * s.step + k * s.distance;
       const unsigned to = r->memory + slot * ring<W>::SLOT + k * ring<W>::ROW;
@@ -124,23 +71,12 @@ template <class W> __device__ unsigned ring_take(struct ring<W> *r) {
   const int slot = r->taken % r->slots;
 #if __CUDA_ARCH__ >= 900
   const unsigned bar = r->barriers + 8 * slot, phase = r->taken / r->slots & 1;
-  asm volatile(
-      "{\n.reg .pred p;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@p bra done;\nbra again;\n"
-      "done:\n}" ::"r"(bar),
-      "r"(phase)
-      : "memory");
+  barrier_wait(bar, phase);
 #endif
   r->taken++;
   return r->memory + slot * ring<W>::SLOT;
 }
 
-#if __CUDA_ARCH__ >= 900
-__device__ uint4 shared16(unsigned at) {
-  uint4 v;
-  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(at));
-  return v;
-}
-#endif
 
 /* Chunk `chunk` (of the tile at `at`) of row k of a pair, and its scale. Without a copy engine it is read as it is
  * needed. */
@@ -182,15 +118,6 @@ __device__ void add_tile(const struct gemv &g, const struct gemv_shape &s, const
       sum[k] = sizeof(W) == 1 ? fmaf(lanes_of<W>::dot(w, x, 0.0f), scale, sum[k]) : lanes_of<W>::dot(w, x, sum[k]);
     }
   }
-}
-
-/* Lane 0 gets the first row's sum and lane 16 the second's. */
-__device__ float reduce_two(const float *sum) {
-  const bool upper = threadIdx.x & 16;
-  float v = upper ? sum[1] : sum[0];
-  v += __shfl_xor_sync(~0u, upper ? sum[0] : sum[1], 16);
-  for (int o = 8; o; o >>= 1) v += __shfl_xor_sync(~0u, v, o);
-  return v;
 }
 
 template <int MODE>

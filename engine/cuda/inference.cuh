@@ -213,6 +213,9 @@ size_t draw_scratch_bytes();
 enum { DRAW_ROWS = 64 };
 cudaError_t draw_launch(const struct launcher &l, const float *logits, int vocab, int rows, bool by_chance,
                         const struct draw *wanted, void *scratch, struct drawn *out, struct drawn *out_host);
+/* Only those by chance, where `out` holds what a greedy draw says. */
+cudaError_t draw_by_chance_launch(const struct launcher &l, const float *logits, int vocab, int rows,
+                                  const struct draw *wanted, void *scratch, struct drawn *out, struct drawn *out_host);
 
 /* ---- rows.cu: everything between matrix products, for many tokens ---- */
 struct begin {

@@ -7,22 +7,6 @@ namespace {
 
 enum { THREADS = 256 };
 
-__device__ float matrix_at(const struct matrix &m, size_t i) {
-  if (m.kind == MATRIX_F32) return __ldg(static_cast<const float *>(m.data) + i);
-  if (m.kind == MATRIX_F16) return __half2float(__ldg(static_cast<const __half *>(m.data) + i));
-  return __bfloat162float(__ldg(static_cast<const bf16 *>(m.data) + i));
-}
-
-/* In float64; the product's own rounding error grows with the position, so it is recovered (as engine/cpu/rope.c does).
- */
-__device__ float2 angle_at(double frequency, uint64_t position) {
-  const double angle = static_cast<double>(position) * frequency;
-  const double lost = fma(static_cast<double>(position), frequency, -angle);
-  double s, c;
-  sincos(angle, &s, &c);
-  return make_float2(static_cast<float>(c - s * lost), static_cast<float>(s + c * lost));
-}
-
 /* One block a token: its row of the embedding and its angles. Block 0 also notes which slots came and went. */
 __global__ void begin_kernel(const struct begin b) {
   const int item = blockIdx.x, half = b.half;

@@ -22,8 +22,11 @@ void close_cuda(struct backend *base) {
   if (b->launcher.stream) cudaStreamSynchronize(b->launcher.stream);
   for (int i = 0; i < GRAPHS; i++)
     if (b->graph[i]) cudaGraphExecDestroy(b->graph[i]);
+  for (int i = 0; i < BATCH_GRAPHS; i++)
+    if (b->batches[i].graph) cudaGraphExecDestroy(b->batches[i].graph);
   if (b->blas) cublasDestroy(b->blas);
   if (b->launcher.stream) cudaStreamDestroy(b->launcher.stream);
+  token_close(b);
   cudaFree(b->owned);
   cudaFree(b->row_angles);
   cudaFree(b->kept_keys);
@@ -34,6 +37,8 @@ void close_cuda(struct backend *base) {
   cudaFreeHost(b->hidden_host);
   cudaFreeHost(b->states_host);
   cudaFreeHost(b->drawn_host);
+  cudaFreeHost(b->draws_host);
+  cudaFreeHost(b->drawn_batch_host);
   free(b->watch_rows);
   free(b);
 }
@@ -94,6 +99,8 @@ sluice_status take_memory(struct cuda_backend *b, struct sluice_error *err) {
   if (!e) e = cudaMallocHost(&b->logits_host, sizeof(float) * static_cast<size_t>(c.vocab));
   if (!e) e = cudaMallocHost(&b->hidden_host, sizeof(float) * static_cast<size_t>(padded(c.d_model)));
   if (!e) e = cudaMallocHost(&b->drawn_host, sizeof *b->drawn_host);
+  if (!e) e = cudaMallocHost(&b->draws_host, DRAW_ROWS * sizeof *b->draws_host);
+  if (!e) e = cudaMallocHost(&b->drawn_batch_host, DRAW_ROWS * sizeof *b->drawn_batch_host);
   if (!e) e = cudaMallocHost(&b->states_host, sizeof(float) * LOGIT_ROWS * static_cast<size_t>(padded(c.d_model)));
   return cuda_status(e, "allocating working memory", err);
 }
@@ -113,7 +120,9 @@ sluice_status describe(struct cuda_backend *b, struct sluice_error *err) {
                        p.minor);
   cublasGetVersion(b->blas, &version);
   b->launcher.processors = p.multiProcessorCount;
-  b->plain = getenv("SLUICE_CUDA_PLAIN") != NULL;
+  const char *plain = getenv("SLUICE_CUDA_PLAIN");
+  b->stepwise = plain != NULL;
+  b->plain = plain && strcmp(plain, "graphs") != 0;
   b->launcher.overlap = p.major >= 9 && !b->plain;
   b->launcher.slots = 4;
   b->launcher.blocks_each = 2;
@@ -140,6 +149,8 @@ sluice_status open_parts(struct cuda_backend *b, const struct model *m, const st
   if (!st && (cublasCreate(&b->blas) || cublasSetStream(b->blas, b->launcher.stream) ||
               cublasSetWorkspace(b->blas, b->blas_space, BLAS_BYTES)))
     st = sluice_fail(err, SLUICE_INTERNAL, "cuBLAS cannot be started");
+  b->token_tag = 2; /* the embedding's is one less, and nothing has 0 */
+  if (!st) st = token_open(b, err);
   return st ? st : describe(b, err);
 }
 
@@ -271,8 +282,9 @@ sluice_status run_one(struct cuda_backend *b, struct kv_store *s, const struct f
                               : !want->draw                 ? STEP_HIDDEN
                               : want->draw->temperature > 0 ? STEP_BY_CHANCE
                                                             : STEP_GREEDY;
-  const int splits = attend_splits(b->launcher, slots, 1, b->kv.n_kv_heads);
-  cudaError_t e = step_decode(b, plan->n_segments, splits, kind);
+  cudaError_t e = b->token_kernel && !b->watch
+                      ? token_step(b, plan->n_segments, slots, kind)
+                      : step_decode(b, plan->n_segments, attend_splits(b->launcher, slots, 1, b->kv.n_kv_heads), kind);
   if (!e) e = cudaStreamSynchronize(b->launcher.stream);
   if (e) return cuda_status(e, "a decode step", err);
   memcpy(want->hidden, b->hidden_host, sizeof(float) * width(&b->base));
@@ -345,44 +357,76 @@ bool steps_together(const struct backend_job *jobs, size_t n) {
   return n <= KV_CHUNK;
 }
 
-/* The successors of all rows of a batch whose logits lie there. */
-cudaError_t draw_batch(struct cuda_backend *b, const struct backend_job *jobs, size_t n) {
-  struct draw wanted[DRAW_ROWS];
-  struct drawn out[DRAW_ROWS];
-  bool by_chance = false;
-  for (size_t i = 0; i < n; i++) {
-    wanted[i] = *jobs[i].want.draw;
-    by_chance = by_chance || wanted[i].temperature > 0;
-  }
+/* A batch from the host's items to the host's results, except logits that somebody asked for. */
+cudaError_t enqueue_batch(struct cuda_backend *b, const struct chunk &c, enum step_kind kind) {
   const cudaStream_t stream = b->launcher.stream;
+  const size_t n = static_cast<size_t>(c.n);
+  cudaError_t e = bring_items(b, c.n, c.n_changes);
+  if (!e) e = step_chunk(b, &c);
+  if (!e) e = step_hidden(b, 0, c.n, b->states);
+  if (!e)
+    e = cudaMemcpyAsync(b->states_host, b->states, n * width(&b->base) * sizeof(float), cudaMemcpyDeviceToHost, stream);
+  if (!e && kind >= STEP_LOGITS) e = step_logits(b, 0, c.n);
+  if (e || kind < STEP_GREEDY) return e;
   struct launcher l = b->launcher;
   l.overlap = false;
-  cudaError_t e = cudaMemcpyAsync(b->draws, wanted, n * sizeof *wanted, cudaMemcpyHostToDevice, stream);
+  e = cudaMemcpyAsync(b->draws, b->draws_host, n * sizeof *b->draws, cudaMemcpyHostToDevice, stream);
   if (!e)
-    e = draw_launch(l, b->logits, b->base.model->config.vocab, static_cast<int>(n), by_chance, b->draws,
-                    b->draw_scratch, b->drawn_batch, NULL);
-  if (!e) e = cudaMemcpyAsync(out, b->drawn_batch, n * sizeof *out, cudaMemcpyDeviceToHost, stream);
-  if (!e) e = cudaStreamSynchronize(stream);
-  for (size_t i = 0; !e && i < n; i++) *jobs[i].want.drawn = out[i];
-  return e;
+    e = draw_launch(l, b->logits, b->base.model->config.vocab, c.n, kind == STEP_BY_CHANCE, b->draws, b->draw_scratch,
+                    b->drawn_batch, NULL);
+  return e ? e
+           : cudaMemcpyAsync(b->drawn_batch_host, b->drawn_batch, n * sizeof *b->drawn_batch, cudaMemcpyDeviceToHost,
+                             stream);
 }
 
-/* Hidden states in one copy; logits, where they are asked for, straight to their readers. */
-cudaError_t bring_batch(struct cuda_backend *b, const struct backend_job *jobs, size_t n) {
+/* As a graph, for a batch has some hundred kernels: those used last are kept. */
+cudaError_t launch_batch(struct cuda_backend *b, const struct chunk &c, enum step_kind kind) {
+  const int splits = attend_splits(b->launcher, c.slots, c.n, b->kv.n_kv_heads);
+  struct batch_graph *g = &b->batches[0];
+  if (b->plain || b->watch) return enqueue_batch(b, c, kind);
+  for (int i = 0; i < BATCH_GRAPHS; i++) {
+    struct batch_graph *k = &b->batches[i];
+    if (k->graph && k->n == c.n && k->n_segments == c.n_segments && k->splits == splits && k->kind == kind) {
+      k->used = ++b->batch_clock;
+      return cudaGraphLaunch(k->graph, b->launcher.stream);
+    }
+    if (k->used < g->used) g = k;
+  }
+  if (g->graph) cudaGraphExecDestroy(g->graph);
+  *g = {NULL, c.n, c.n_segments, splits, kind, ++b->batch_clock};
+  cudaGraph_t graph = NULL;
+  cudaError_t e = cudaStreamBeginCapture(b->launcher.stream, cudaStreamCaptureModeThreadLocal);
+  if (!e) e = enqueue_batch(b, c, kind);
+  const cudaError_t ended = cudaStreamEndCapture(b->launcher.stream, &graph);
+  if (!e) e = ended;
+  if (!e) e = cudaGraphInstantiate(&g->graph, graph, 0);
+  if (graph) cudaGraphDestroy(graph);
+  return e ? e : cudaGraphLaunch(g->graph, b->launcher.stream);
+}
+
+/* What the batch is run for; draws are put where the device will find them. */
+enum step_kind batch_kind(struct cuda_backend *b, const struct backend_job *jobs, size_t n) {
+  enum step_kind kind = jobs[0].want.draw ? STEP_GREEDY : STEP_HIDDEN;
+  for (size_t i = 0; i < n; i++) {
+    if (jobs[0].want.draw) b->draws_host[i] = *jobs[i].want.draw;
+    if (jobs[0].want.draw && jobs[i].want.draw->temperature > 0) kind = STEP_BY_CHANCE;
+    if (kind == STEP_HIDDEN && jobs[i].want.n_rows) kind = STEP_LOGITS;
+  }
+  return kind;
+}
+
+cudaError_t bring_batch(struct cuda_backend *b, const struct backend_job *jobs, size_t n, enum step_kind kind) {
   const size_t vocab = static_cast<size_t>(b->base.model->config.vocab), ld = width(&b->base);
-  const cudaStream_t stream = b->launcher.stream;
-  const bool draws = jobs[0].want.draw != NULL;
-  bool rows = draws;
-  for (size_t i = 0; i < n; i++) rows = rows || jobs[i].want.n_rows;
-  cudaError_t e = step_hidden(b, 0, static_cast<int>(n), b->states);
-  if (!e) e = cudaMemcpyAsync(b->states_host, b->states, n * ld * sizeof(float), cudaMemcpyDeviceToHost, stream);
-  if (!e && rows) e = step_logits(b, 0, static_cast<int>(n));
+  cudaError_t e = cudaSuccess;
   for (size_t i = 0; !e && i < n; i++)
     if (jobs[i].want.n_rows)
       e = cudaMemcpyAsync(jobs[i].want.logits, b->logits + i * vocab, sizeof(float) * vocab, cudaMemcpyDeviceToHost,
-                          stream);
-  if (!e) e = draws ? draw_batch(b, jobs, n) : cudaStreamSynchronize(stream);
-  for (size_t i = 0; !e && i < n; i++) memcpy(jobs[i].want.hidden, b->states_host + i * ld, sizeof(float) * ld);
+                          b->launcher.stream);
+  if (!e) e = cudaStreamSynchronize(b->launcher.stream);
+  for (size_t i = 0; !e && i < n; i++) {
+    memcpy(jobs[i].want.hidden, b->states_host + i * ld, sizeof(float) * ld);
+    if (kind >= STEP_GREEDY) *jobs[i].want.drawn = b->drawn_batch_host[i];
+  }
   return e;
 }
 
@@ -404,9 +448,11 @@ sluice_status run_batch(struct backend *base, const struct backend_job *jobs, si
     if (slots > c.slots) c.slots = slots;
   }
   if (st) return st;
-  cudaError_t e = bring_items(b, c.n, c.n_changes);
-  if (!e) e = step_chunk(b, &c);
-  if (!e) e = bring_batch(b, jobs, n);
+  /* As many in every batch of this size. */
+  for (; c.n_changes < STEP_CHANGES * c.n; c.n_changes++) b->changes_host[c.n_changes] = b->changes_host[0];
+  const enum step_kind kind = batch_kind(b, jobs, n);
+  cudaError_t e = launch_batch(b, c, kind);
+  if (!e) e = bring_batch(b, jobs, n, kind);
   return cuda_status(e, "a batch", err);
 }
 

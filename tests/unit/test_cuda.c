@@ -267,23 +267,42 @@ static void test_repeats(void **state) {
   device_model_free(&f.m);
 }
 
-/* Greedy and by chance, against the rows of logits that the same step would have given. */
-static void test_drawing(void **state) {
+/* A decode step as graphs and as single kernels, which the other tests mostly see as one launch. */
+static void test_other_steps(void **state) {
   (void)state;
+  static const char *const ways[] = {"graphs", "1"};
+  struct model_config parallel = PLAIN;
+  parallel.norm = NORM_LAYER, parallel.activation = ACTIVATION_GELU;
+  parallel.plain_ffn = parallel.parallel_residual = parallel.qkv_bias = true;
+  const struct model_config *const configs[] = {&PLAIN, &parallel};
+  for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+    for (size_t k = 0; k < sizeof configs / sizeof *configs; k++) {
+      struct fixture f;
+      setup(&f, configs[k], DTYPE_F32);
+      setenv("SLUICE_CUDA_PLAIN", ways[i], 1);
+      compare(ways[i], &f, NULL, "full", 500, 520, 2e-5);
+      compare(ways[i], &f, NULL, "streaming:sinks=4,recent=90", 0, 120, 2e-5);
+      unsetenv("SLUICE_CUDA_PLAIN");
+      device_model_free(&f.m);
+    }
+}
+
+/* Greedy and by chance, `draws` of them, against the rows of logits that the same step would have given. */
+static void expect_draws(const struct model_config *c, int draws) {
   struct sluice_error err = {0};
   struct fixture f;
-  setup(&f, &PLAIN, DTYPE_F32);
-  const int vocab = PLAIN.vocab;
+  setup(&f, c, DTYPE_F32);
+  const int vocab = c->vocab;
   float *row = malloc((size_t)vocab * sizeof *row);
-  int *count = calloc((size_t)vocab, sizeof *count);
   struct session *s = open_on(&f, "cuda", NULL, "full"), *rows = open_on(&f, "cuda", NULL, "full");
   append(s, f.text, 20, NULL), append(rows, f.text, 20, NULL);
   assert_true(session_draws(s));
-  for (int i = 0; i < 400; i++) {
+  for (int i = 0; i < draws; i++) {
     const struct draw how = {.temperature = i % 4 ? 0.7f : 0,
                              .top_k = i % 4 == 2 ? 5 : 0,
                              .top_p = i % 4 == 3 ? 0.5f : 0,
-                             .uniform = (double)(i * 37 % 400) / 400};
+                             .min_p = i % 8 == 5 ? 0.1f : 0,
+                             .uniform = (double)(i * 37 % draws) / draws};
     struct drawn d;
     if (session_draw(s, f.text[20 + i], &how, &d, &err)) fail_msg("%s", err.message);
     append(rows, f.text + 20 + i, 1, row);
@@ -294,18 +313,32 @@ static void test_drawing(void **state) {
     assert_true(d.logit == row[d.id]);
     if (i % 4 == 0) assert_int_equal(better, 0);
     if (i % 4 == 2) assert_true(better < 5);
-    double all = 0, mine = exp(((double)row[d.id] - top) / 0.7);
+    double all = 0, mine = 0; /* of all tokens with this logit: they come by their ids */
+    const double least = i % 8 == 5 ? top + 0.7 * log(0.1) - 1e-6 : -INFINITY;
+    assert_true((double)row[d.id] >= least);
     for (int t = 0; t < vocab; t++) {
+      if ((double)row[t] < least) continue;
       all += exp(((double)row[t] - top) / 0.7);
       if (row[t] > row[d.id]) above += exp(((double)row[t] - top) / 0.7);
+      if (row[t] == row[d.id]) mine += exp(((double)row[t] - top) / 0.7);
     }
     if (i % 4 == 3) assert_true(above < 0.5 * all * (1 + 1e-5));
-    if (i % 4 == 1)
-      assert_true(above <= how.uniform * all * (1 + 1e-4) + 1e-6 && how.uniform * all <= (above + mine) * (1 + 1e-4));
+    if (i % 4 == 1 &&
+        !(above <= how.uniform * all * (1 + 1e-4) + 1e-6 && how.uniform * all <= (above + mine) * (1 + 1e-4)))
+      fail_msg("draw %d of %d tokens, min_p %g: %g lie above, %g is wanted, its own is %g", i, vocab, (double)how.min_p,
+               above, how.uniform * all, mine);
   }
   session_close(s), session_close(rows);
-  free(row), free(count);
+  free(row);
   device_model_free(&f.m);
+}
+
+static void test_drawing(void **state) {
+  (void)state;
+  struct model_config wide = PLAIN; /* thousands of tokens with nearly the same logit */
+  wide.n_layers = 1, wide.d_model = 32, wide.d_ff = 64, wide.vocab = 250000;
+  expect_draws(&PLAIN, 400);
+  expect_draws(&wide, 24);
 }
 
 static void test_what_does_not_fit(void **state) {
@@ -335,9 +368,11 @@ int main(int argc, char **argv) {
   (void)argv;
   verbose = argc > 1; /* any word: every distance is printed */
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_types),    cmocka_unit_test(test_shapes),        cmocka_unit_test(test_families),
-      cmocka_unit_test(test_policies), cmocka_unit_test(test_far_positions), cmocka_unit_test(test_sessions_together),
-      cmocka_unit_test(test_repeats),  cmocka_unit_test(test_drawing),       cmocka_unit_test(test_what_does_not_fit),
+      cmocka_unit_test(test_types),         cmocka_unit_test(test_shapes),
+      cmocka_unit_test(test_families),      cmocka_unit_test(test_policies),
+      cmocka_unit_test(test_far_positions), cmocka_unit_test(test_sessions_together),
+      cmocka_unit_test(test_repeats),       cmocka_unit_test(test_other_steps),
+      cmocka_unit_test(test_drawing),       cmocka_unit_test(test_what_does_not_fit),
   };
   struct device_model m;
   struct sluice_error err = {0};

@@ -1,0 +1,6 @@
+/* The launch of a decode step for weights of one type. */
+#include "engine/cuda/token_kernel.cuh"
+
+token_kernel_fn token_kernel_f16(int width) {
+  return token_kernel_of<__half, __half>(width);
+}

@@ -1,0 +1,6 @@
+/* The launch of a decode step for weights of one type. */
+#include "engine/cuda/token_kernel.cuh"
+
+token_kernel_fn token_kernel_int8(int width) {
+  return token_kernel_of<bf16, int8_t>(width);
+}
