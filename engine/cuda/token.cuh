@@ -22,6 +22,9 @@
 #ifndef TOKEN_SLOTS
 #define TOKEN_SLOTS 12
 #endif
+#ifndef TOKEN_FLIGHT
+#define TOKEN_FLIGHT 2
+#endif
 #ifndef TOKEN_FEEDERS
 #define TOKEN_FEEDERS 2
 #endif

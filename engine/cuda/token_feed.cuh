@@ -126,7 +126,9 @@ __device__ void token_bring(const struct token_args &a, const struct token_curso
               scales, bar);
 }
 
-/* The last warps of a block: each lane brings the tiles of one of the others. */
+/* The last warps of a block: each lane brings the tiles of one of the others. No more than TOKEN_FLIGHT of each are
+ * under way at a time: what else a multiprocessor asks memory for, results for other blocks first of all, would wait in
+ * line behind all of them. */
 template <class W> __device__ void token_feed(const struct token_block &m) {
   const int warp = threadIdx.x % 32 * TOKEN_FEEDERS + (threadIdx.x - WORKERS) / 32, slots = m.a.slots;
   struct token_cursor c = {0, -1, 0, 0, 0, 0, 0, 0, 0};
@@ -135,11 +137,16 @@ template <class W> __device__ void token_feed(const struct token_block &m) {
   const int mine = live ? warp : 0;
   const unsigned ring = shared_address(token_layers_of(m.a) + m.a.n_layers) + mine * slots * token_ring<W>::SLOT,
                  full = shared_address(m.full[mine]), empty = shared_address(m.empty[mine]);
-  int slot = 0;
-  unsigned phase = 1; /* nobody has taken anything yet: a slot's first turn is free */
+  int slot = 0, oldest = 0, flying = 0; /* oldest: of those under way */
+  unsigned phase = 1, oldest_phase = 0; /* nobody has taken anything yet: a slot's first turn is free */
   while (__any_sync(~0u, live)) {
-    const bool free = live && barrier_passed(empty + slot * 8, phase);
+    if (flying && barrier_passed(full + oldest * 8, oldest_phase)) {
+      flying--;
+      if (++oldest == slots) oldest = 0, oldest_phase ^= 1;
+    }
+    const bool free = live && flying < TOKEN_FLIGHT && barrier_passed(empty + slot * 8, phase);
     if (free) {
+      flying++;
       token_bring<W>(m.a, c, ring + slot * token_ring<W>::SLOT, full + slot * 8);
       if (++slot == slots) slot = 0, phase ^= 1;
       live = token_next_tile(m, &c, warp);
