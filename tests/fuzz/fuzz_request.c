@@ -17,7 +17,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       size_t sum = 0;
       for (size_t i = 0; i < r.n_messages; i++)
         for (size_t k = 0; k < r.messages[i].text.len; k++) sum += (unsigned char)r.messages[i].text.ptr[k];
-      for (size_t i = 0; i < r.n_prompts; i++) sum += r.prompts[i].len;
+      for (size_t i = 0; i < r.n_prompts; i++) {
+        sum += r.prompts[i].text.len;
+        for (size_t k = 0; r.prompts[i].ids && k < r.prompts[i].n_ids; k++) sum += (size_t)r.prompts[i].ids[k];
+      }
       (void)sum;
     }
     wire_request_free(&r);
