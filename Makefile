@@ -5,7 +5,7 @@
 #   make test       install what is missing, build, run every test; ends with "N passed, N failed"
 #   make test-sdk   the official npm clients, curl and a browser through the proxy (a part of make test)
 #   make sanitize   the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
-#   make tsan       what runs in several threads under ThreadSanitizer
+#   make tsan       what runs in several threads, the servers too, under ThreadSanitizer
 #   make unit       build the test programs; tests/run.sh WORD... then runs some of them
 #   make fuzz       every fuzz target for FUZZ_SECONDS=10 each (clang); FUZZ=WORD: those whose name holds it
 #   make bench      engine and monitor speed on this machine, the embedded model, the shipped policy
@@ -277,10 +277,13 @@ sanitize: deps data
 
 # Programs whose work is split over threads. setarch -R: ThreadSanitizer wants addresses that newer kernels scatter.
 TSAN_TESTS := unit/test_sluice unit/test_base_threads unit/test_engine_session
+TSAN_TOOLS := $(wildcard tests/integration/*proxy*.c tests/integration/serve_client.c)
 .PHONY: tsan
 tsan: deps data
-	@$(STAGE) BUILD=build/tsan CUDA=0 OPT='-O1 -g' CFLAGS='$(CFLAGS) -fsanitize=thread -w' $(TSAN_TESTS:%=build/tsan/tests/%)
+	@$(STAGE) BUILD=build/tsan CUDA=0 OPT='-O1 -g' CFLAGS='$(CFLAGS) -fsanitize=thread -w' build/tsan/sluice $(TSAN_TESTS:%=build/tsan/tests/%) $(TSAN_TOOLS:%.c=build/tsan/%)
 	@BUILD=build/tsan TEST_TIMEOUT=$${TEST_TIMEOUT:-900} TSAN_OPTIONS=halt_on_error=1 setarch -R tests/run.sh --unit $(TSAN_TESTS)
+	@BUILD=build/tsan TEST_TIMEOUT=$${TEST_TIMEOUT:-900} TSAN_OPTIONS=halt_on_error=1 setarch -R tests/run.sh \
+	  integration/proxy integration/soak integration/serve
 
 # libFuzzer needs clang. What it finds new is kept in build/fuzz/found, what breaks a promise in build/fuzz/broken.
 FUZZ_SECONDS ?= 10

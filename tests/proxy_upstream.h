@@ -28,8 +28,8 @@ struct visit {
   size_t len;
   _Atomic int64_t gone_ns; /* when the proxy's end was seen to close; 0: not */
   _Atomic size_t sent;
-  atomic_bool ended;
-  bool reset; /* the script wants the connection to end in a reset */
+  atomic_bool named, ended; /* named: script may be read by others */
+  bool reset;               /* the script wants the connection to end in a reset */
   void (*play)(struct visit *v);
 };
 struct proxy_upstream {
@@ -113,6 +113,7 @@ static inline void *visit_thread(void *arg) {
     const char *query = strstr(v->request, "?s=");
     const char *line = strstr(v->request, "\r\n");
     if (query && query < line) snprintf(v->script, sizeof v->script, "%.*s", (int)strcspn(query + 3, " &"), query + 3);
+    v->named = true;
     v->play(v);
   }
   struct linger at_once = {1, 0};
@@ -155,11 +156,16 @@ static inline bool proxy_upstream_start(struct proxy_upstream *u, void (*play)(s
   u->port = ntohs(a.sin_port);
   return pthread_create(&u->thread, NULL, proxy_upstream_thread, u) == 0;
 }
+
+static inline bool visit_is(const struct visit *v, const char *script) {
+  return v->named && strcmp(v->script, script) == 0;
+}
+
 /* The newest visit with this script; waits for it up to 3 s. */
 static inline struct visit *proxy_upstream_visit(struct proxy_upstream *u, const char *script) {
   for (int64_t until = now_ns() + 3000000000LL; now_ns() < until; sleep_ms(5))
     for (int i = u->n - 1; i >= 0; i--)
-      if (!strcmp(u->visits[i].script, script)) return &u->visits[i];
+      if (visit_is(&u->visits[i], script)) return &u->visits[i];
   return NULL;
 }
 

@@ -81,6 +81,12 @@ static void test_prompts(int port) {
   free(answer);
 }
 
+/* Until the upstream reads `whole` no more. */
+static void is_over(const char *script) {
+  struct visit *v = proxy_upstream_visit(&upstream, script);
+  while (v && !v->ended) sleep_ms(1);
+}
+
 static void test_answers(int port) {
   static const char head[] = "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"";
   static const char tail[] = "\"},\"finish_reason\":\"stop\"}]}";
@@ -90,15 +96,18 @@ static void test_answers(int port) {
   char *answer = say(port, "wholemasked", "hello", "");
   check("a long answer is masked", has(answer, " a [x] b ") && has(answer, tail) && !has(answer, "SECRET"), answer);
   free(answer);
+  is_over("wholemasked");
   fill(text, LONG, "nothing to see here ", " a BOMB b ");
   snprintf(whole, sizeof whole, "%s%s%s", head, text, tail);
   answer = say(port, "wholestopped", "hello", "");
   check("a long answer is stopped", has(answer, " a \"},\"finish_reason\":\"content_filter\"}]}"), answer);
   free(answer);
+  is_over("wholestopped");
   snprintf(whole, sizeof whole, "%s%s", head, text);
   answer = say(port, "wholebroken", "hello", "");
   check("a long answer that is no JSON is refused", has(answer, "HTTP/1.1 502 ") && !has(answer, "BOMB"), answer);
   free(answer);
+  is_over("wholebroken");
 }
 
 static bool comes(int fd, int ms, size_t *bytes) {
@@ -169,7 +178,7 @@ static void test_leaving(int port) {
     streams = metric(port, "sluice_streams");
   check("clients that leave meanwhile take their work along", streams == 0, NULL);
   bool asked = false;
-  for (int i = 0; i < upstream.n; i++) asked |= !strcmp(upstream.visits[i].script, "left");
+  for (int i = 0; i < upstream.n; i++) asked |= visit_is(&upstream.visits[i], "left");
   check("and nothing of it is sent", !asked, NULL);
 }
 

@@ -32,7 +32,7 @@ static void play_other(struct visit *v) {
 
 static int visits(const struct proxy_upstream *u, const char *script) {
   int n = 0;
-  for (int i = 0; i < u->n; i++) n += !strcmp(u->visits[i].script, script);
+  for (int i = 0; i < u->n; i++) n += visit_is(&u->visits[i], script);
   return n;
 }
 
