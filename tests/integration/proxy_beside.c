@@ -3,7 +3,8 @@
 #include "tests/proxy_forms.h"
 #include "tests/proxy_process.h"
 
-enum { LONG = 64 << 10, SLOW = 450 }; /* bytes: of a long text; of one that takes some tenths of a second to judge */
+enum { STREAMS = 16, FLOOD = 12 << 20 }; /* FLOOD: bytes of a stream */
+enum { LONG = 64 << 10, SLOW = 450 };    /* bytes: of a long text; of one that takes some tenths of a second to judge */
 
 static struct proxy_upstream upstream;
 static char whole[2 * LONG];
@@ -29,6 +30,10 @@ static void play(struct visit *v) {
   if (!strcmp(v->script, "ticks")) {
     bool on = visit_say(v, HEAD("text/event-stream"));
     for (int i = 0; on && i < 3000; i++, sleep_ms(10)) on = visit_say(v, TICK);
+  } else if (!strcmp(v->script, "flood")) {
+    static const char event[] = TICK TICK TICK TICK TICK TICK TICK TICK;
+    bool on = visit_say(v, HEAD("text/event-stream"));
+    while (on && v->sent < FLOOD) on = visit_send(v, event, sizeof event - 1);
   } else if (!strncmp(v->script, "whole", 5)) {
     visit_say(v, HEAD("application/json"));
     visit_say_cut(v, whole, 3000);
@@ -151,6 +156,41 @@ static void test_streams_go_on(int port) {
   free(request);
 }
 
+/* libcurl reads on while a socket has more, up to a hundred times 16 KiB: what it brings in one go may not pile up, nor
+ * stay with each stream. Readers that take all at once, so that nothing else holds the upstream. */
+static void test_flood(const struct proxy *p) {
+  static char some[256 << 10];
+  struct pollfd fds[STREAMS];
+  char request[256], seen[96];
+  size_t before = proxy_memory(p), most = before, bytes = 0;
+  int open = 0, rounds = 0;
+  ask(request, sizeof request, "/v1/chat/completions", "flood");
+  for (int i = 0; i < STREAMS; i++) {
+    int fd = dial(p->port), large = 4 << 20;
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &large, sizeof large);
+    fds[i] = (struct pollfd){.fd = fd, .events = POLLIN};
+    open += send(fd, request, strlen(request), MSG_NOSIGNAL) > 0;
+  }
+  for (int64_t until = now_ns() + 30000000000LL; open > 0 && poll(fds, STREAMS, 5000) > 0 && now_ns() < until;) {
+    for (int i = 0; i < STREAMS; i++) {
+      if (!fds[i].revents) continue;
+      ssize_t n = recv(fds[i].fd, some, sizeof some, 0);
+      bytes += n > 0 ? (size_t)n : 0;
+      if (n > 0) continue;
+      close(fds[i].fd);
+      fds[i].fd = -1;
+      open--;
+    }
+    if (rounds++ % 16) continue;
+    size_t now = proxy_memory(p);
+    if (now > most) most = now;
+  }
+  snprintf(seen, sizeof seen, "%d streams brought %zu bytes, memory grew by %zu", STREAMS, bytes, most - before);
+  printf("# %s\n", seen);
+  check("a flood of events is carried whole", open == 0 && bytes > (size_t)STREAMS * FLOOD, seen);
+  check("and in at most 1.5 MiB a stream", most - before < (size_t)STREAMS * (1536 << 10), seen);
+}
+
 /* Clients that leave while their prompt, or their answer, is judged. */
 static void test_leaving(int port) {
   static char text[4 * LONG + 1], run[SLOW + 1];
@@ -219,6 +259,7 @@ int main(int argc, char **argv) {
   test_prompts(p.port);
   test_answers(p.port);
   test_streams_go_on(p.port);
+  test_flood(&p);
   test_leaving(p.port);
   test_ending(&p);
   return bad;
