@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <sqlite3.h>
 #include <unistd.h>
@@ -39,6 +40,8 @@ static struct monitor_guard *guard_of(const char *policy) {
   return g;
 }
 
+static int pause_ms; /* before each piece, at least */
+
 /* The text in pieces cut at '|', as a reader would get it: what a piece releases is shown before the next one comes. */
 static void play(const struct monitor_guard *g, size_t route, enum monitor_side side, const char *pieces,
                  struct seen *s) {
@@ -60,6 +63,7 @@ static void play(const struct monitor_guard *g, size_t route, enum monitor_side 
     size_t n = end ? (size_t)(end - at) : strlen(at);
     buffer_append(&raw, at, n, &s->err);
     if (v.stop) break;
+    nanosleep(&(struct timespec){0, pause_ms * 1000000L}, NULL);
     assert_int_equal(monitor_text_push(t, (struct slice){at, n}, &v, &s->err), SLUICE_OK);
     if (!end && !v.stop) assert_int_equal(monitor_text_settle(t, &v, &s->err), SLUICE_OK);
     assert_true(v.released >= shown && v.released <= raw.len);
@@ -126,6 +130,16 @@ static void test_bounded(void **state) {
   /* a bound in time: all of this arrives within a minute */
   check("{\"mode\":{\"mode\":\"bounded\",\"ms\":60000}," RULES "}", "B|O|M|B", "B|O|M|",
         "[stop stop bounded 0-4 exposed 3]", 3);
+  /* pieces that come later than the bound after the first undecided one wait; with both bounds the nearer one counts */
+#define TIMED(more) "{\"mode\":{\"mode\":\"bounded\",\"ms\":10" more "}," RULES "}"
+  pause_ms = 25;
+  check(TIMED(""), "B|O|M|B", "B|||", "[stop stop bounded 0-4 exposed 1]", 1);
+  check(TIMED(""), "a S|E|C|R|E|T b", "a S|||||[masked] b", "[mask mask bounded 2-8 exposed 1]", 1);
+  check(TIMED(""), "a S|E|D c S|E|D", "a S||ED c S||ED", "", 0); /* what is decided begins anew */
+  check(TIMED(",\"tokens\":3"), "B|O|M|B", "B|||", "[stop stop bounded 0-4 exposed 1]", 1);
+  pause_ms = 0;
+  check("{\"mode\":{\"mode\":\"bounded\",\"ms\":60000,\"tokens\":2}," RULES "}", "B|O|M|B", "B|O||",
+        "[stop stop bounded 0-4 exposed 2]", 2);
 }
 
 static void test_modes_by_category(void **state) {
