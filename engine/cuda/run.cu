@@ -127,8 +127,8 @@ sluice_status describe(struct cuda_backend *b, struct sluice_error *err) {
   b->launcher.slots = 4;
   b->launcher.blocks_each = 2;
   /* Shares of attention go by the number of multiprocessors, and with them the order of sums. */
-  snprintf(b->kernel, sizeof b->kernel, "sm_%d%d-%d-cublas%d%s", p.major, p.minor, p.multiProcessorCount, version,
-           b->w && b->w->quantised ? "-int8" : "");
+  snprintf(b->kernel, sizeof b->kernel, "sm_%d%d-%d-cublas%d%s%s", p.major, p.minor, p.multiProcessorCount, version,
+           b->w && b->w->quantised ? "-int8" : "", b->stepwise ? "-steps" : "");
   return SLUICE_OK;
 }
 

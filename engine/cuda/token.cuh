@@ -13,6 +13,7 @@
 
 #include "engine/cuda/cuda_backend.cuh"
 
+/* Chosen by measurement (docs/engine-gpu.md). More warps would leave each fewer registers than attention needs. */
 #ifndef TOKEN_WARPS
 #define TOKEN_WARPS 10
 #endif

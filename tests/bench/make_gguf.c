@@ -17,6 +17,7 @@ struct shape {
 static const struct shape SHAPES[] = {
     {"qwen2.5-0.5b", "qwen2", 24, 896, 14, 2, 64, 4864, 151936, 32768, 1e6},
     {"llama3.2-1b", "llama", 16, 2048, 32, 8, 64, 8192, 128256, 131072, 5e5},
+    {"llama2-7b", "llama", 32, 4096, 32, 32, 128, 11008, 32000, 4096, 1e4},
     {"small", "qwen2", 2, 256, 4, 2, 64, 512, 512, 1024, 1e6},
 };
 
@@ -231,7 +232,7 @@ int main(int argc, char **argv) {
   for (size_t i = 0; argc > 3 && i < sizeof SHAPES / sizeof *SHAPES; i++)
     w.shape = strcmp(argv[3], SHAPES[i].name) == 0 ? &SHAPES[i] : i == 0 ? NULL : w.shape;
   if (argc < 3 || d == DTYPE_COUNT || !w.shape)
-    return fputs("usage: make_gguf OUT F16|Q8_0|Q4_K|... [qwen2.5-0.5b|llama3.2-1b|small]\n", stderr), 2;
+    return fputs("usage: make_gguf OUT F16|Q8_0|Q4_K|... [qwen2.5-0.5b|llama3.2-1b|llama2-7b|small]\n", stderr), 2;
   w.dtype = (enum dtype)d;
   if (w.shape->d % dtype_block(w.dtype) || w.shape->ff % dtype_block(w.dtype))
     return fprintf(stderr, "%s: rows of %d are no whole blocks of %s\n", w.shape->name, w.shape->d, argv[2]), 2;

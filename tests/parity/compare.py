@@ -180,7 +180,8 @@ def ours(args, folder, ids, greedy=0, kernel=""):
     text, out = os.path.join(args.out, "ids"), os.path.join(args.out, "dump.bin")
     with open(text, "w") as f:
         f.write(" ".join(map(str, ids)))
-    subprocess.run([args.dump, folder, text, out, str(greedy), kernel, str(args.threads)], check=True)
+    subprocess.run([args.dump, folder, text, out, str(greedy), kernel, str(args.threads),
+                    args.engine_device], check=True)
     with open(out, "rb") as f:
         layers, n, d, vocab = np.fromfile(f, np.int32, 4)
         s = np.fromfile(f, np.float32, (layers + 1) * n * d).reshape(layers + 1, n, d).astype(np.float64)
@@ -275,6 +276,7 @@ def main():
     p.add_argument("--out", required=True)
     p.add_argument("--model", action="append", default=[], metavar="NAME=FOLDER")
     p.add_argument("--small", action="store_true", help="the tiny cases alone")
+    p.add_argument("--engine-device", default="cpu", help="where the engine computes: cpu or cuda")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--tokens", type=int, default=128, help="of a real-sized case")

@@ -1,6 +1,6 @@
-/* dump_states MODEL IDS OUT [GREEDY [KERNEL [THREADS]]]: what the engine computes for a text, for comparison with other
- * programs (compare.py, beside this file). IDS is a file of token ids in decimal. OUT gets, in the machine's order:
- * int32 layers, tokens, width, vocab; float32 the residual stream [layers + 1][tokens][width], embeddings first;
+/* dump_states MODEL IDS OUT [GREEDY [KERNEL [THREADS [DEVICE]]]]: what the engine computes for a text, for comparison
+ * with other programs (compare.py, beside this file). IDS is a file of token ids in decimal. OUT gets, in the machine's
+ * order: int32 layers, tokens, width, vocab; float32 the residual stream [layers + 1][tokens][width], embeddings first;
  * float32 the logits [tokens][vocab]; and, when GREEDY is over 0, so many int32 ids that follow the text greedily. */
 #include <stdlib.h>
 #include <string.h>
@@ -81,11 +81,12 @@ int main(int argc, char **argv) {
   int32_t *ids = NULL;
   size_t n = 0;
   if (argc < 4) {
-    fputs("usage: dump_states MODEL IDS OUT [GREEDY [KERNEL [THREADS]]]\n", stderr);
+    fputs("usage: dump_states MODEL IDS OUT [GREEDY [KERNEL [THREADS [DEVICE]]]]\n", stderr);
     return 2;
   }
   const struct session_options o = {.kernel = argc > 5 && argv[5][0] ? argv[5] : NULL,
-                                    .threads = argc > 6 ? (int)strtol(argv[6], NULL, 10) : 1};
+                                    .threads = argc > 6 ? (int)strtol(argv[6], NULL, 10) : 1,
+                                    .device = argc > 7 ? argv[7] : NULL};
   sluice_status st = read_ids(argv[2], &ids, &n, &err);
   if (!st && n == 0) st = sluice_fail(&err, SLUICE_USAGE, "%s: no token ids", argv[2]);
   if (!st) st = model_open(argv[1], &m, &err);
