@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -117,14 +118,16 @@ static sluice_status show(void *ctx, int choice, int channel, struct slice text,
 
 static sluice_status quote_chance(struct buffer *line, int32_t id, struct slice bytes, double logprob,
                                   struct sluice_error *err) {
-  sluice_status st = buffer_printf(line, err, "\"id\":%d,\"text\":", (int)id);
+  sluice_status st = id >= 0 ? buffer_printf(line, err, "\"id\":%d,", (int)id) : SLUICE_OK; /* an API tells none */
+  if (st == SLUICE_OK) st = buffer_append_str(line, "\"text\":", err);
   if (st == SLUICE_OK) st = json_quote(line, bytes.ptr, bytes.len, err);
   return st == SLUICE_OK ? buffer_printf(line, err, ",\"logprob\":%.6f", logprob) : st;
 }
 
 /* One JSON line a token, with the token's own bytes; where they split a character, U+FFFD stands for them. */
 static sluice_status show_token(const struct chat *c, const struct piece *p, struct sluice_error *err) {
-  const struct slice own = tokenizer_bytes(model_tokenizer(engine_model(c->engine)), p->token);
+  const struct slice own =
+      p->token >= 0 ? tokenizer_bytes(model_tokenizer(engine_model(c->engine)), p->token) : p->bytes;
   struct buffer line;
   buffer_init(&line, 1 << 20);
   sluice_status st = buffer_append_str(&line, "{\"type\":\"token\",", err);
@@ -145,7 +148,7 @@ static sluice_status show_token(const struct chat *c, const struct piece *p, str
 static bool on_piece(void *ctx, const struct piece *p) {
   struct shown *s = ctx;
   bool stop = false;
-  if (s->chat->words->logprobs >= 0 && p->token >= 0 && show_token(s->chat, p, &s->err) != SLUICE_OK) {
+  if (s->chat->words->logprobs >= 0 && !isnan(p->logprob) && show_token(s->chat, p, &s->err) != SLUICE_OK) {
     s->status = s->err.code;
     return false;
   }
@@ -453,11 +456,11 @@ static sluice_status check_words(const struct generate_words *w, const struct st
   if (w->logprobs < -1 || w->logprobs > TOP_LOGPROBS_MAX) {
     return sluice_fail(err, SLUICE_USAGE, "--logprobs is 0 to %d", TOP_LOGPROBS_MAX);
   }
-  if (w->logprobs >= 0 && (!w->json || w->monitor != NULL || w->api != NULL)) {
+  if (w->logprobs >= 0 && (!w->json || w->monitor != NULL)) {
     return sluice_fail(err, SLUICE_USAGE,
-                       "--logprobs goes with --json and local weights, and without --monitor, which would have to hold "
-                       "tokens back");
+                       "--logprobs goes with --json, and without --monitor, which would have to hold tokens back");
   }
+  if (w->logprobs == 0 && w->api != NULL) return sluice_fail(err, SLUICE_USAGE, "--logprobs is at least 1 with --api");
   return SLUICE_OK;
 }
 

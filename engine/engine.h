@@ -179,7 +179,7 @@ struct generate_options {
   const struct slice *stop; /* texts that end the answer and are no part of it; none may be empty or over STOP_BYTES_MAX.
                                A text that spans tokens has been read by the cache all the same. Local only */
   size_t n_stop;            /* at most STOPS_MAX */
-  int top_logprobs;         /* alternatives told with each token, at most TOP_LOGPROBS_MAX. Local only */
+  int top_logprobs;         /* alternatives told with each token, at most TOP_LOGPROBS_MAX */
 };
 struct choice_scores { /* arrays of n_choices, owned by the caller */
   double *logprob;       /* sum of log p over the choice's tokens, after the prefix */

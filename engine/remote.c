@@ -209,6 +209,13 @@ static sluice_status write_request(const struct remote_talk *t, const struct gen
   }
   if (st == SLUICE_OK && o->top_p > 0 && o->top_p < 1) st = buffer_printf(b, err, ",\"top_p\":%.6g", (double)o->top_p);
   if (st == SLUICE_OK && o->top_k > 0) st = buffer_printf(b, err, ",\"top_k\":%d", o->top_k);
+  if (st == SLUICE_OK && o->top_logprobs > 0)
+    st = buffer_printf(b, err, ",\"logprobs\":true,\"top_logprobs\":%d", o->top_logprobs);
+  for (size_t i = 0; st == SLUICE_OK && i < o->n_stop; i++) {
+    st = buffer_append_str(b, i == 0 ? ",\"stop\":[" : ",", err);
+    if (st == SLUICE_OK) st = json_quote(b, o->stop[i].ptr, o->stop[i].len, err);
+  }
+  if (st == SLUICE_OK && o->n_stop > 0) st = buffer_append_str(b, "]", err);
   return st == SLUICE_OK ? buffer_append_str(b, "}", err) : st;
 }
 

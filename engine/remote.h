@@ -4,6 +4,7 @@
 #define SLUICE_ENGINE_REMOTE_H
 
 #include "engine/talk.h"
+#include "wire/wire.h"
 
 enum remote_class {
   REMOTE_OK,
@@ -45,6 +46,20 @@ bool remote_stream_push(struct remote_stream *s, const char *bytes, size_t len, 
 /* The body ended. Sets a fault when the answer is not complete. */
 void remote_stream_end(struct remote_stream *s, struct remote_fault *fault);
 const struct remote_stream_result *remote_stream_result(const struct remote_stream *s);
+/* ---- a chunk's log-probabilities (engine/remote_logprobs.c) ---- */
+struct remote_chances {
+  struct slice json;
+  struct json_span list, at; /* choices[0].logprobs.content, and the newest of its tokens */
+  bool any;
+  struct buffer bytes; /* of the alternatives below */
+  struct token_chance top[TOP_LOGPROBS_MAX];
+};
+void remote_chances_open(struct remote_chances *c);
+void remote_chances_close(struct remote_chances *c);
+void remote_chances_begin(struct remote_chances *c, struct slice json, struct json_span root);
+/* The next token's into *p (logprob, surprisal, top), valid until the next call. False: there are no more. */
+bool remote_chances_next(struct remote_chances *c, struct piece *p);
+
 /* The short text of an API's error: error.message of a JSON body, else its beginning, one line, at most cap bytes.
  * *code receives error.code or error.type, "" when there is none. */
 void remote_error_text(struct slice body, char *message, size_t cap, char *code, size_t code_cap);

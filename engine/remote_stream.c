@@ -1,6 +1,5 @@
 /* Reading one streamed chat completion: events of the body become pieces for the tap, and the answer's text. */
 #include "engine/remote.h"
-#include "wire/wire.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@ struct remote_stream {
   struct remote_fault *fault; /* of the call in progress */
   bool halted;                /* a fault, or the tap said no: nothing more is read */
   bool done, refusal;
+  struct remote_chances chances;
   int64_t thought; /* which of several reasoning texts is passed on; -1: none came yet */
 };
 
@@ -32,6 +32,7 @@ sluice_status remote_stream_open(piece_fn tap, void *ctx, struct buffer *text, s
   s->thought = -1;
   s->result = (struct remote_stream_result){
       .outcome = OUTCOME_ERROR, .prompt_tokens = -1, .output_tokens = -1, .total_tokens = -1};
+  remote_chances_open(&s->chances);
   sse_open(&s->sse, EVENT_LIMIT, on_event, s);
   *out = s;
   return SLUICE_OK;
@@ -40,6 +41,7 @@ sluice_status remote_stream_open(piece_fn tap, void *ctx, struct buffer *text, s
 void remote_stream_close(struct remote_stream *s) {
   if (s == NULL) return;
   sse_close(&s->sse);
+  remote_chances_close(&s->chances);
   free(s);
 }
 
@@ -54,6 +56,14 @@ static sluice_status halt(struct remote_stream *s, struct sluice_error *err) {
 }
 
 /* ---- one chunk ------------------------------------------------------------------------------------------------ */
+static sluice_status tell(struct remote_stream *s, const struct piece *piece, struct sluice_error *err) {
+  s->result.emitted = true;
+  if (s->tap(s->ctx, piece)) return SLUICE_OK;
+  s->result.stopped = true;
+  s->result.outcome = OUTCOME_STOPPED;
+  return halt(s, err);
+}
+
 static sluice_status on_text(void *ctx, const struct wire_key *key, struct slice text, struct sluice_error *err) {
   static const enum channel channels[] = {[WIRE_CONTENT] = CHANNEL_CONTENT,
                                           [WIRE_REASONING] = CHANNEL_REASONING,
@@ -72,11 +82,16 @@ static sluice_status on_text(void *ctx, const struct wire_key *key, struct slice
   if (s->tap == NULL) return SLUICE_OK;
   struct piece piece = {
       .channel = channels[key->channel], .bytes = text, .token = -1, .logprob = NAN, .surprisal = NAN};
-  s->result.emitted = true;
-  if (s->tap(s->ctx, &piece)) return SLUICE_OK;
-  s->result.stopped = true;
-  s->result.outcome = OUTCOME_STOPPED;
-  return halt(s, err);
+  if (key->channel == WIRE_CONTENT) remote_chances_next(&s->chances, &piece);
+  return tell(s, &piece, err);
+}
+
+/* Tokens of a chunk beyond the one that its text was told with. */
+static sluice_status tell_other_tokens(struct remote_stream *s, struct sluice_error *err) {
+  struct piece piece = {.channel = CHANNEL_CONTENT, .bytes = {"", 0}, .token = -1};
+  sluice_status st = SLUICE_OK;
+  while (st == SLUICE_OK && s->tap != NULL && remote_chances_next(&s->chances, &piece)) st = tell(s, &piece, err);
+  return st;
 }
 
 static int number_at(struct slice json, struct json_span root, const char *path) {
@@ -142,7 +157,9 @@ static sluice_status take_chunk(struct remote_stream *s, struct slice json, stru
   }
   take_usage(s, json, root);
   if (!json_span_member(json, root, "choices", &span)) return SLUICE_OK; /* usage alone, or a server's own event */
+  remote_chances_begin(&s->chances, json, root);
   sluice_status st = wire_read_texts(json, NULL, on_text, s, &known, err);
+  if (st == SLUICE_OK) st = tell_other_tokens(s, err);
   return st == SLUICE_OK ? take_finish(s, json, root, err) : st;
 }
 

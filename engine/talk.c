@@ -208,11 +208,10 @@ sluice_status talk_generate(struct talk *t, struct slice prefix, const struct ge
   *len = 0;
   *outcome = OUTCOME_ERROR;
   if (timing == NULL) timing = &unused;
-  if (t->remote != NULL && (o->min_p > 0 || (o->repetition_penalty > 0 && o->repetition_penalty != 1) ||
-                            o->n_stop > 0 || o->top_logprobs > 0)) {
+  if (t->remote != NULL && (o->min_p > 0 || (o->repetition_penalty > 0 && o->repetition_penalty != 1))) {
     return sluice_fail(err, SLUICE_UNSUPPORTED,
-                       "min_p, repetition_penalty, stop texts and top_logprobs are for local weights: an API gets "
-                       "temperature, top_k, top_p and seed");
+                       "min_p and repetition_penalty are for local weights: an API gets temperature, top_k, top_p, "
+                       "stop, top_logprobs and seed");
   }
   sluice_status st = buffer_append(&b, "", 0, err);
   if (st == SLUICE_OK) {

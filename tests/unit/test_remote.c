@@ -171,6 +171,48 @@ static void a_turn_streams_and_is_remembered(void **state) {
   close_exchange(&x);
 }
 
+struct chances {
+  int known;
+  float logprobs[8];
+  char text[64], likely[64];
+};
+
+static bool tap_chances(void *ctx, const struct piece *p) {
+  struct chances *c = ctx;
+  strncat(c->text, p->bytes.ptr, p->bytes.len);
+  if (!isnan(p->logprob)) c->logprobs[c->known++] = p->logprob;
+  for (int i = 0; i < p->n_top; i++) strncat(c->likely, p->top[i].bytes.ptr, p->top[i].bytes.len);
+  return true;
+}
+
+/* What the server says of each token comes with the pieces; a list that is none is passed over. */
+static void stops_and_alternatives_are_asked_for(void **state) {
+  (void)state;
+#define TOKEN(text, lp, top) "{\"token\":\"" text "\",\"logprob\":" lp ",\"bytes\":null,\"top_logprobs\":[" top "]}"
+#define WITH(text, tokens)                                                                                             \
+  "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text "\"},\"logprobs\":" tokens                         \
+  ",\"finish_reason\":null}]}\n\n"
+  static char stream[] =
+      ROLE WITH("He", "{\"content\":[" TOKEN("He", "-0.5",
+                                             "{\"token\":\"?\",\"logprob\":-0.25,\"bytes\":[72,195]},"
+                                             "{\"token\":\"He\",\"logprob\":-0.5,\"bytes\":[72,101]}") "]}")
+          WITH("llo", "{\"content\":[" TOKEN("l", "-1", "") "," TOKEN("lo", "-2", "") "]}") WITH("!", "{\"content\":7}")
+              FINISH("stop") USAGE DONE;
+  const struct slice stops[] = {slice_of("a\"b"), slice_of("\n")};
+  const struct generate_options o = {.max_tokens = 16, .stop = stops, .n_stop = 2, .top_logprobs = 3};
+  struct exchange x;
+  struct chances c = {0};
+  open_exchange(&x, script_stream, stream, (struct engine_remote_options){0});
+  x.status =
+      talk_generate(x.talk, (struct slice){0}, &o, tap_chances, &c, NULL, &x.text, &x.len, &x.outcome, &x.timing, &err);
+  expect_text(&x, "Hello!", OUTCOME_DONE);
+  assert_non_null(strstr(x.server->requests[0], "\"logprobs\":true,\"top_logprobs\":3,\"stop\":[\"a\\\"b\",\"\\n\"]"));
+  assert_string_equal(c.text, "Hello!");
+  assert_true(c.known == 3 && c.logprobs[0] == -0.5f && c.logprobs[1] == -1.0f && c.logprobs[2] == -2.0f);
+  assert_string_equal(c.likely, "H\xc3He");
+  close_exchange(&x);
+}
+
 static void bytes_may_come_one_by_one(void **state) {
   (void)state;
   struct exchange x;
@@ -627,6 +669,7 @@ static void what_a_remote_engine_cannot_do_is_said(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_turn_streams_and_is_remembered),
+      cmocka_unit_test(stops_and_alternatives_are_asked_for),
       cmocka_unit_test(bytes_may_come_one_by_one),
       cmocka_unit_test(reasoning_is_tapped_but_is_no_answer),
       cmocka_unit_test(refusals_are_an_outcome),
