@@ -79,10 +79,12 @@ static void flush(struct exchange *x) {
     buffer_clear(&x->out);
 }
 
-/* One read from the upstream brings many events, each in a call of its own: they leave together. */
+/* One read from the upstream brings many events, each in a call of its own: they leave together. The first one for a
+ * while mostly comes alone, and need not wait until libcurl has asked the socket whether there is more. */
 static void flush_soon(struct exchange *x) {
   if (x->whole || x->out.len == 0) return;
-  if (x->out.len >= LEAVE_AT) { /* libcurl reads on while there is something to read: what waits here is bounded too */
+  /* libcurl reads on while there is something to read: what waits here is bounded too */
+  if (x->rested || x->out.len >= LEAVE_AT) {
     flush(x);
     return;
   }

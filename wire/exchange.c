@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define SECOND 1000000000LL
+#define RESTED_NS 2000000LL
 
 /* ---- the end ---- */
 
@@ -235,6 +236,7 @@ static size_t on_field(char *bytes, size_t size, size_t n, void *ctx) {
 static size_t on_bytes(char *bytes, size_t size, size_t n, void *ctx) {
   struct exchange *x = ctx;
   size_t backlog = client_backlog(x->client) + (x->filter ? 0 : x->out.len);
+  x->rested = x->loop->now_ns - x->heard_ns > RESTED_NS;
   x->heard_ns = x->loop->now_ns;
   if (backlog >= SERVER_BACKLOG_HIGH || (backlog && proxy_memory_spent(x->loop->whole))) {
     x->paused = true;

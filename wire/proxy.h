@@ -64,6 +64,7 @@ struct exchange {
   uint64_t tried; /* servers that were, by bit */
   bool under_way; /* libcurl has easy */
   bool ended;     /* its transfer, by itself */
+  bool rested;    /* the bytes that came last are the first for a while */
   bool waits_to_leave;
   struct exchange *next_to_leave; /* of those whose out is not empty */
   struct curl_slist *fields;
