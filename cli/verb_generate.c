@@ -200,21 +200,6 @@ static const char *outcome_word(enum outcome o) {
   return words[o];
 }
 
-static void count_in(struct monitor_counts *sum, const struct monitor_counts *one) {
-  sum->pieces += one->pieces;
-  sum->pieces_held += one->pieces_held;
-  sum->bytes += one->bytes;
-  sum->masks += one->masks;
-  sum->flags += one->flags;
-  sum->stops += one->stops;
-  sum->not_scanned += one->not_scanned;
-  sum->capped += one->capped;
-  sum->exposed += one->exposed;
-  sum->pattern_runs += one->pattern_runs;
-  sum->held_sum += one->held_sum;
-  if (one->held_max > sum->held_max) sum->held_max = one->held_max;
-}
-
 struct answer {
   enum outcome outcome;
   struct talk_timing timing;
@@ -298,7 +283,7 @@ static sluice_status end_monitor(struct chat *c, struct shown *s, struct answer 
     c->stopped = true;
   }
   monitor_tap_counts(s->tap, &a->counts);
-  count_in(&c->counts, &a->counts);
+  monitor_counts_add(&c->counts, &a->counts);
   return st;
 }
 
