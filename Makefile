@@ -290,7 +290,7 @@ FUZZ_SECONDS ?= 10
 FUZZ_CC ?= clang
 .PHONY: fuzz-programs
 fuzz-programs:
-	@$(STAGE) BUILD=build/fuzz CC=$(FUZZ_CC) CUDA=0 OPT='-O1 -g' FUZZ_MAIN='-fsanitize=fuzzer' \
+	@$(STAGE) BUILD=build/fuzz CC=$(FUZZ_CC) CUDA=0 OPT='-O1 -gline-tables-only' FUZZ_MAIN='-fsanitize=fuzzer' \
 	  CFLAGS='$(CFLAGS) $(SANITIZE) -fsanitize=fuzzer-no-link -w' fuzz-targets
 fuzz:
 	@CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' .ci/deps.sh --fuzz
