@@ -3,7 +3,7 @@
  * likely, of these the fewest whose probability reaches top_p, without those below min_p of the largest, of these one
  * by `uniform`. Probabilities are whole multiples of 2^-40 of the largest, so that their sums are exact in any order.
  */
-#include "engine/cuda/inference.cuh"
+#include "engine/cuda/best.cuh"
 
 namespace {
 
@@ -16,17 +16,6 @@ enum {
   COARSE_SHIFT = 21,
   TOGETHER = 8192
 };
-
-struct best {
-  float logit, sum; /* sum of exp(x - logit) */
-  int32_t id;
-};
-
-__device__ struct best join(const struct best &a, const struct best &b) {
-  const bool first = a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
-  const struct best &high = first ? a : b, &low = first ? b : a;
-  return {high.logit, low.logit == -INFINITY ? high.sum : high.sum + low.sum * __expf(low.logit - high.logit), high.id};
-}
 
 __device__ struct best join_block(struct best v) {
   __shared__ struct best part[WARPS];

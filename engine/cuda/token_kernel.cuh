@@ -2,6 +2,7 @@
 #ifndef SLUICE_ENGINE_CUDA_TOKEN_KERNEL_CUH
 #define SLUICE_ENGINE_CUDA_TOKEN_KERNEL_CUH
 
+#include "engine/cuda/best.cuh"
 #include "engine/cuda/token_attend.cuh"
 
 #if __CUDA_ARCH__ >= 900
@@ -116,35 +117,23 @@ template <class T, class W, int WIDTH> __device__ void token_layers(struct token
 
 /* ---- behind the layers ---- */
 
-struct token_best {
-  float logit, sum; /* sum of exp(x - logit) */
-  int32_t id;
-};
-
-__device__ struct token_best token_better(const struct token_best &a, const struct token_best &b) {
-  const bool first = a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
-  const struct token_best &high = first ? a : b, &low = first ? b : a;
-  return {high.logit, low.logit == -INFINITY ? high.sum : high.sum + low.sum * __expf(low.logit - high.logit), high.id};
-}
-
-__device__ struct token_best token_best_of_warp(struct token_best v) {
+__device__ struct best best_of_warp(struct best v) {
   for (int o = 16; o; o >>= 1)
-    v = token_better(v,
-                     {__shfl_xor_sync(~0u, v.logit, o), __shfl_xor_sync(~0u, v.sum, o), __shfl_xor_sync(~0u, v.id, o)});
+    v = join(v, {__shfl_xor_sync(~0u, v.logit, o), __shfl_xor_sync(~0u, v.sum, o), __shfl_xor_sync(~0u, v.id, o)});
   return v;
 }
 
 /* The best of all rows from the warps' best: block 0 joins the blocks'. */
-__device__ void token_choose(const struct token_args &a, struct token_best v, float *memory) {
+__device__ void token_choose(const struct token_args &a, struct best v, float *memory) {
   const unsigned tag = a.tag + a.n_layers;
   const int t = threadIdx.x, warp = t / 32, lane = t % 32;
-  struct token_best *each = reinterpret_cast<struct token_best *>(memory);
-  v = token_best_of_warp(v);
+  struct best *each = reinterpret_cast<struct best *>(memory);
+  v = best_of_warp(v);
   if (lane == 0) each[warp] = v;
   workers_meet();
   if (warp > 0) return;
-  v = lane < TOKEN_WARPS ? each[lane] : (struct token_best){-INFINITY, 0, INT32_MAX};
-  v = token_best_of_warp(v);
+  v = lane < TOKEN_WARPS ? each[lane] : (struct best){-INFINITY, 0, INT32_MAX};
+  v = best_of_warp(v);
   if (lane == 0) {
     unsigned long long *to = a.best + blockIdx.x * 3;
     give(to, v.logit, tag), give(to + 1, v.sum, tag), give(to + 2, __int_as_float(v.id), tag);
@@ -155,10 +144,10 @@ __device__ void token_choose(const struct token_args &a, struct token_best v, fl
     const unsigned long long *from = a.best + i * 3;
     const unsigned long long u[3] = {look(from), look(from + 1), look(from + 2)};
     const float logit = await(from, u[0], tag), sum = await(from + 1, u[1], tag);
-    v = token_better(v, {logit, sum, __float_as_int(await(from + 2, u[2], tag))});
+    v = join(v, {logit, sum, __float_as_int(await(from + 2, u[2], tag))});
   }
   __syncwarp();
-  v = token_best_of_warp(v);
+  v = best_of_warp(v);
   if (lane > 0) return;
   const struct drawn d = {v.id, v.logit, v.logit + logf(v.sum), v.logit};
   *a.drawn = d, *a.drawn_host = d;
@@ -182,7 +171,7 @@ template <class W, class L> __device__ void token_head_of(struct token_block &m,
   const struct token_input in = {a.x[1] + blockIdx.x % TOKEN_COPIES * a.copy, a.tag + a.n_layers - 1, a.final_norm.gain,
                                  a.final_norm.bias};
   const float factor = token_take<W>(m, s, in);
-  struct token_best best = {-INFINITY, 0, INT32_MAX};
+  struct best best = {-INFINITY, 0, INT32_MAX};
   token_keep_hidden<W>(a, s, factor);
   if (a.kind == STEP_HIDDEN) return;
   const int begin = m.cut[TOKEN_HEAD].begin;
