@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct proxy_words { /* of the command line */
-  struct string_list upstreams, backups, listen;
+  struct string_list upstreams, backups, listen, cors;
   const char *admin, *probe, *tls_cert, *tls_key, *tls_client_ca, *upstream_ca, *upstream_cert, *upstream_key, *blocked;
   bool upstream_http2, pass_unjudged, reuse_port, json;
   int64_t threads, eject_after, max_streams, max_body_mb, max_memory_mb, idle_s, total_s, drain_s, connect_s;
@@ -113,6 +113,8 @@ static sluice_status serve(struct proxy_run *r, const struct proxy_words *w, uin
                                  .listen = (const char **)(w->listen.n ? w->listen.items : usual),
                                  .n_listen = w->listen.n ? w->listen.n : 1,
                                  .admin = w->admin,
+                                 .cors = (const char **)w->cors.items,
+                                 .n_cors = w->cors.n,
                                  .reuse_port = w->reuse_port,
                                  .pass_unjudged = w->pass_unjudged,
                                  .refuse_blocked = strcmp(w->blocked, "refusal") == 0,
@@ -168,6 +170,7 @@ static int close_run(struct proxy_run *r, struct proxy_words *w, sluice_status s
   free(w->upstreams.items);
   free(w->backups.items);
   free(w->listen.items);
+  free(w->cors.items);
   if (st) log_line(LOG_ERROR, "proxy: %s", err->message);
   if (!st && served) log_line(LOG_INFO, "proxy: ended; %" PRIu64 " streams were cut", cut);
   return st ? sluice_exit_code(st) : cut ? 128 + SIGTERM : 0;
@@ -225,6 +228,9 @@ int verb_proxy(int argc, char **argv) {
        "PEM: clients must show a certificate signed by it"},
       {"threads", 't', OPTION_INT, &w.threads, "N", "event loops, each with its own connections (default: 1)"},
       {"admin", 0, OPTION_STRING, &w.admin, "ADDRESS", "where alone /healthz, /readyz and /metrics answer"},
+      {"cors", 0, OPTION_LIST, &w.cors, "ORIGIN",
+       "pages of this origin may read answers in a browser (https://HOST[:PORT]; * for any); preflights are answered "
+       "here; may be repeated (default: as the upstream says)"},
       {"audit", 'a', OPTION_STRING, &r.audit_path, "FILE",
        "a row an event: FILE.db SQLite, FILE.jsonl lines, - stderr"},
       {"audit-text", 0, OPTION_FLAG, &r.audit_text, NULL,

@@ -40,9 +40,11 @@ sluice_status answer_fields(const struct exchange *x, bool rewritten, struct buf
   static const char *const of_bytes[] = {"content-encoding", "content-md5",   "digest",
                                          "content-digest",   "repr-digest",   "etag",
                                          "accept-ranges",    "content-range", "last-modified"};
-  struct buffer hop;
+  const struct wire_proxy *p = x->loop->whole;
+  struct buffer hop, names;
   sluice_status st = SLUICE_OK;
   buffer_init(&hop, SERVER_HEAD_MAX);
+  buffer_init(&names, SERVER_HEAD_MAX);
   for (int pass = 0; !st && pass < 2; pass++) {
     for (size_t at = 0; !st && at < x->head.len;) {
       const char *end = memchr(x->head.ptr + at, '\n', x->head.len - at);
@@ -62,9 +64,14 @@ sluice_status answer_fields(const struct exchange *x, bool rewritten, struct buf
                   http_list_has((struct slice){hop.ptr ? hop.ptr : "", hop.len}, f.name);
       for (size_t i = 0; rewritten && !drop && i < sizeof of_bytes / sizeof *of_bytes; i++)
         drop = slice_is_nocase(f.name, of_bytes[i]);
-      if (!drop) st = put_field(x, line, &f, out, err);
+      if (drop || (p->cors.n && cors_is_field(f.name))) continue;
+      st = put_field(x, line, &f, out, err);
+      if (!st && p->cors.n) st = buffer_printf(&names, err, ",%.*s", (int)f.name.len, f.name.ptr);
     }
   }
+  if (!st && p->cors.n)
+    st = cors_expose(&p->cors, &x->client->head, (struct slice){names.ptr ? names.ptr : "", names.len}, out, err);
+  buffer_free(&names);
   buffer_free(&hop);
   return st;
 }

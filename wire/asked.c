@@ -235,8 +235,8 @@ sluice_status asked_answer(struct exchange *x, struct sluice_error *err) {
   buffer_init(&out, 0);
   sluice_status st = refusal_answer(x->form, x->wants_stream, x->model, x->number, blocked_words, &out, err);
   if (!st)
-    client_answer(x->client, 200, x->wants_stream ? "text/event-stream" : "application/json",
-                  (struct slice){out.ptr, out.len});
+    client_answer_across(x->client, 200, x->wants_stream ? "text/event-stream" : "application/json",
+                         (struct slice){out.ptr, out.len});
   buffer_free(&out);
   return st;
 }

@@ -196,21 +196,38 @@ void client_end(struct client *c) {
   bufferevent_trigger(c->bev, EV_READ, BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
 }
 
-/* A page of another origin may know why it was refused: else its browser tells it nothing. */
-static bool asked_across(const struct client *c) {
-  bool origin = false;
-  for (size_t i = 0; i < c->head.n_fields; i++) origin |= slice_is_nocase(c->head.fields[i].name, "origin");
-  return origin;
+static void answer(struct client *c, int status, const char *type, bool across, struct slice body) {
+  static const struct cors none = {NULL, 0};
+  const struct cors *cors = c->server->cors ? c->server->cors : &none;
+  struct buffer fields;
+  struct sluice_error ignored = {0};
+  buffer_init(&fields, SERVER_HEAD_MAX);
+  sluice_status st = buffer_printf(&fields, &ignored, "Content-Type: %s\r\nCache-Control: no-store\r\n", type);
+  if (!st && across) st = cors_fields(cors, &c->head, true, &fields, &ignored);
+  client_begin(c, status, NULL, (struct slice){st ? "" : fields.ptr, st ? 0 : fields.len}, (int64_t)body.len);
+  buffer_free(&fields);
+  client_body(c, body);
+  client_end(c);
 }
 
 void client_answer(struct client *c, int status, const char *type, struct slice body) {
-  char fields[192];
-  bool across = status >= 400 && asked_across(c);
-  int n = snprintf(fields, sizeof fields, "Content-Type: %s\r\nCache-Control: no-store\r\n%s", type,
-                   across ? "Access-Control-Allow-Origin: *\r\n" : "");
-  client_begin(c, status, NULL, (struct slice){fields, (size_t)n}, (int64_t)body.len);
-  client_body(c, body);
-  client_end(c);
+  answer(c, status, type, status >= 400, body);
+}
+
+void client_answer_across(struct client *c, int status, const char *type, struct slice body) {
+  answer(c, status, type, true, body);
+}
+
+bool client_preflight(struct client *c) {
+  struct buffer fields;
+  buffer_init(&fields, 2 * SERVER_HEAD_MAX);
+  bool here = c->server->cors && cors_preflight(c->server->cors, &c->head, &fields);
+  if (here) {
+    client_begin(c, 204, NULL, (struct slice){fields.len ? fields.ptr : "", fields.len}, 0);
+    client_end(c);
+  }
+  buffer_free(&fields);
+  return here;
 }
 
 void client_refuse(struct client *c, int status, const char *code, const char *message) {

@@ -282,6 +282,8 @@ const char *http_reason(int status) {
   switch (status) {
   case 200:
     return "OK";
+  case 204:
+    return "No Content";
   case 400:
     return "Bad Request";
   case 404:

@@ -114,7 +114,7 @@ static void on_request(struct client *c) {
       return;
     }
   }
-  exchange_start(c);
+  if (!client_preflight(c)) exchange_start(c);
 }
 
 static void on_taken(struct client *c) {
@@ -189,6 +189,7 @@ static sluice_status open_loop(struct wire_proxy *p, struct proxy_loop *l, struc
                               .memory = &p->memory,
                               .max_memory = p->o.max_memory,
                               .tls = p->tls,
+                              .cors = &p->cors,
                               .reuse_port = p->o.reuse_port || p->n_loops > 1};
   l->server.loop = event_base_new();
   if (!l->server.loop) return sluice_fail(err, SLUICE_NOMEM, "no event loop");
@@ -217,12 +218,14 @@ sluice_status wire_proxy_open(const struct wire_proxy_options *o, struct wire_pr
   struct wire_proxy *p = calloc(1, sizeof *p);
   if (!p) return sluice_fail(err, SLUICE_NOMEM, "no memory for the proxy");
   p->o = *o;
+  p->cors = (struct cors){o->cors, o->n_cors};
   p->started_ns = clock_mono_ns();
   fill_defaults(&p->o);
   raise_descriptors();
   p->loops = p->o.threads > PROXY_THREADS_MAX ? NULL : calloc(p->o.threads, sizeof *p->loops);
   p->n_loops = p->loops ? p->o.threads : 0;
-  sluice_status st = p->loops ? read_upstreams(p, err) : sluice_fail(err, SLUICE_NOMEM, "no memory for the threads");
+  sluice_status st = p->loops ? cors_check(&p->cors, err) : sluice_fail(err, SLUICE_NOMEM, "no memory for the threads");
+  if (!st) st = read_upstreams(p, err);
   if (!st && curl_global_init(CURL_GLOBAL_DEFAULT)) st = sluice_fail(err, SLUICE_INTERNAL, "libcurl does not start");
   if (!st) st = open_tls(p, err);
   for (size_t i = 0; i < p->n_loops; i++) {

@@ -172,6 +172,7 @@ struct proxy_loop {
 };
 struct wire_proxy {
   struct wire_proxy_options o;
+  struct cors cors;
   struct target targets[PROXY_TARGETS_MAX];
   size_t n_targets;
   struct proxy_loop *loops;

@@ -6,7 +6,7 @@
 #ifndef SLUICE_WIRE_SERVER_H
 #define SLUICE_WIRE_SERVER_H
 
-#include "wire/http.h"
+#include "wire/cors.h"
 #include "wire/tls.h"
 
 #include <event2/buffer.h>
@@ -65,9 +65,10 @@ struct server {
   const struct server_hooks *hooks;
   void *owner;
   size_t max_body, max_clients;
-  atomic_size_t *memory;  /* bytes of all buffers that outside data can grow are counted here; NULL: nowhere */
-  size_t max_memory;      /* at which bodies are refused; 0: none */
-  struct tls_server *tls; /* for connections that come over TCP, but the admin's; NULL: none. Not owned */
+  atomic_size_t *memory;   /* bytes of all buffers that outside data can grow are counted here; NULL: nowhere */
+  size_t max_memory;       /* at which bodies are refused; 0: none */
+  struct tls_server *tls;  /* for connections that come over TCP, but the admin's; NULL: none. Not owned */
+  const struct cors *cors; /* NULL: pages of other origins may read what this server refuses, and nothing else */
   bool reuse_port;
   bool full;     /* listeners rest until a client leaves */
   bool draining; /* no answer is followed by another request */
@@ -99,6 +100,9 @@ void client_body(struct client *c, struct slice bytes);
 void client_end(struct client *c);   /* then the next request, or the end of the connection */
 void client_abort(struct client *c); /* the answer stays visibly unfinished */
 void client_answer(struct client *c, int status, const char *type, struct slice body);
+/* The same for one that a page of another origin may read, as it may every refusal. */
+void client_answer_across(struct client *c, int status, const char *type, struct slice body);
+bool client_preflight(struct client *c); /* answers it when it is one that is answered here */
 void client_refuse(struct client *c, int status, const char *code, const char *message);
 
 #endif

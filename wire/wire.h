@@ -164,6 +164,10 @@ struct wire_proxy_options {
   const char *admin; /* where /healthz, /readyz and /metrics answer; NULL: on the listeners, before any upstream's */
   /* TLS towards clients, on every listener but the admin's and unix sockets. PEM; read again on SIGHUP. NULL: none. */
   const char *tls_cert, *tls_key, *tls_client_ca;
+  /* Origins whose pages may read answers in a browser, "*" for any: then preflights are answered here and what
+   * upstreams say of it is left out. None: upstreams speak for themselves. */
+  const char **cors;
+  size_t n_cors;
   bool reuse_port;     /* several processes share a port */
   bool refuse_blocked; /* a blocked prompt is answered as a refusal of the model, not as an error 400 */
   bool pass_unjudged;  /* pass model answers that no dialect reads (Ollama's, ...); else they are refused */

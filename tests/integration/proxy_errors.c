@@ -52,6 +52,9 @@ static void play(struct visit *v) {
         "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\n"
         "data: [DONE]\n\n",
         9);
+  else if (!strcmp(s, "open"))
+    visit_say(v, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nAccess-Control-Allow-Origin: *\r\n"
+                 "X-Request-Id: 7\r\nConnection: close\r\n\r\ndata: [DONE]\n\n");
   else if (!strcmp(s, "path"))
     play_place(v, "/v1/chat/completions?s=json");
   else
@@ -147,6 +150,43 @@ static void test_methods(int port) {
         v ? v->request : NULL);
 }
 
+/* Pages of other origins, where the proxy speaks for its upstream. */
+static void test_cors(void) {
+  static const char *const more[] = {"--cors", "https://app.example", "--cors", "http://localhost:3000", NULL};
+#define FROM(origin) "Origin: " origin "\r\n"
+#define ASKS                                                                                                           \
+  "Access-Control-Request-Method: POST\r\n"                                                                            \
+  "Access-Control-Request-Headers: authorization,content-type\r\n"
+#define MAY "Access-Control-Allow-Origin: https://app.example\r\nAccess-Control-Allow-Credentials: true\r\n"
+  struct proxy p;
+  if (!proxy_start(&p, upstream.port, more)) {
+    check("a proxy that answers preflights starts", false, NULL);
+    return;
+  }
+  expect(p.port, "a preflight is answered here", "OPTIONS", CHAT "?s=ahead", FROM("https://app.example") ASKS,
+         "HTTP/1.1 204 No Content\r\nVary: Origin\r\n" MAY "Access-Control-Allow-Methods: POST\r\n",
+         "Access-Control-Allow-Headers: authorization,content-type\r\nAccess-Control-Max-Age: ");
+  check("and asks no upstream", !proxy_upstream_visit(&upstream, "ahead"), NULL);
+  char *answer = request_of(p.port, "OPTIONS", CHAT, FROM("https://app.example.evil") ASKS);
+  check("of another page it says no", has(answer, "HTTP/1.1 204 ") && !has(answer, "Access-Control-"), answer);
+  free(answer);
+  expect(p.port, "OPTIONS that is no preflight goes on", "OPTIONS", CHAT "?s=none", "", "HTTP/1.1 204 None\r\n", "");
+  expect(p.port, "a stream may be read, with its fields", "POST", CHAT "?s=open", FROM("https://app.example"),
+         MAY "Access-Control-Expose-Headers: Content-Type,X-Request-Id\r\n", "[DONE]");
+  answer = request_of(p.port, "POST", CHAT "?s=open", FROM("https://app.example"));
+  check("the upstream's own word is left out", count(answer, "Access-Control-Allow-Origin") == 1, answer);
+  free(answer);
+  answer = request_of(p.port, "POST", CHAT "?s=open", FROM("https://other.example"));
+  check("by that page alone", has(answer, "Vary: Origin\r\n") && !has(answer, "Access-Control-"), answer);
+  free(answer);
+  expect(p.port, "so may a refusal", "POST", "/v1/complete", FROM("http://localhost:3000"), "HTTP/1.1 501 ",
+         "Access-Control-Allow-Origin: http://localhost:3000\r\n");
+  answer = request_of(p.port, "POST", "/v1/complete", FROM("http://localhost:3001"));
+  check("by no other page", has(answer, "HTTP/1.1 501 ") && !has(answer, "Access-Control-"), answer);
+  free(answer);
+  check("it ends", proxy_stop(&p, SIGTERM, 5000) == 0, NULL);
+}
+
 int main(int argc, char **argv) {
   struct proxy p;
   if (argc != 2 || !getenv("SLUICE")) {
@@ -163,6 +203,7 @@ int main(int argc, char **argv) {
   test_places(p.port);
   test_methods(p.port);
   test_ends(p.port);
+  test_cors();
   check("nothing is left under way", metric(p.port, "sluice_streams") == 0, NULL);
   check("SIGTERM ends it", proxy_stop(&p, SIGTERM, 5000) == 0, NULL);
   return bad;

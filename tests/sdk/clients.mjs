@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { browser, testPages } from './pages.mjs';
 import { testPrompts } from './prompts.mjs';
 import { startUpstream } from './upstream.mjs';
 
@@ -271,26 +272,19 @@ await test('curl: clean streams of every interface arrive byte for byte', async 
   }
 });
 if (process.env.CHROME) {
+  const browse = browser({ upstream, work });
   await test('a browser: fetch reads the streams', async () => {
-    const page = spawn(process.env.CHROME, ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-      '--disable-background-networking', '--disable-component-update', '--disable-sync', `--user-data-dir=${join(work, 'profile')}`,
-      '--remote-debugging-port=0', `${proxy.url}/page`], { stdio: 'ignore' });
-    try {
-      const seen = await Promise.race([upstream.gotResult, new Promise((_, fail) => setTimeout(() => fail(new Error('no result in 60 s')), 60000).unref())]);
-      assert.equal(seen.error, undefined);
-      assert.equal(seen.chat_clean.text, stream('chat_clean'));
-      assert.equal(seen.chat_clean.type, 'text/event-stream');
-      assert.ok(seen.chat_masked.text.includes('my [masked]') && seen.chat_masked.text.endsWith('data: [DONE]\n\n'));
-      assert.ok(seen.chat_stopped.text.includes('content_filter') && seen.chat_stopped.text.endsWith('data: [DONE]\n\n'));
-      assert.ok(seen.messages_masked.text.includes('[masked]') && seen.messages_stopped.text.includes('"refusal"'));
-    } finally {
-      const gone = new Promise((go) => page.on('exit', go));
-      page.kill('SIGKILL');
-      await gone;
-    }
+    const seen = await browse(`${proxy.url}/page`);
+    assert.equal(seen.error, undefined);
+    assert.equal(seen.chat_clean.text, stream('chat_clean'));
+    assert.equal(seen.chat_clean.type, 'text/event-stream');
+    assert.ok(seen.chat_masked.text.includes('my [masked]') && seen.chat_masked.text.endsWith('data: [DONE]\n\n'));
+    assert.ok(seen.chat_stopped.text.includes('content_filter') && seen.chat_stopped.text.endsWith('data: [DONE]\n\n'));
+    assert.ok(seen.messages_masked.text.includes('[masked]') && seen.messages_stopped.text.includes('"refusal"'));
   });
+  await testPages({ test, startProxy, upstream, browse });
 } else {
-  console.log('skip - a browser: fetch reads the streams: no Chromium runs here');
+  console.log('skip - a browser: fetch reads the streams, and a page of another origin what is refused: no Chromium runs here');
 }
 
 await proxy.stop();

@@ -60,8 +60,23 @@ async function read(path, model) {
 })();
 </script>`;
 
+// A page that asks a server of another origin, as its address says: what came of each request, or why nothing did.
+const elsewhere = `<!doctype html><meta charset="utf-8"><title>fetch from elsewhere</title><script>
+(async () => {
+  const seen = [];
+  for (const ask of JSON.parse(decodeURIComponent(location.hash.slice(1)))) {
+    try {
+      const answer = await fetch(ask.url, { method: 'POST', credentials: ask.credentials ?? 'same-origin', body: JSON.stringify(ask.body),
+        headers: { 'content-type': 'application/json', authorization: 'Bearer k' } });
+      seen.push({ status: answer.status, text: await answer.text(), id: answer.headers.get('x-request-id') });
+    } catch (e) { seen.push({ error: e.name }); }
+  }
+  await fetch('/result', { method: 'POST', body: JSON.stringify(seen) });
+})();
+</script>`;
+
 function say(answer, status, type, body) {
-  answer.writeHead(status, { 'content-type': type });
+  answer.writeHead(status, { 'content-type': type, 'x-request-id': 'r1' });
   answer.end(body);
 }
 
@@ -75,8 +90,8 @@ async function play(answer, bytes) { // in pieces that respect nothing
 }
 
 export async function startUpstream() {
-  const seen = { requests: [], result: null };
-  const gotResult = new Promise((done) => { seen.result = done; });
+  const seen = { requests: [], result: () => {} };
+  const nextResult = () => new Promise((done) => { seen.result = done; });
   const server = createServer((request, answer) => {
     const parts = [];
     request.on('data', (part) => parts.push(part));
@@ -84,6 +99,11 @@ export async function startUpstream() {
       const text = Buffer.concat(parts).toString();
       if (request.url === '/page') return say(answer, 200, 'text/html', page);
       if (request.url === '/result') return seen.result(JSON.parse(text)), say(answer, 200, 'text/plain', 'ok');
+      if (request.url === '/elsewhere') return say(answer, 200, 'text/html', elsewhere);
+      if (request.method === 'OPTIONS') { // as vLLM's server answers
+        answer.writeHead(200, { 'access-control-allow-origin': '*', 'access-control-allow-methods': '*', 'access-control-allow-headers': 'authorization, content-type' });
+        return answer.end();
+      }
       if (request.method !== 'POST') return say(answer, 404, 'text/plain', 'nothing here');
       const body = JSON.parse(text);
       seen.requests.push({ url: request.url, body });
@@ -102,5 +122,5 @@ export async function startUpstream() {
     });
   });
   await new Promise((go) => server.listen(0, '127.0.0.1', go));
-  return { url: `http://127.0.0.1:${server.address().port}`, seen, gotResult, close: () => { server.closeAllConnections(); server.close(); } };
+  return { url: `http://127.0.0.1:${server.address().port}`, seen, nextResult, close: () => { server.closeAllConnections(); server.close(); } };
 }
