@@ -69,11 +69,12 @@ CUDA_OBJECTS += $(patsubst %,$(BUILD)/pic/%.o,base/arena base/status base/utf8 b
   engine/cpu/rope engine/model/dtype engine/model/dtype_blocks)
 endif
 # Hyperscan (Vectorscan elsewhere has the same interface): what the bench holds the pattern layer against.
-ifneq ($(filter bench $(BUILD)/tests/bench/bench_monitor,$(MAKECMDGOALS)),)
+BESIDE_HYPERSCAN := $(BUILD)/tests/bench/bench_monitor $(BUILD)/tests/bench/bench_texts
+ifneq ($(filter bench $(BESIDE_HYPERSCAN),$(MAKECMDGOALS)),)
 HYPERSCAN_LIBS := $(shell $(PKG_CONFIG) --libs libhs 2>/dev/null)
 endif
-$(BUILD)/tests/bench/bench_monitor: CPPFLAGS += $(if $(HYPERSCAN_LIBS),-DSLUICE_HYPERSCAN)
-$(BUILD)/tests/bench/bench_monitor: LIBS += $(HYPERSCAN_LIBS)
+$(BESIDE_HYPERSCAN): CPPFLAGS += $(if $(HYPERSCAN_LIBS),-DSLUICE_HYPERSCAN)
+$(BESIDE_HYPERSCAN): LIBS += $(HYPERSCAN_LIBS)
 LIBS = $(PKG_LIBS) -ldl -lm
 
 ROOMS := base wire engine monitor judge datasets evaluators ledger runner reports sluice
@@ -211,11 +212,12 @@ fuzz-targets: $(FUZZ_TARGETS)
 
 # Figures, never tests: they depend on the machine and on what else it does.
 .PHONY: bench
-bench: $(BUILD)/sluice $(BUILD)/tests/bench/bench_engine $(BUILD)/tests/bench/bench_monitor
+bench: $(BUILD)/sluice $(BUILD)/tests/bench/bench_engine $(BESIDE_HYPERSCAN)
 	$(BUILD)/tests/bench/bench_engine fixtures/model 900 1
 	$(BUILD)/tests/bench/bench_engine fixtures/model 1000000 1 best streaming:budget=256
 	$(BUILD)/tests/bench/bench_monitor
 	$(BUILD)/tests/bench/bench_monitor --rules $${SLUICE_DATA:-build/data}/rules
+	$(BUILD)/tests/bench/bench_texts
 
 SECONDS ?= 3600
 .PHONY: soak

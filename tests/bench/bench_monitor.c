@@ -6,16 +6,14 @@
  * `bench_monitor --rules DIR [FILE]...` does so for DIR/gitleaks.toml, and for 1,000 rules that are gitleaks', one for
  * each line of DIR/en, and rules like them under made-up names; each beside Hyperscan's streaming mode over the same
  * patterns, which finds where matches end and holds nothing. */
-#include <cjson/cJSON.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#ifdef SLUICE_HYPERSCAN
-#include <hs/hs.h>
-#endif
 
+#include "hyperscan_alone.h"
+#include "made_rules.h"
 #include "monitor/monitor.h"
 #include "monitor/policy.h"
 
@@ -110,48 +108,12 @@ static sluice_status measure(struct monitor *m, struct slice text, double *us, s
 /* ---- Hyperscan alone ---- */
 
 #ifdef SLUICE_HYPERSCAN
-static int count_match(unsigned id, unsigned long long from, unsigned long long to, unsigned flags, void *ctx) {
-  (void)id, (void)from, (void)to, (void)flags;
-  ++*(uint64_t *)ctx;
-  return 0;
-}
-
-static hs_database_t *compile_all(const struct monitor_policy *p, size_t *left_out) {
-  const char **patterns = calloc(p->n_rules, sizeof *patterns);
-  unsigned *flags = calloc(p->n_rules, sizeof *flags), n = 0;
-  hs_database_t *db = NULL;
-  hs_compile_error_t *error = NULL;
-  for (size_t i = 0; patterns && flags && i < p->n_rules; i++) {
-    const struct rule *r = &p->rules[i];
-    unsigned f = (r->flags & PCRE2_CASELESS ? HS_FLAG_CASELESS : 0u) | (r->flags & PCRE2_DOTALL ? HS_FLAG_DOTALL : 0u);
-    for (int prefilter = 0; prefilter < 2; prefilter++) {
-      hs_expr_info_t *info = NULL;
-      unsigned with = f | (prefilter ? HS_FLAG_PREFILTER : 0u);
-      if (hs_expression_info(r->pattern, with, &info, &error) == HS_SUCCESS) {
-        patterns[n] = r->pattern;
-        flags[n++] = with;
-        free(info);
-        break;
-      }
-      hs_free_compile_error(error);
-      *left_out += (size_t)prefilter;
-    }
-  }
-  if (hs_compile_multi(patterns, flags, NULL, n, HS_MODE_STREAM, NULL, &db, &error) != HS_SUCCESS) {
-    printf("Hyperscan: %s\n", error->message);
-    hs_free_compile_error(error);
-  }
-  free(patterns);
-  free(flags);
-  return db;
-}
-
 static double run_hyperscan(hs_stream_t *stream, hs_scratch_t *scratch, struct slice text, uint64_t *ends) {
   const double start = cpu_seconds();
   *ends = 0;
   for (size_t at = 0; at < text.len; at += TOKEN_BYTES) {
     size_t n = text.len - at < TOKEN_BYTES ? text.len - at : TOKEN_BYTES;
-    hs_scan_stream(stream, text.ptr + at, (unsigned)n, 0, scratch, count_match, ends);
+    hs_scan_stream(stream, text.ptr + at, (unsigned)n, 0, scratch, hyperscan_count, ends);
   }
   return cpu_seconds() - start;
 }
@@ -163,7 +125,7 @@ static void measure_hyperscan(const struct monitor_policy *p, struct slice text,
   hs_scratch_t *scratch = NULL;
   hs_stream_t *stream = NULL;
   const double began = cpu_seconds();
-  hs_database_t *db = compile_all(p, &left_out);
+  hs_database_t *db = hyperscan_compile(p, HS_MODE_STREAM, &left_out);
   const double compiled = cpu_seconds();
   if (!db || hs_alloc_scratch(db, &scratch) != HS_SUCCESS || hs_open_stream(db, 0, &stream) != HS_SUCCESS) return;
   hs_stream_size(db, &state);
@@ -213,91 +175,20 @@ static sluice_status measure_json(const char *name, struct slice json, struct sl
 
 /* ---- 1,000 rules ---- */
 
-static void add_rule(cJSON *rules, const char *action, const char *pattern, const char *keyword, const char *hold,
-                     int protect) {
-  char id[32];
-  cJSON *r = cJSON_CreateObject();
-  snprintf(id, sizeof id, "made-%d", cJSON_GetArraySize(rules));
-  cJSON_AddStringToObject(r, "id", id);
-  cJSON_AddStringToObject(r, "category", "made");
-  cJSON_AddStringToObject(r, "action", action);
-  cJSON_AddStringToObject(r, "pattern", pattern);
-  cJSON_AddStringToObject(r, "flags", "a");
-  if (keyword) cJSON_AddItemToObject(r, "keywords", cJSON_CreateStringArray(&keyword, 1));
-  if (keyword) cJSON_AddStringToObject(r, "hold", hold);
-  if (protect) cJSON_AddNumberToObject(r, "protect", protect);
-  cJSON_AddItemToArray(rules, r);
-}
-
-/* Names of five letters, each a vendor's: a token of its own, an assignment that names it, and, for one in eight,
- * digits in a form of their own without any name. */
-static void add_made_rules(cJSON *rules) {
-  struct rng rng;
-  rng_seed(&rng, 1);
-  for (int i = 0; cJSON_GetArraySize(rules) < MIXED_RULES; i++) {
-    char name[6] = "", pattern[200], keyword[16];
-    for (int k = 0; k < 5; k++) name[k] = "bcdfghklmnprstvz"[rng_below(&rng, 16)];
-    if (i % 8 == 7) {
-      snprintf(pattern, sizeof pattern, "\\b\\d{%u}[-/]\\d{%u}[-/]\\d{%u}\\b", 2 + rng_below(&rng, 4),
-               2 + rng_below(&rng, 4), 2 + rng_below(&rng, 4));
-      add_rule(rules, "mask", pattern, NULL, NULL, 0);
-    } else if (i % 2) {
-      snprintf(pattern, sizeof pattern, "\\b%s_[A-Za-z0-9]{%u}\\b", name, 16 + rng_below(&rng, 48));
-      snprintf(keyword, sizeof keyword, "%s_", name);
-      add_rule(rules, "mask", pattern, keyword, "after", 0);
-    } else {
-      snprintf(pattern, sizeof pattern, "(?i)\\b%s[ \\t\\w.-]{0,20}\\s{0,3}[=:]\\s{0,3}['\"]?([a-z0-9_-]{%u,64})\\b",
-               name, 16 + rng_below(&rng, 24));
-      add_rule(rules, "mask", pattern, name, "after", 1);
-    }
-  }
-}
-
-static sluice_status add_words(cJSON *rules, const char *path, struct sluice_error *err) {
-  char *bytes = NULL, id[32];
-  size_t len = 0;
-  sluice_status st = file_read(path, FILE_BYTES, &bytes, &len, err);
-  for (char *line = bytes, *end; !st && line && *line; line = end ? end + 1 : NULL) {
-    end = strchr(line, '\n');
-    if (end) *end = '\0';
-    if (!*line) continue;
-    cJSON *r = cJSON_CreateObject();
-    const char *word = line;
-    snprintf(id, sizeof id, "word-%d", cJSON_GetArraySize(rules));
-    cJSON_AddStringToObject(r, "id", id);
-    cJSON_AddStringToObject(r, "category", "words");
-    cJSON_AddStringToObject(r, "action", "flag");
-    cJSON_AddItemToObject(r, "words", cJSON_CreateStringArray(&word, 1));
-    cJSON_AddItemToArray(rules, r);
-  }
-  free(bytes);
-  return st;
-}
-
 static sluice_status measure_rules(const char *dir, struct slice text, struct sluice_error *err) {
-  static const struct monitor_import_options options = {"words", "secrets", MONITOR_MASK};
-  struct buffer json, remarks;
-  char *toml = NULL, *path = sluice_format("%s/gitleaks.toml", dir), *words = sluice_format("%s/en", dir),
-       *mixed = NULL;
-  size_t len = 0;
-  buffer_init(&json, 0);
-  buffer_init(&remarks, 0);
-  sluice_status st = path && words ? file_read(path, FILE_BYTES, &toml, &len, err) : SLUICE_NOMEM;
-  if (!st) st = monitor_import_gitleaks(path, (struct slice){toml, len}, &options, &json, &remarks, err);
-  if (!st) st = measure_json("gitleaks", (struct slice){json.ptr, json.len}, text, err);
-  cJSON *root = st ? NULL : cJSON_ParseWithLength(json.ptr, json.len);
-  cJSON *rules = cJSON_GetObjectItem(root, "rules");
-  if (rules) st = add_words(rules, words, err);
-  if (rules && !st) add_made_rules(rules);
-  if (rules && !st) mixed = cJSON_PrintUnformatted(root);
+  char *words = sluice_format("%s/en", dir), *json = NULL, *mixed = NULL;
+  cJSON *root = words ? made_gitleaks(dir, err) : NULL, *rules = cJSON_GetObjectItem(root, "rules");
+  sluice_status st = root ? SLUICE_OK : SLUICE_INTERNAL;
+  if (!st) json = cJSON_PrintUnformatted(root);
+  if (json) st = measure_json("gitleaks", slice_of(json), text, err);
+  if (!st) st = made_words(rules, words, err);
+  if (!st) made_names(rules, MIXED_RULES);
+  if (!st) mixed = cJSON_PrintUnformatted(root);
   if (mixed) st = measure_json("1,000 mixed rules", slice_of(mixed), text, err);
   cJSON_Delete(root);
   free(mixed);
-  free(toml);
-  free(path);
+  free(json);
   free(words);
-  buffer_free(&json);
-  buffer_free(&remarks);
   return st;
 }
 
