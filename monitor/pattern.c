@@ -193,7 +193,7 @@ void pattern_probe(const struct pattern_source *src, struct rule *r) {
 sluice_status pattern_compile(const struct pattern_source *src, struct rule *r, struct sluice_error *err) {
   if (src->len == 0 || src->len > PATTERN_MAX)
     return sluice_fail(err, SLUICE_USAGE, "%s: pattern: 1 to %d bytes, not %zu", src->where, PATTERN_MAX, src->len);
-  sluice_status st = compile_one(src, src->text, src->len, 0, &r->code, err);
+  sluice_status st = compile_one(src, src->text, src->len, PCRE2_USE_OFFSET_LIMIT, &r->code, err);
   /* Where matching is not partial, PCRE2 10.42 looks for a pattern's last literal behind its first one, even when a
    * look-ahead saw both in one place: (?=a)b?a would not match "a". */
   if (!st) st = compile_one(src, src->text, src->len, PCRE2_ANCHORED | PCRE2_NO_START_OPTIMIZE, &r->anchored, err);

@@ -98,7 +98,9 @@ enum attempt_result attempt_run(struct lane *s, const struct rule *r, uint64_t l
   if (final) return run_each(s, r, from, hi, true, a);
   while (from <= hi && from < ready) {
     struct window w = window_from(s, r, from);
+    pcre2_set_offset_limit(s->monitor->match_context, hi < w.end ? (PCRE2_SIZE)(hi - w.base) : PCRE2_UNSET);
     int rc = run(s, r, r->code, &w, from, PCRE2_PARTIAL_HARD);
+    pcre2_set_offset_limit(s->monitor->match_context, PCRE2_UNSET); /* `anchored` is compiled without one */
     if (rc >= 0) {
       read_match(s, r, &w, a);
       return a->start <= hi ? ATTEMPT_HIT : ATTEMPT_MISS;
