@@ -1,6 +1,5 @@
 #include "cli/gate.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -39,7 +38,7 @@ void gate_close(struct gate *g) {
 }
 
 static int to_int(int64_t n) {
-  return n > INT_MAX ? INT_MAX : n < INT_MIN ? INT_MIN : (int)n;
+  return n > INT_MAX ? INT_MAX : n <= GATE_ASIDE ? GATE_ASIDE + 1 : (int)n;
 }
 
 static struct monitor_text *find(const struct gate *g, const struct wire_key *key) {
@@ -48,6 +47,13 @@ static struct monitor_text *find(const struct gate *g, const struct wire_key *ke
     if (k->choice == key->choice && k->channel == key->channel && k->index == key->index) return g->lanes[i].text;
   }
   return NULL;
+}
+
+static sluice_status open_text(const struct gate *g, const struct wire_key *key, int index, struct monitor_text **t,
+                               struct sluice_error *err) {
+  int choice = to_int(key->choice);
+  return g->watch ? monitor_text_open(g->watch, g->route, g->side, choice, key->channel, index, t, err)
+                  : monitor_text_over(g->monitor, choice, key->channel, index, t, err);
 }
 
 static sluice_status obtain(struct gate *g, const struct wire_key *key, struct monitor_text **t,
@@ -61,9 +67,7 @@ static sluice_status obtain(struct gate *g, const struct wire_key *key, struct m
     g->lanes = grown;
     g->cap = cap;
   }
-  int choice = to_int(key->choice), index = to_int(key->index);
-  sluice_status st = g->watch ? monitor_text_open(g->watch, g->route, g->side, choice, key->channel, index, t, err)
-                              : monitor_text_over(g->monitor, choice, key->channel, index, t, err);
+  sluice_status st = open_text(g, key, to_int(key->index), t, err);
   if (!st) g->lanes[g->n++] = (struct gate_lane){*key, *t};
   return st;
 }
@@ -114,8 +118,33 @@ static void gate_forget(void *ctx, const struct wire_key *key, uint64_t offset) 
   g->lanes[at] = g->lanes[--g->n];
 }
 
+/* A text of its own that ends with the alternative: what lies before it has been judged where it is the stream's. */
+static sluice_status gate_would(void *ctx, const struct wire_key *key, struct slice before, struct slice other,
+                                bool *named, struct sluice_error *err) {
+  struct monitor_text *t = NULL;
+  struct monitor_verdict v = {0};
+  struct buffer both, shown;
+  buffer_init(&both, 0);
+  buffer_init(&shown, 0);
+  sluice_status st = open_text(ctx, key, GATE_ASIDE, &t, err);
+  if (!st) st = buffer_append(&both, before.ptr, before.len, err);
+  if (!st) st = buffer_append(&both, other.ptr, other.len, err);
+  if (!st) st = monitor_text_push(t, (struct slice){both.ptr, both.len}, &v, err);
+  if (!st && !v.stop) st = monitor_text_settle(t, &v, err);
+  *named |= !st && v.stop;
+  if (!st && !v.stop) st = monitor_text_render(t, before.len, other, &shown, named, err);
+  if (t) monitor_text_close(t);
+  buffer_free(&both);
+  buffer_free(&shown);
+  return st;
+}
+
 struct wire_gate gate_for_wire(struct gate *g) {
-  return (struct wire_gate){g, gate_push, gate_settle, gate_render, gate_forget, gate_reset};
+  return (struct wire_gate){g, gate_push, gate_settle, gate_render, gate_forget, gate_reset, gate_would};
+}
+
+void gate_audit(void *audit, const struct monitor_event *e) {
+  if (!gate_is_aside(e)) monitor_audit_event(audit, e);
 }
 
 void gate_counts(const struct gate *g, struct monitor_counts *sum) {

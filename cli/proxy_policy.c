@@ -24,6 +24,7 @@ struct generation {
 static void on_verdict(void *ctx, const struct monitor_event *e) {
   struct workspace *w = ctx;
   struct monitor_event event = *e;
+  if (gate_is_aside(e)) return;
   event.request = w->request;
   pthread_mutex_lock(&w->run->lock);
   if (w->generation->audit) monitor_audit_event(w->generation->audit, &event);
@@ -143,11 +144,17 @@ static void reset(void *ctx) {
   side->judged.reset(side->judged.ctx);
 }
 
+static sluice_status would(void *ctx, const struct wire_key *key, struct slice before, struct slice other, bool *named,
+                           struct sluice_error *err) {
+  struct texts_side *side = ctx;
+  return side->judged.would(side->judged.ctx, key, before, other, named, err);
+}
+
 static struct wire_gate open_side(struct answer_texts *t, struct texts_side *side, struct gate *gate, size_t thread,
                                   size_t route, enum monitor_side of) {
   gate_watch(gate, t->generation->spaces[thread].watch, route, of);
   *side = (struct texts_side){t, gate_for_wire(gate), thread};
-  return (struct wire_gate){side, push, settle, render, forget, reset};
+  return (struct wire_gate){side, push, settle, render, forget, reset, would};
 }
 
 static bool field_of(const void *asked, const char *name, struct slice *value) {

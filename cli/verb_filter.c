@@ -194,7 +194,7 @@ static sluice_status load(struct filter_run *r, struct sluice_error *err) {
                                       .source = "stdin"};
     st = monitor_audit_open(&o, &r->audit, err);
   }
-  if (!st) st = monitor_watch_open(r->guard, r->audit ? monitor_audit_event : NULL, r->audit, &r->watch, err);
+  if (!st) st = monitor_watch_open(r->guard, r->audit ? gate_audit : NULL, r->audit, &r->watch, err);
   if (!st) gate_watch(&r->gate, r->watch, route, MONITOR_ANSWER);
   return st;
 }

@@ -44,7 +44,7 @@ static sluice_status open_monitor(struct serve *s, const struct serve_words *w, 
                                             .source = "serve"};
     st = monitor_audit_open(&o, &s->audit, err);
   }
-  return st ? st : monitor_watch_open(s->guard, s->audit ? monitor_audit_event : NULL, s->audit, &s->watch, err);
+  return st ? st : monitor_watch_open(s->guard, s->audit ? gate_audit : NULL, s->audit, &s->watch, err);
 }
 
 static sluice_status open_engine(struct serve *s, const struct serve_words *w, struct sluice_error *err) {

@@ -170,7 +170,7 @@ static void reset(void *ctx) {
 
 static void read_prompts(struct job *job) {
   struct asking *a = (struct asking *)(void *)job;
-  a->gate = (struct wire_gate){a, push_unless_left, settle, render, NULL, reset};
+  a->gate = (struct wire_gate){a, push_unless_left, settle, render, NULL, reset, NULL};
   a->st = prompts_judge(a->dialect, a->body, &a->gate, &a->out, &a->verdict, &a->err);
 }
 

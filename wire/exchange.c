@@ -70,6 +70,7 @@ static void unlist(struct exchange *x) {
 static void exchange_end(struct exchange *x) {
   struct proxy_loop *l = x->loop;
   answer_forget(x);
+  if (x->filter) proxy_count(&l->counts.emptied, wire_filter_emptied(x->filter));
   wire_filter_close(x->filter);
   record(x);
   unlist(x);

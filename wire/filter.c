@@ -205,15 +205,16 @@ static sluice_status push_text(struct wire_filter *f, struct frame *frame, size_
   if (st) return st;
   struct lane *l = &f->lanes[lane];
   l->once = t->group != 0;
-  frame->texts[frame->n_texts++] =
-      (struct frame_text){lane, t->value, l->received, at, frame->text.len - at, t->spelled, t->bytes, t->others};
+  frame->texts[frame->n_texts++] = (struct frame_text){lane,       t->value, l->received, at,   frame->text.len - at,
+                                                       t->spelled, t->bytes, t->others,   false};
   const struct choice_state *c = choice_find(f, t->key.choice);
   struct wire_verdict v = {0};
   if (c && c->stopped) { /* blanked: nothing of it is released */
     frame->texts[frame->n_texts - 1].offset = BLANKED;
     return SLUICE_OK;
   }
-  if (frame->text.len == at) return SLUICE_OK;
+  st = t->spelled ? alternatives_judge(f, frame, &frame->texts[frame->n_texts - 1], err) : SLUICE_OK;
+  if (st || frame->text.len == at) return st;
   l->received += frame->text.len - at;
   l->settled = false;
   bool now = false;
@@ -474,7 +475,7 @@ sluice_status wire_filter_open(const struct wire_filter_options *o, const struct
 
 void wire_filter_close(struct wire_filter *f) {
   if (!f) return;
-  struct buffer *buffers[] = {&f->line, &f->like, &f->out, &f->json_out, &f->quoted};
+  struct buffer *buffers[] = {&f->line, &f->like, &f->out, &f->json_out, &f->quoted, &f->other};
   for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) buffer_free(buffers[i]);
   for (size_t i = 0; i < f->n_queue; i++) frame_free(f->queue[i]);
   for (size_t i = 0; i < f->n_spare; i++) frame_free(f->spare[i]);
@@ -517,6 +518,9 @@ bool wire_filter_ended(const struct wire_filter *f) {
 }
 bool wire_filter_stopped(const struct wire_filter *f) {
   return f->stopped;
+}
+uint64_t wire_filter_emptied(const struct wire_filter *f) {
+  return f->emptied;
 }
 bool wire_filter_closed(const struct wire_filter *f) {
   return f->ended || f->saw_closing;

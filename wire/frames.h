@@ -7,13 +7,16 @@
 
 #define BLANKED (UINT64_MAX / 2) /* the offset of text that came after its choice's stop */
 
-struct lane { /* one text */
+enum { LANE_TAIL = 64 }; /* bytes of a spelled text that alternatives to its next token are judged behind */
+struct lane {             /* one text */
   struct wire_key key;
   uint64_t received, released;
-  bool once;       /* whole in one frame: over when that has left */
-  bool over;       /* to be used again for another text */
-  bool settled;    /* nothing came since it was last settled */
-  unsigned passed; /* frames of the choice's other ordered texts that came while this one held something */
+  bool once;    /* whole in one frame: over when that has left */
+  bool over;    /* to be used again for another text */
+  bool settled; /* nothing came since it was last settled */
+  unsigned char n_tail;
+  char tail[LANE_TAIL]; /* spelled texts: the last bytes that came */
+  unsigned passed;      /* frames of the choice's other ordered texts that came while this one held something */
 };
 struct choice_state {
   int64_t choice;
@@ -26,6 +29,7 @@ struct frame_text {
   size_t at, len;  /* decoded bytes in frame.text */
   size_t spelled;  /* as in sketch_text, with what is emptied beside it */
   struct json_span bytes, others;
+  bool named; /* one of the others would be masked or stopped */
 };
 struct frame {
   struct buffer raw;  /* what came, line ends and all */
@@ -67,7 +71,8 @@ struct wire_filter {
   int64_t *open;                 /* blocks that have left open */
   size_t n_open, cap_open;
   int64_t sequence; /* of the last frame that left */
-  struct buffer out, json_out, quoted;
+  struct buffer out, json_out, quoted, other;
+  uint64_t emptied; /* lists of alternatives */
   bool ended, stopped, saw_closing;
   bool unended; /* the last event lacks its blank line: an ending must bring it */
 };
@@ -83,6 +88,10 @@ sluice_status frames_push(struct wire_filter *f, struct frame *frame, struct slu
 /* Sends every frame that may leave, in order. */
 sluice_status frames_drain(struct wire_filter *f, struct sluice_error *err);
 struct choice_state *choice_find(struct wire_filter *f, int64_t choice); /* NULL: not seen */
+
+/* alternatives.c: a token of log-probabilities has come in its lane: the tokens it was chosen among are judged. */
+sluice_status alternatives_judge(struct wire_filter *f, const struct frame *frame, struct frame_text *t,
+                                 struct sluice_error *err);
 
 /* rewrite.c */
 struct edit {

@@ -117,6 +117,8 @@ static sluice_status metrics(struct proxy_loop *l, struct buffer *out, struct sl
       {"sluice_buffered_bytes", "gauge", atomic_load(&p->memory), "Bytes that count towards --max-memory."},
       {"sluice_connections_total", "counter", gauges.connections, "Connections accepted."},
       {"sluice_stopped_total", "counter", n->stops, "Answers that a rule stopped."},
+      {"sluice_alternatives_emptied_total", "counter", n->emptied,
+       "Lists of alternatives to a token that were emptied for what one of them says."},
       {"sluice_upstream_cancelled_total", "counter", n->cancelled,
        "Upstream answers cut short: stopped, or client gone."},
       {"sluice_upstream_repeated_total", "counter", n->repeated, "Requests that another upstream was asked again."},

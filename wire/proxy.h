@@ -147,7 +147,7 @@ void upstream_check(struct upstream *u); /* tells who asked for the transfers th
 
 struct proxy_counts {
   uint64_t requests[3][6]; /* by exchange_kind and the status's first digit; 0: the client left before */
-  uint64_t faults[FAULT_KINDS], stops, cancelled, refused, pauses, repeated, bytes_in, bytes_out;
+  uint64_t faults[FAULT_KINDS], stops, emptied, cancelled, refused, pauses, repeated, bytes_in, bytes_out;
   uint64_t judge_ns, judged_reads, judge_buckets[PROXY_JUDGE_BUCKETS + 1];
 };
 struct proxy_gauges { /* what the other threads may know of a loop */

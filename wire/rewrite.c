@@ -64,6 +64,14 @@ static sluice_status edit_with(struct wire_filter *f, struct edits *e, struct js
   return st ? st : add_edit(e, (struct edit){v.start, v.end, at, strlen(text)}, err);
 }
 
+/* The tokens that a token was chosen among. */
+static sluice_status empty_others(struct wire_filter *f, const struct frame_text *t, struct edits *e,
+                                  struct sluice_error *err) {
+  if ((t->others.type != JSON_ARRAY && t->others.type != JSON_OBJECT) || t->others.end <= t->others.start)
+    return SLUICE_OK;
+  return edit_with(f, e, t->others, t->others.type == JSON_ARRAY ? "[]" : "{}", err);
+}
+
 /* One text: what may be shown of it. *left counts bytes of it that were not cut off by a stop. */
 static sluice_status edit_text(struct wire_filter *f, const struct frame *frame, const struct frame_text *t,
                                struct edits *e, bool *changed, size_t *left, struct sluice_error *err) {
@@ -77,14 +85,13 @@ static sluice_status edit_text(struct wire_filter *f, const struct frame *frame,
   sluice_status st = SLUICE_OK;
   if (n) st = f->gate.render(f->gate.ctx, &l->key, t->offset, raw, &f->json_out, changed, err);
   if (t->value.type == JSON_OBJECT) *changed = false; /* the structure between two values stays */
+  if (!st && t->named && !*changed) return empty_others(f, t, e, err);
   if (st || !*changed) return st;
   size_t at = f->quoted.len;
   st = wire_quote(&f->quoted, f->json_out.ptr ? f->json_out.ptr : "", f->json_out.len, err);
   if (!st) st = add_edit(e, (struct edit){t->value.start, t->value.end, at, f->quoted.len - at}, err);
   if (!st && t->bytes.end > t->bytes.start) st = edit_with(f, e, t->bytes, "null", err);
-  if (!st && (t->others.type == JSON_ARRAY || t->others.type == JSON_OBJECT) && t->others.end > t->others.start)
-    st = edit_with(f, e, t->others, t->others.type == JSON_ARRAY ? "[]" : "{}", err);
-  return st;
+  return st ? st : empty_others(f, t, e, err);
 }
 
 /* Whether the tokens of a list spell out one text of the frame, so that what was decided of one holds for the other. */

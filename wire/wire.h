@@ -62,6 +62,10 @@ struct wire_gate {
   /* Bytes before offset have been rendered. UINT64_MAX: the text is over, and its key may name another one. */
   void (*forget)(void *ctx, const struct wire_key *key, uint64_t offset);
   void (*reset)(void *ctx); /* what comes next has nothing to do with what came: all texts begin anew */
+  /* Whether anything of `other` would be masked or stopped if the text went on with it from `before`, its last bytes.
+   * It is no text of the stream: nothing is released, counted or told. NULL: others are never named. */
+  sluice_status (*would)(void *ctx, const struct wire_key *key, struct slice before, struct slice other, bool *named,
+                         struct sluice_error *err);
 };
 typedef sluice_status (*wire_sink_fn)(void *ctx, struct slice bytes, struct sluice_error *err);
 
@@ -92,6 +96,7 @@ sluice_status wire_filter_end(struct wire_filter *f, struct sluice_error *err);
 size_t wire_filter_held(const struct wire_filter *f);      /* bytes that have come and not left */
 bool wire_filter_ended(const struct wire_filter *f);       /* stopped, and no choice is left: read no more */
 bool wire_filter_stopped(const struct wire_filter *f);     /* at least one choice was stopped */
+uint64_t wire_filter_emptied(const struct wire_filter *f); /* lists of alternatives, for what one of them says */
 bool wire_filter_closed(const struct wire_filter *f);      /* the last frame that a stream of its form has, has left */
 int64_t wire_filter_sequence(const struct wire_filter *f); /* sequence_number of the last frame that left */
 

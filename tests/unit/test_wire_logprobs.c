@@ -90,6 +90,59 @@ static void test_responses(void **state) {
   CHECK(SSE, TOLD("a SECRET", TOKEN("other", "null")), TOLD("a [masked]", ""), false);
 }
 
+/* What stands beside an unchanged token is judged in its place: behind the text so far. */
+#define AMONG(t, others)                                                                                               \
+  "{\"token\":\"" t "\",\"logprob\":-0.25,\"bytes\":null,\"top_logprobs\":[" others "],\"x\":18446744073709551615}"
+#define OTHER(t, bytes) "{\"token\":\"" t "\",\"logprob\":-3.5,\"bytes\":" bytes "}"
+
+static void test_others_in_chat(void **state) {
+  (void)state;
+  SAME(SSE, CHAT("a ", AMONG("a ", OTHER("a ", "[97,32]") "," OTHER("the", "null") "," OTHER("SEC", "[83,69,67]"))));
+  CHECK(SSE, CHAT("a ", AMONG("a ", OTHER("a ", "null") "," OTHER("my SECRET", "null"))) CHAT("b", AMONG("b", "")),
+        CHAT("a ", AMONG("a ", "")) CHAT("b", AMONG("b", "")), false);
+  /* only together with what was chosen before it */
+  CHECK(SSE,
+        CHAT("SEC", AMONG("SEC", OTHER("RET", "null"))) CHAT("URE", AMONG("URE", OTHER("RET", "null")))
+            CHAT("RET", AMONG("RET", OTHER("x", "null"))),
+        CHAT("SEC", AMONG("SEC", OTHER("RET", "null"))) CHAT("URE", AMONG("URE", ""))
+            CHAT("RET", AMONG("RET", OTHER("x", "null"))),
+        false);
+  /* several tokens in one frame, and the bytes of a token that says nothing itself */
+  CHECK(SSE, CHAT("SECU", AMONG("SEC", "") "," AMONG("U", OTHER("bytes:x", "[82, 69,84]") "," OTHER("y", "null"))),
+        CHAT("SECU", AMONG("SEC", "") "," AMONG("U", "")), false);
+  /* what would have stopped the choice does not stop it */
+  CHECK(SSE, CHAT("a ", AMONG("a ", OTHER("BOMB", "null"))) CHAT("b", AMONG("b", OTHER("c", "null"))),
+        CHAT("a ", AMONG("a ", "")) CHAT("b", AMONG("b", OTHER("c", "null"))), false);
+  /* a word that is one only where it begins */
+  CHECK(SSE, CHAT("x ", AMONG("x ", OTHER("me@here", "null"))), CHAT("x ", AMONG("x ", "")), false);
+}
+
+static void test_others_elsewhere(void **state) {
+  (void)state;
+  struct wire_filter_options body = {.format = WIRE_JSON};
+  SAME(SSE, OLD("ab ", LISTS("\"a\",\"b \"", "[{\"a\":-1,\"SEC\":-2},{\"RE\":-1}]")));
+  CHECK(SSE, OLD("SEC ok", LISTS("\"SEC\",\" ok\"", "[{\"SEC\":-1,\"y\":-2},{\" ok\":-1,\"RET\":-2}]")),
+        OLD("SEC ok", LISTS("\"SEC\",\" ok\"", "[{\"SEC\":-1,\"y\":-2},{}]")), false);
+  CHECK(SSE, OLD("a ", LISTS("\"a \"", "[{\"7\":{\"logprob\":-1,\"decoded_token\":\"SECRET\"}}]")),
+        OLD("a ", LISTS("\"a \"", "[{}]")), false);
+  CHECK(SSE,
+        DELTA("a ", AMONG("a ", OTHER("SECRET", "null")))
+            TOLD("a SEC",
+                 AMONG("a ", OTHER("b", "null")) "," AMONG("SEC", OTHER("RET", "null") "," OTHER("SECRET", "null"))),
+        DELTA("a ", AMONG("a ", "")) TOLD("a SEC", AMONG("a ", OTHER("b", "null")) "," AMONG("SEC", "")), false);
+  CHECK(body, WHOLE("a b", "{\"content\":[" AMONG("a ", OTHER("SECRET", "null")) "," AMONG("b", "") "]}", "stop"),
+        WHOLE("a b", "{\"content\":[" AMONG("a ", "") "," AMONG("b", "") "]}", "stop"), false);
+  /* behind more text than is remembered */
+  CHECK(SSE,
+        CHAT("long", AMONG("0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890"
+                           "123456789012345678901234567890123456789012345678901234567890\xc3\xa9 SE",
+                           "") "," AMONG("C", "") "," AMONG("URE", OTHER("RET", "null"))),
+        CHAT("long", AMONG("0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890"
+                           "123456789012345678901234567890123456789012345678901234567890\xc3\xa9 SE",
+                           "") "," AMONG("C", "") "," AMONG("URE", "")),
+        false);
+}
+
 /* A reader of texts hears each text once. */
 static sluice_status count(void *ctx, const struct wire_key *key, struct slice text, struct sluice_error *err) {
   (void)key, (void)text, (void)err;
@@ -110,9 +163,14 @@ static void test_readers_hear_no_tokens(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_chat),       cmocka_unit_test(test_out_of_step),
-      cmocka_unit_test(test_whole_chat), cmocka_unit_test(test_completions),
-      cmocka_unit_test(test_responses),  cmocka_unit_test(test_readers_hear_no_tokens),
+      cmocka_unit_test(test_chat),
+      cmocka_unit_test(test_out_of_step),
+      cmocka_unit_test(test_whole_chat),
+      cmocka_unit_test(test_completions),
+      cmocka_unit_test(test_responses),
+      cmocka_unit_test(test_others_in_chat),
+      cmocka_unit_test(test_others_elsewhere),
+      cmocka_unit_test(test_readers_hear_no_tokens),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
