@@ -233,14 +233,14 @@ bench-proxy: $(BUILD)/sluice $(BUILD)/tests/bench/bench_proxy
 	$(BUILD)/tests/bench/bench_proxy streams=5000 hz=0.5 seconds=4 rounds=1 flood=0 $(BUILD)/sluice plain=plain default=
 
 # Whole models of Qwen2.5-0.5B's shape (BENCH_SHAPE=llama3.2-1b: of that) with random weights. PEERS="llama.cpp=/path/to/llama-bench NAME=..." puts other
-# engines beside. Needs a quiet machine.
+# engines beside; BENCH_KERNEL=avx2 makes ours use that kernel. Needs a quiet machine.
 BENCH_TYPES ?= F16 Q8_0 Q4_0
 BENCH_SHAPE ?= qwen2.5-0.5b
 BENCH_ROUNDS ?= 5
 BENCH_FILES := $(BENCH_TYPES:%=$(BUILD)/bench/$(BENCH_SHAPE)-%.gguf)
 .PHONY: bench-engine
 bench-engine: $(BUILD)/tests/bench/bench_weights $(BUILD)/tests/bench/bench_cuda $(CUDA_PLUGIN) $(BENCH_FILES)
-	$< -r $(BENCH_ROUNDS) $(PEERS:%=-p %) $(BENCH_FILES)
+	$< -r $(BENCH_ROUNDS) $(BENCH_KERNEL:%=-k %) $(PEERS:%=-p %) $(BENCH_FILES)
 	$(BUILD)/tests/bench/bench_cuda
 $(BUILD)/bench/$(BENCH_SHAPE)-%.gguf: $(BUILD)/tests/bench/make_gguf
 	@mkdir -p $(@D)

@@ -49,7 +49,8 @@ struct operand {
   size_t width;
   float *turned;     /* [n_tokens][width]: the floats, for many tokens */
   int8_t *q;         /* [n_tokens][width] */
-  int8_t *by_halves; /* [n_tokens][width]: q for Q4_0 and few tokens: of 4 groups the first halves, then the second */
+  int8_t *by_halves; /* [n_tokens][width]: q of few tokens, where rows ask for it: of 4 groups the first halves, then
+                        the second */
   float *step[2];    /* [n_tokens][groups]: by whole and by half groups */
   int32_t *minus[2]; /* [n_tokens][groups]: the group's -q, summed */
   float *total;      /* [n_tokens][whole groups]: step * sum of q */

@@ -5,34 +5,17 @@
 
 #include "engine/model/model.h"
 
-static const struct {
-  const char *name;
-  int block, block_bytes;
-} DTYPES[DTYPE_COUNT] = {
-    [DTYPE_F32] = {"F32", 1, 4},       [DTYPE_F16] = {"F16", 1, 2},       [DTYPE_BF16] = {"BF16", 1, 2},
-    [DTYPE_Q8_0] = {"Q8_0", 32, 34},   [DTYPE_Q4_0] = {"Q4_0", 32, 18},   [DTYPE_Q4_K] = {"Q4_K", 256, 144},
-    [DTYPE_Q6_K] = {"Q6_K", 256, 210}, [DTYPE_Q4_1] = {"Q4_1", 32, 20},   [DTYPE_Q5_0] = {"Q5_0", 32, 22},
-    [DTYPE_Q5_1] = {"Q5_1", 32, 24},   [DTYPE_Q3_K] = {"Q3_K", 256, 110}, [DTYPE_Q5_K] = {"Q5_K", 256, 176},
-};
-
 const char *dtype_name(enum dtype d) {
-  return DTYPES[d].name;
-}
-
-int dtype_block(enum dtype d) {
-  return DTYPES[d].block;
-}
-
-size_t dtype_block_bytes(enum dtype d) {
-  return (size_t)DTYPES[d].block_bytes;
-}
-
-size_t dtype_row_bytes(enum dtype d, int cols) {
-  return (size_t)(cols / DTYPES[d].block) * (size_t)DTYPES[d].block_bytes;
+  static const char *const names[DTYPE_COUNT] = {
+      [DTYPE_F32] = "F32",   [DTYPE_F16] = "F16",   [DTYPE_BF16] = "BF16", [DTYPE_Q8_0] = "Q8_0",
+      [DTYPE_Q4_0] = "Q4_0", [DTYPE_Q4_K] = "Q4_K", [DTYPE_Q6_K] = "Q6_K", [DTYPE_Q4_1] = "Q4_1",
+      [DTYPE_Q5_0] = "Q5_0", [DTYPE_Q5_1] = "Q5_1", [DTYPE_Q3_K] = "Q3_K", [DTYPE_Q5_K] = "Q5_K",
+  };
+  return names[d];
 }
 
 size_t dtype_size(enum dtype d) {
-  return (size_t)DTYPES[d].block_bytes;
+  return dtype_block_bytes(d);
 }
 
 static float float_of_bits(uint32_t bits) {

@@ -24,12 +24,49 @@ enum dtype {
   DTYPE_COUNT
 };
 #define GGUF_TYPES_READ "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q3_K, Q4_K, Q5_K and Q6_K"
-const char *dtype_name(enum dtype d);           /* as safetensors and GGUF spell it: "F32", "Q4_K" */
-int dtype_block(enum dtype d);                  /* elements of one block: 1, 32 or 256; cols is a multiple of it */
-size_t dtype_block_bytes(enum dtype d);         /* bytes of one block */
-size_t dtype_row_bytes(enum dtype d, int cols); /* rows follow one another without a gap */
+const char *dtype_name(enum dtype d); /* as safetensors and GGUF spell it: "F32", "Q4_K" */
 static inline bool dtype_is_quantised(enum dtype d) {
   return d > DTYPE_BF16;
+}
+/* Elements of one block: 1, 32 or 256; cols is a multiple of it. */
+static inline int dtype_block(enum dtype d) {
+  if (!dtype_is_quantised(d)) return 1;
+  return d == DTYPE_Q4_K || d == DTYPE_Q6_K || d == DTYPE_Q3_K || d == DTYPE_Q5_K ? 256 : 32;
+}
+/* Bytes of one block; here, so that kernels see them as constants. */
+static inline size_t dtype_block_bytes(enum dtype d) {
+  switch (d) {
+  case DTYPE_F32:
+    return 4;
+  case DTYPE_F16:
+  case DTYPE_BF16:
+    return 2;
+  case DTYPE_Q8_0:
+    return 34;
+  case DTYPE_Q4_0:
+    return 18;
+  case DTYPE_Q4_1:
+    return 20;
+  case DTYPE_Q5_0:
+    return 22;
+  case DTYPE_Q5_1:
+    return 24;
+  case DTYPE_Q3_K:
+    return 110;
+  case DTYPE_Q4_K:
+    return 144;
+  case DTYPE_Q5_K:
+    return 176;
+  case DTYPE_Q6_K:
+    return 210;
+  case DTYPE_COUNT:
+    break;
+  }
+  return 0;
+}
+/* Rows follow one another without a gap. */
+static inline size_t dtype_row_bytes(enum dtype d, int cols) {
+  return (size_t)(cols / dtype_block(d)) * dtype_block_bytes(d);
 }
 /* Elements [first, first + n) as floats; for blocks, first and n are multiples of dtype_block. Exact for F16 and BF16;
  * for the others the product of scale and integer, rounded once or twice as the format's own definition is. */

@@ -1,6 +1,6 @@
 /* Decoding and prefill of whole models on the CPU, beside what memory allows and beside other engines:
  *
- *   bench_weights [-t THREADS] [-r ROUNDS] [-p NAME=LLAMA_BENCH]... FILE.gguf...
+ *   bench_weights [-t THREADS] [-r ROUNDS] [-k KERNEL] [-p NAME=LLAMA_BENCH]... FILE.gguf...
  *
  * In each round every engine runs once, one after the other, so that a machine that grows slower does so for all; what
  * is printed are medians, and the median of the rounds' ratios. A peer is a llama-bench program; it decodes the same
@@ -21,6 +21,7 @@ struct rates {
 
 struct bench {
   int threads, rounds, n_peers;
+  const char *kernel; /* NULL: the best of this CPU */
   const char *peer_name[PEERS_MAX], *peer_program[PEERS_MAX];
   const char *path;
   struct model *model;
@@ -118,7 +119,7 @@ static int32_t draw(struct rng *r, const struct model *m) {
 }
 
 static sluice_status run_ours(struct bench *b, struct rates *out, struct sluice_error *err) {
-  const struct session_options o = {.policy = "full", .threads = b->threads};
+  const struct session_options o = {.policy = "full", .threads = b->threads, .kernel = b->kernel};
   struct session *s;
   struct rng r;
   int32_t ids[PROMPT];
@@ -142,7 +143,7 @@ static sluice_status run_ours(struct bench *b, struct rates *out, struct sluice_
 }
 
 static sluice_status open_model(struct bench *b, struct sluice_error *err) {
-  const struct session_options o = {.policy = "full", .threads = b->threads};
+  const struct session_options o = {.policy = "full", .threads = b->threads, .kernel = b->kernel};
   struct session *s;
   const int32_t id = 1;
   const int64_t start = clock_mono_ns();
@@ -246,10 +247,11 @@ static sluice_status run_file(struct bench *b, struct sluice_error *err) {
 }
 
 static bool read_options(struct bench *b, int argc, char **argv) {
-  for (int option; (option = getopt(argc, argv, "t:r:p:")) != -1;) {
+  for (int option; (option = getopt(argc, argv, "t:r:k:p:")) != -1;) {
     char *equals = option == 'p' ? strchr(optarg, '=') : NULL;
     if (option == 't') b->threads = (int)strtol(optarg, NULL, 10);
     if (option == 'r') b->rounds = (int)strtol(optarg, NULL, 10);
+    if (option == 'k') b->kernel = optarg;
     if (option == '?' || (option == 'p' && (!equals || b->n_peers == PEERS_MAX))) return false;
     if (option != 'p') continue;
     *equals = '\0';
@@ -263,8 +265,11 @@ int main(int argc, char **argv) {
   struct sluice_error err = {0};
   b.threads = threads_available();
   if (!read_options(&b, argc, argv))
-    return fputs("usage: bench_weights [-t THREADS] [-r ROUNDS] [-p NAME=LLAMA_BENCH]... FILE.gguf...\n", stderr), 2;
-  printf("%d threads, kernel %s, medians of %d rounds\n\n", b.threads, session_best_kernel(), b.rounds);
+    return fputs("usage: bench_weights [-t THREADS] [-r ROUNDS] [-k KERNEL] [-p NAME=LLAMA_BENCH]... FILE.gguf...\n",
+                 stderr),
+           2;
+  printf("%d threads, kernel %s, medians of %d rounds\n\n", b.threads, b.kernel ? b.kernel : session_best_kernel(),
+         b.rounds);
   printf("| weights | engine | decode tok/s (of what memory gives) | prefill %d tok/s |%s\n", PROMPT,
          b.n_peers ? " decode, to the better peer | prefill |" : "");
   printf("| --- | --- | --- | --- |%s\n", b.n_peers ? " --- | --- |" : "");
