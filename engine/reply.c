@@ -369,7 +369,10 @@ static sluice_status add_opening(struct reply *a, struct slice prefix, struct sl
   a->drop_space = prefix.len == 0 && (bare || tokenizer_puts_space(model_tokenizer(t->engine->model)));
   sluice_status st = local_encode_control(t, open->control, &a->before, err);
   if (st != SLUICE_OK) return st;
-  return local_encode_joined(t, bare ? open->bare : open->label, prefix, (struct slice){0}, NULL, &a->before, err);
+  const char *thought = t->engine->traits.thought_in_front;
+  if (thought == NULL || prefix.len == 0 || memmem(prefix.ptr, prefix.len, "<think>", 7) != NULL)
+    return local_encode_joined(t, bare ? open->bare : open->label, prefix, (struct slice){0}, NULL, &a->before, err);
+  return local_encode_joined(t, open->label, slice_of(thought), prefix, NULL, &a->before, err);
 }
 
 static sluice_status add_context(struct reply *a, const struct reply_request *r, struct sluice_error *err) {

@@ -32,7 +32,7 @@ static sluice_status local_identity(struct engine *e, struct buffer *out, struct
   const struct tokenizer *t = model_tokenizer(e->model);
   char hash[2 * SHA256_BYTES + 1] = "", config[2 * SHA256_BYTES + 1], device[80] = "";
   if (e->device != NULL) snprintf(device, sizeof device, "\"device\":\"%.40s\",", e->device);
-  if (e->chat != NULL) template_hash(e->chat, e->system, hash);
+  if (e->chat != NULL) template_hash(e->chat, e->system, &e->traits, hash);
   model_config_hash(model_configuration(e->model), config);
   return buffer_printf(
       out, err,
@@ -83,6 +83,7 @@ static sluice_status open_local(const struct engine_local_options *o, struct eng
     st = recognise(e->model, &published, err);
     e->chat = published.chat;
     e->system = published.system;
+    e->traits = published.traits;
   } else if (t == NULL) {
     st = sluice_fail(err, SLUICE_INPUT, "%s: no tokenizer, so no chat template applies", model_directory(e->model));
   } else {

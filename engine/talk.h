@@ -37,22 +37,37 @@ struct chat_template {
   const char *marks[6];
   const char *strange[8]; /* texts that no program of this kind holds */
   enum {
+    SHAPE_ANY,
+    SHAPE_CHATML /* <|im_start|>, a role, a line break; a line break behind each <|im_end|> */
+  } shape;
+  enum {
     INVENTS_NOTHING,
     INVENTS_TURN /* one literal is the turn */,
-    INVENTS_MESSAGE /* system_message is set */
+    INVENTS_LITERAL /* a literal behind `invents_behind` */
   } invents;
+  const char *invents_behind;
   const char *default_system; /* the system's text where a dialogue brings none, even ""; NULL: there is no such turn */
   bool trims[3];              /* by enum role: white space around a fed text goes */
+  bool trims_behind_system;   /* also in front of a user's text that stands behind the system's in one turn */
   bool system_last;           /* of a dialogue that is known whole, the system's text stands in the last user's turn */
 };
-const struct chat_template *template_table(void); /* ends with a NULL name */
+enum { TEMPLATES_MAX = 64 };
+const struct chat_template *template_table(void); /* engine/template_table.c; ends with a NULL name */
 /* By name; SLUICE_USAGE with a suggestion and the choices. */
 sluice_status template_by_name(const char *name, const struct tokenizer *t, const struct chat_template **out,
                                struct sluice_error *err);
+/* What a program does beside its marks, whatever its template. */
+struct template_traits {
+  bool drops_empty_system;      /* a system's text of no character makes no turn */
+  bool drops_thoughts;          /* of a bot's finished turn all up to the last </think> goes */
+  bool drops_lines_behind;      /* and the line breaks behind that */
+  const char *thought_in_front; /* of an answer that is gone on with; NULL: nothing */
+};
 /* A template as a model's program uses it. */
 struct recognised_template {
   const struct chat_template *chat; /* NULL: none fits */
   char *system; /* malloc'd: the system's text that the program writes where a dialogue brings none; NULL: none */
+  struct template_traits traits;
 };
 /* From the model's folder: tokenizer_config.json's chat_template first, the vocabulary's special tokens second.
  * out->chat is NULL, and that is no error, when nothing is recognised: raw text can still be scored. */
@@ -67,10 +82,13 @@ sluice_status template_match(const char *published, const struct tokenizer *t, s
 sluice_status template_canonical(const char *published, struct buffer *out, struct sluice_error *err);
 sluice_status template_invented(const struct chat_template *c, const char *canonical, char **text,
                                 struct sluice_error *err);
+struct template_traits template_traits_of(const char *canonical);
+bool template_has_shape(const struct chat_template *c, const char *canonical);
 const char *template_close(const struct chat_template *c, enum role role);
 /* Whether what closes such a turn ends in text, not in a special token. */
 bool template_ends_in_text(const struct chat_template *c, enum role role);
-void template_hash(const struct chat_template *t, const char *system, char hex[2 * SHA256_BYTES + 1]);
+void template_hash(const struct chat_template *t, const char *system, const struct template_traits *traits,
+                   char hex[2 * SHA256_BYTES + 1]);
 /* Appends "sluice, chatml, ..." to a message. */
 void template_choices(char *out, size_t cap);
 
@@ -114,6 +132,7 @@ struct engine {
   struct session *together;         /* what talks that advance together share; NULL: each has its own */
   const struct chat_template *chat; /* NULL: not recognised */
   char *system;                     /* recognised_template.system */
+  struct template_traits traits;    /* likewise */
   struct remote_engine *remote;     /* remote */
   char *identity;                   /* canonical JSON */
 };

@@ -139,7 +139,7 @@ sluice_status local_check(const struct local_talk *t, bool needs_template, struc
                        "an earlier call failed inside a turn: restore a snapshot or open a new talk");
   }
   if (needs_template && t->engine->chat == NULL) {
-    char choices[512];
+    char choices[640];
     template_choices(choices, sizeof choices);
     return sluice_fail(err, SLUICE_USAGE,
                        "%s: no known chat template fits this model; name one of: %s (--template, or "
@@ -188,19 +188,48 @@ sluice_status local_encode_system(const struct local_talk *t, enum role role, in
   return local_encode_turn(t, ROLE_SYSTEM, slice_of(text), last, out, err);
 }
 
+/* A bot's text behind its thought, where the program writes no more of it. */
+static struct slice without_thought(const struct template_traits *traits, struct slice text) {
+  static const char end[] = "</think>";
+  if (!traits->drops_thoughts) return text;
+  for (const char *at; (at = memmem(text.ptr, text.len, end, sizeof end - 1));) {
+    const size_t gone = (size_t)(at - text.ptr) + sizeof end - 1;
+    text.ptr += gone, text.len -= gone;
+    while (traits->drops_lines_behind && text.len > 0 && text.ptr[0] == '\n') text.ptr++, text.len--;
+  }
+  return text;
+}
+
+/* How much of a turn's closing marks is plain text, up to the first special token: it forms tokens with the text before
+ * it. */
+static sluice_status plain_part(const struct local_talk *t, const char *close, size_t *n, struct sluice_error *err) {
+  const struct tokenizer *tokens = model_tokenizer(t->engine->model);
+  struct ids ids = {0};
+  sluice_status st = local_encode(t, close, strlen(close), TOKENIZE_SPECIALS | TOKENIZE_CONTINUES, &ids, err);
+  *n = 0;
+  for (size_t i = 0; i < ids.n && !tokenizer_is_special(tokens, ids.at[i]); i++)
+    *n += tokenizer_bytes(tokens, ids.at[i]).len;
+  if (*n > strlen(close)) *n = 0;
+  ids_free(&ids);
+  return st;
+}
+
 sluice_status local_encode_turn(const struct local_talk *t, enum role role, struct slice text, int *last,
                                 struct ids *out, struct sluice_error *err) {
   const struct chat_template *chat = t->engine->chat;
+  if (role == ROLE_SYSTEM && text.len == 0 && t->engine->traits.drops_empty_system) return SLUICE_OK;
   sluice_status st = local_encode_system(t, role, last, out, err);
   const bool joined = role == ROLE_USER && *last == ROLE_SYSTEM && chat->user_after_system.control != NULL;
   const struct turn_opening *open = joined ? &chat->user_after_system : &chat->open[role];
   const bool follows = role == ROLE_USER && *last == ROLE_BOT && chat->user_label_after_bot != NULL;
-  if (chat->trims[role]) text = trimmed(text, !joined);
+  const char *label = follows ? chat->user_label_after_bot : open->label, *close = template_close(chat, role);
+  size_t plain = 0;
+  if (role == ROLE_BOT) text = without_thought(&t->engine->traits, text);
+  if (chat->trims[role]) text = trimmed(text, !joined || chat->trims_behind_system);
   if (st == SLUICE_OK) st = local_encode_control(t, open->control, out, err);
-  if (st == SLUICE_OK)
-    st = local_encode_joined(t, follows ? chat->user_label_after_bot : open->label, text, (struct slice){0}, NULL, out,
-                             err);
-  if (st == SLUICE_OK) st = local_encode_control(t, template_close(chat, role), out, err);
+  if (st == SLUICE_OK) st = plain_part(t, close, &plain, err);
+  if (st == SLUICE_OK) st = local_encode_joined(t, label, text, (struct slice){close, plain}, NULL, out, err);
+  if (st == SLUICE_OK) st = local_encode_control(t, close + plain, out, err);
   *last = (int)role;
   return st;
 }

@@ -120,12 +120,83 @@ sluice_status template_invented(const struct chat_template *c, const char *canon
     const size_t n = strcspn(close, "\n");
     char *end = sluice_strndup(close, n);
     if (end) found = literal_between(canonical, opening, end);
+    char *variable = sluice_format("%s" TEMPLATE_QUOTE "+system_message+", opening);
+    if (!found.ptr && variable && strstr(canonical, variable))
+      found = literal_between(canonical, "setsystem_message=" TEMPLATE_QUOTE, TEMPLATE_QUOTE "%}");
+    free(variable);
     free(opening);
     free(end);
-  } else if (c->invents == INVENTS_MESSAGE) {
-    found = literal_between(canonical, "setsystem_message=" TEMPLATE_QUOTE, TEMPLATE_QUOTE);
+  } else if (c->invents == INVENTS_LITERAL) { /* nothing that goes on behind it, such as a date */
+    found = literal_between(canonical, c->invents_behind, TEMPLATE_QUOTE "%}");
+    if (!found.ptr) found = literal_between(canonical, c->invents_behind, TEMPLATE_QUOTE "}}");
   }
   if (!found.ptr) return SLUICE_OK;
   *text = sluice_strndup(found.ptr, found.len);
   return *text ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "no memory for a chat template");
 }
+
+/* ---- what else a program does ---------------------------------------------------------------------------------- */
+
+#define Q TEMPLATE_QUOTE
+
+static bool holds_any(const char *canonical, const char *const *texts) {
+  for (; *texts; texts++)
+    if (strstr(canonical, *texts)) return true;
+  return false;
+}
+
+struct template_traits template_traits_of(const char *canonical) {
+  /* The text itself as a condition: true where it has a character. */
+  static const char *const by_its_text[] = {"==" Q "system" Q "andmessage[" Q "content" Q "]%}",
+                                            "==" Q "system" Q "%}{%ifmessage[" Q "content" Q "]%}",
+                                            "{%ifsystem_message%}",
+                                            "andsystem_message%}",
+                                            "ifsystem_messageortools",
+                                            "{%ifns[" Q "system_prompt" Q "]%}",
+                                            NULL};
+  static const char *const last_part[] = {".split(" Q "</think>" Q ")[-1]", ".split(" Q "</think>" Q ")|last", NULL};
+  static const char *const lines[] = {".split(" Q "</think>" Q ")[-1].lstrip(" Q "\n" Q ")",
+                                      ".split(" Q "</think>" Q ")|last).lstrip(" Q "\n" Q ")", NULL};
+  /* Qwen3: an answer behind the last question has its thought, be it empty, even where it is only begun. */
+  static const char *const empty_thought[] = {"{%ifloop[" Q "index0" Q "]>ns[" Q "last_query_index" Q "]%}", NULL};
+  return (struct template_traits){
+      .drops_empty_system = holds_any(canonical, by_its_text),
+      .drops_thoughts = holds_any(canonical, last_part),
+      .drops_lines_behind = holds_any(canonical, lines),
+      .thought_in_front = holds_any(canonical, empty_thought) ? "<think>\n\n</think>\n\n" : NULL,
+  };
+}
+
+/* Where literals that are joined go on: from `at`, behind ends of literals, of tags, and beginnings. */
+static const char *next_text(const char *at) {
+  static const char *const joints[] = {Q "+" Q, Q "}}{{" Q, Q "}}", NULL};
+  for (size_t i = 0; joints[i]; i++)
+    if (strncmp(at, joints[i], strlen(joints[i])) == 0) return at + strlen(joints[i]);
+  return at;
+}
+
+/* Behind `"<|im_start|>"+` the role is named: an identifier with members and calls. What comes then in the same tag is
+ * a line break. */
+static bool role_ends_in_line(const char *at) {
+  for (;; at++) {
+    if (*at == '[') {
+      const char *end = strchr(at, ']');
+      if (!end) return false;
+      at = end;
+    } else if (!isalnum((unsigned char)*at) && *at != '_') {
+      break;
+    }
+  }
+  return strncmp(at, "}}", 2) == 0 || strncmp(at, "+" Q "\n", 3) == 0;
+}
+
+bool template_has_shape(const struct chat_template *c, const char *canonical) {
+  static const char start[] = "<|im_start|>", end[] = "<|im_end|>";
+  if (c->shape == SHAPE_ANY) return true;
+  for (const char *at = canonical; (at = strstr(at, start)); at += sizeof start - 1)
+    if (strncmp(at + sizeof start - 1, Q "+", 2) == 0 && !role_ends_in_line(at + sizeof start + 1)) return false;
+  for (const char *at = canonical; (at = strstr(at, end)); at += sizeof end - 1)
+    if (*next_text(at + sizeof end - 1) != '\n') return false;
+  return true;
+}
+#undef Q

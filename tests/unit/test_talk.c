@@ -105,15 +105,18 @@ static void a_template_in_its_own_file_is_recognised_or_refused(void **state) {
 static void template_hashes_differ(void **state) {
   (void)state;
   const struct chat_template *table = template_table();
+  const struct template_traits none = {0}, some = {.drops_thoughts = true};
   for (size_t i = 0; table[i].name != NULL; i++) {
     char one[65], two[65];
-    template_hash(&table[i], NULL, one);
+    template_hash(&table[i], NULL, &none, one);
     for (size_t j = 0; j < i; j++) {
-      template_hash(&table[j], NULL, two);
+      template_hash(&table[j], NULL, &none, two);
       assert_string_not_equal(one, two);
     }
     assert_int_equal(strlen(one), 64);
-    template_hash(&table[i], "You are kind.", two); /* what a program invents decides outputs too */
+    template_hash(&table[i], "You are kind.", &none, two); /* what a program invents decides outputs too */
+    assert_string_not_equal(one, two);
+    template_hash(&table[i], NULL, &some, two);
     assert_string_not_equal(one, two);
   }
 }

@@ -108,6 +108,35 @@ static const struct dialogue_case CASES[] = {
      "<s>[INST] Be kind.\n\nHi[/INST] Yo</s>[INST] Bye[/INST]"},
     {"vicuna-spaced", {"<s>", "</s>", NULL}, "<s>Be kind. USER: Hi ASSISTANT: Yo</s> USER: Bye ASSISTANT:"},
     {"vicuna-lines", {"<s>", "</s>", NULL}, "<s>Be kind.\n\nUSER: Hi\nASSISTANT: Yo</s>\nUSER: Bye\nASSISTANT:"},
+    {"phi4",
+     {"<|im_start|>", "<|im_sep|>", "<|im_end|>", NULL},
+     "<|im_start|>system<|im_sep|>Be kind.<|im_end|><|im_start|>user<|im_sep|>Hi<|im_end|><|im_start|>assistant"
+     "<|im_sep|>Yo<|im_end|><|im_start|>user<|im_sep|>Bye<|im_end|><|im_start|>assistant<|im_sep|>"},
+    {"mistral-v7",
+     {"<s>", "</s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", NULL},
+     "<s>[SYSTEM_PROMPT] Be kind.[/SYSTEM_PROMPT][INST] Hi[/INST] Yo</s>[INST] Bye[/INST]"},
+    {"mistral-v7-tekken",
+     {"<s>", "</s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", NULL},
+     "<s>[SYSTEM_PROMPT]Be kind.[/SYSTEM_PROMPT][INST]Hi[/INST]Yo</s>[INST]Bye[/INST]"},
+    {"deepseek-r1",
+     {"<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", NULL},
+     "<｜begin▁of▁sentence｜>Be kind.<｜User｜>Hi<｜Assistant｜>Yo<｜end▁of▁sentence｜>"
+     "<｜User｜>Bye<｜Assistant｜>"},
+    {"deepseek-r1-think",
+     {"<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", NULL},
+     "<｜begin▁of▁sentence｜>Be "
+     "kind.<｜User｜>Hi<｜Assistant｜>Yo<｜end▁of▁sentence｜><｜User｜>Bye"
+     "<｜Assistant｜><think>\n"},
+    {"gemma",
+     {"<bos>", "<start_of_turn>", "<end_of_turn>", NULL},
+     "<bos><start_of_turn>user\nBe kind.\n\nHi<end_of_turn>\n<start_of_turn>model\nYo<end_of_turn>\n<start_of_turn>user"
+     "\nBye<end_of_turn>\n<start_of_turn>model\n"},
+    {"command-r",
+     {"<BOS_TOKEN>", "<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>", "<|SYSTEM_TOKEN|>", "<|USER_TOKEN|>",
+      "<|CHATBOT_TOKEN|>", NULL},
+     "<BOS_TOKEN><|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>Be kind.<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|>"
+     "<|USER_TOKEN|>Hi<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>Yo<|END_OF_TURN_TOKEN|>"
+     "<|START_OF_TURN_TOKEN|><|USER_TOKEN|>Bye<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>"},
     {"zephyr",
      {"<s>", "</s>", NULL},
      "<|system|>\nBe kind.</s>\n<|user|>\nHi</s>\n<|assistant|>\nYo</s>\n<|user|>\nBye</s>\n<|assistant|>\n"},
@@ -183,68 +212,94 @@ static void dialogues_become_the_published_text(void **state) {
   tiny_model_remove(&dir);
 }
 
+static const struct {
+  const char *program, *name;
+  const char *specials[8];
+} PROGRAMS[] = {
+    {"{% for m in messages %}{{ bos_token + '[INST] ' + '<<SYS>>' + m['content'] + ' [/INST]' }}",
+     "llama2",
+     {"<s>", "</s>", NULL}},
+    {"{{ bos_token }}{{ '[INST] ' + m['content'] + ' [/INST]' }}", "mistral", {"<s>", "</s>", NULL}},
+    {"{{ bos_token }}{{ '[INST] ' + m['content'] + '[/INST]' }}",
+     "mistral-v3",
+     {"<s>", "</s>", "[INST]", "[/INST]", NULL}},
+    {"{{ bos_token }}{{ '[INST]' + m['content'] + '[/INST]' }}",
+     "mistral-tekken",
+     {"<s>", "</s>", "[INST]", "[/INST]", NULL}},
+    {"{{ bos_token }}{{ '[INST]' + m['content'] + '[/INST]' }}", NULL, {"<s>", "</s>", NULL}},
+    {"{{ bos_token }}{{ ' [INST] ' + m['content'] + ' [/INST]' }}{{ m['content'] }}", NULL, {"<s>", "</s>", NULL}},
+    {"{{ bos_token }}{{ '[SYSTEM_PROMPT]' + s + '[/SYSTEM_PROMPT]' + '[INST]' + m['content'] + '[/INST]' }}",
+     NULL,
+     {"<s>", "</s>", "[INST]", "[/INST]", NULL}},
+    {"{{ bos_token }}{{ '<|im_start|>' + m['role'] + '\\n' + '<|im_end|>\\n' }}",
+     "chatml-bos",
+     {"<|im_start|>", "<|im_end|>", NULL}},
+    {"{{ 'USER: ' + m['content'] + ' ASSISTANT:' }}", "vicuna", {"<s>", "</s>", NULL}},
+    {"{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' + '\\n' }}",
+     "chatml",
+     {"<|im_start|>", "<|im_end|>", NULL}},
+    /* the same tokens in another order of things: no line break, no role of its own line */
+    {"{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' }}",
+     NULL,
+     {"<|im_start|>", "<|im_end|>", NULL}},
+    {"{{ '<|im_start|>' + m['role'] + ': ' + m['content'] + '<|im_end|>\\n' }}",
+     NULL,
+     {"<|im_start|>", "<|im_end|>", NULL}},
+    {"{{ '<|im_start|>' + m.role.title() + '\\n' + m['content'] + '<|im_end|>\\n' }}",
+     NULL,
+     {"<|im_start|>", "<|im_end|>", NULL}},
+    {"{{ '<|user|>\\n' + m['content'] + eos_token + '<|assistant|>' }}", "zephyr", {"<s>", "</s>", NULL}},
+    {"{{ '<|user|>\\n' + message['content'] + '\\n' }}{{ '<|assistant|>' + eos_token }}", NULL, {"</s>", NULL}},
+    {"{{ '<|user|>' + '\\n' + m['content'] + '<|end|>' + '<|assistant|>' }}",
+     "phi3",
+     {"<|user|>", "<|assistant|>", "<|end|>", NULL}},
+    {"{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>' + m['content'] + '<|eot_id|>' }}",
+     "llama3",
+     {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", NULL}},
+    {"{%- for m in messages -%}{{- '<|im_start|>assistant\\n<think>\\n' -}}",
+     "chatml-think",
+     {"<|im_start|>", "<|im_end|>", NULL}},
+    {"{{ bos_token }}{{ 'GPT4 Correct ' + message.role.title() + ': ' + message.content + '<|end_of_turn|>' }}"
+     "{{ 'GPT4 Correct Assistant:' }}",
+     "openchat",
+     {"<|end_of_turn|>", NULL}},
+    {"{{ '### System:\\n' + message.content + '\\n\\n' }}{{ '### User:\\n' + message.content + '\\n\\n' }}"
+     "{{ '### Assistant:\\n' + message.content }}{{ '### Assistant:\\n' }}",
+     "solar",
+     {"</s>", NULL}},
+    {"{{ bos_token }}{{ ns.system_prompt }}{{ '<｜User｜>' + message.content }}{{ '<｜Assistant｜>' + content + "
+     "'<｜end▁of▁sentence｜>' }}{{ '<｜Assistant｜>' }}",
+     "deepseek-r1",
+     {"<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", NULL}},
+    {"{{ '<|im_start|>user<|im_sep|>' + m['content'] + '<|im_end|>' }}", NULL, {"<|im_start|>", "<|im_end|>", NULL}},
+    {"{{ '<|im_start|>' }}{{ '<|im_end|>' }}\n{# bos_token #}", "chatml", {"<|im_start|>", "<|im_end|>", NULL}},
+    {"{% if message.role == \"user\" %}{{ \" [INST] \" + message.content + \" [/INST]\" }}{% endif %}{{ ' ' + "
+     "message['content'] + eos_token }}",
+     "mistral-v1",
+     {"<s>", "</s>", NULL}},
+    {"{{ '[INST] ' + message['content'] + ' [/INST]' }}{{ message['content'] + eos_token}}",
+     "mistral-v0.2",
+     {"<s>", "</s>", NULL}},
+    {"{{ bos_token }}{{ '[INST] <<SYS>> [/INST]' }}", NULL, {"</s>", NULL}},
+    {"{{ '<start_of_turn>' + m['role'] }}", NULL, {"<s>", "</s>", "<|im_start|>", "<|im_end|>", NULL}},
+    {NULL, "chatml", {"<|im_start|>", "<|im_end|>", NULL}},
+    {NULL, NULL, {"<s>", "</s>", NULL}}, /* a base model: nothing is guessed from these */
+};
+
 static void programs_are_recognised_by_their_marks(void **state) {
   (void)state;
-  static const struct {
-    const char *program, *name;
-    const char *specials[8];
-  } cases[] = {
-      {"{% for m in messages %}{{ bos_token + '[INST] ' + '<<SYS>>' + m['content'] + ' [/INST]' }}",
-       "llama2",
-       {"<s>", "</s>", NULL}},
-      {"{{ bos_token }}{{ '[INST] ' + m['content'] + ' [/INST]' }}", "mistral", {"<s>", "</s>", NULL}},
-      {"{{ bos_token }}{{ '[INST] ' + m['content'] + '[/INST]' }}",
-       "mistral-v3",
-       {"<s>", "</s>", "[INST]", "[/INST]", NULL}},
-      {"{{ bos_token }}{{ '[INST]' + m['content'] + '[/INST]' }}",
-       "mistral-tekken",
-       {"<s>", "</s>", "[INST]", "[/INST]", NULL}},
-      {"{{ bos_token }}{{ '[SYSTEM_PROMPT]' + s + '[/SYSTEM_PROMPT]' + '[INST]' + m['content'] + '[/INST]' }}",
-       NULL,
-       {"<s>", "</s>", "[INST]", "[/INST]", NULL}},
-      {"{{ bos_token }}{{ '<|im_start|>' + m['role'] + '<|im_end|>' }}",
-       "chatml-bos",
-       {"<|im_start|>", "<|im_end|>", NULL}},
-      {"{{ 'USER: ' + m['content'] + ' ASSISTANT:' }}", "vicuna", {"<s>", "</s>", NULL}},
-      {"{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' }}",
-       "chatml",
-       {"<|im_start|>", "<|im_end|>", NULL}},
-      {"{{ '<|user|>\\n' + m['content'] + eos_token + '<|assistant|>' }}", "zephyr", {"<s>", "</s>", NULL}},
-      {"{{ '<|user|>' + '\\n' + m['content'] + '<|end|>' + '<|assistant|>' }}",
-       "phi3",
-       {"<|user|>", "<|assistant|>", "<|end|>", NULL}},
-      {"{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>' + m['content'] + '<|eot_id|>' }}",
-       "llama3",
-       {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", NULL}},
-      {"{%- for m in messages -%}{{- '<|im_start|>assistant\\n<think>\\n' -}}",
-       "chatml-think",
-       {"<|im_start|>", "<|im_end|>", NULL}},
-      {"{{ '<|im_start|>user<|im_sep|>' + m['content'] + '<|im_end|>' }}", NULL, {"<|im_start|>", "<|im_end|>", NULL}},
-      {"{{ '<|im_start|>' + '<|im_end|>' }}{# bos_token #}", "chatml", {"<|im_start|>", "<|im_end|>", NULL}},
-      {"{% if message.role == \"user\" %}{{ \" [INST] \" + message.content + \" [/INST]\" }}{% endif %}{{ ' ' + "
-       "message['content'] + eos_token }}",
-       "mistral-v1",
-       {"<s>", "</s>", NULL}},
-      {"{{ '[INST] ' + message['content'] + ' [/INST]' }}{{ message['content'] + eos_token}}",
-       "mistral-v0.2",
-       {"<s>", "</s>", NULL}},
-      {"{{ bos_token }}{{ '[INST] <<SYS>> [/INST]' }}", NULL, {"</s>", NULL}},
-      {"{{ '<start_of_turn>' + m['role'] }}", NULL, {"<s>", "</s>", "<|im_start|>", "<|im_end|>", NULL}},
-      {NULL, "chatml", {"<|im_start|>", "<|im_end|>", NULL}},
-      {NULL, NULL, {"<s>", "</s>", NULL}}, /* a base model: nothing is guessed from these */
-  };
   char *path = scratch_path("template-tokenizer.json");
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+  for (size_t i = 0; i < sizeof PROGRAMS / sizeof *PROGRAMS; i++) {
     struct tokenizer *t;
-    char *json = vocabulary(cases[i].specials, true);
+    char *json = vocabulary(PROGRAMS[i].specials, true);
     must(file_write_atomic(path, json, strlen(json), &err));
     must(tokenizer_open(path, &t, &err));
     struct recognised_template found;
-    must(template_match(cases[i].program, t, &found, &err));
+    must(template_match(PROGRAMS[i].program, t, &found, &err));
     const struct chat_template *c = found.chat;
     free(found.system);
-    if (!cases[i].name != !c || (c && strcmp(c->name, cases[i].name) != 0))
-      fail_msg("case %zu is %s, not %s", i, c ? c->name : "unknown", cases[i].name ? cases[i].name : "unknown");
+    if (!PROGRAMS[i].name != !c || (c && strcmp(c->name, PROGRAMS[i].name) != 0))
+      fail_msg("case %zu is %s, not %s", i, c ? c->name : "unknown", PROGRAMS[i].name ? PROGRAMS[i].name : "unknown");
     tokenizer_close(t);
     free(json);
   }
@@ -254,71 +309,100 @@ static void programs_are_recognised_by_their_marks(void **state) {
 
 /* What a program does beside its marks: a system turn that it invents, white space that it trims, the system's text in
  * the last user's turn. The prompt of a whole dialogue is compared with the text that Jinja writes for it. */
-static void programs_invent_trim_and_move(void **state) {
-  (void)state;
 #define QWEN                                                                                                           \
   "{%- if messages[0].role == 'system' %}{{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}"       \
   "{%- else %}{{- '<|im_start|>system\\nIt\\'s \\\\boxed.<|im_end|>\\n' }}{%- endif %}{{ '<|im_start|>' }}"
+/* Qwen3's ways with thoughts, and with a system's text of nothing. */
+#define THINKING                                                                                                       \
+  "{% if message.role == 'system' and message.content %}{{ '<|im_start|>system\\n' + message.content + "               \
+  "'<|im_end|>\\n' }}{% endif %}{% set content = message.content.split('</think>')[-1].lstrip('\\n') %}"               \
+  "{% if loop.index0 > ns.last_query_index %}{{ '<|im_start|>' + message.role + '\\n<think>\\n' + thought }}{% endif " \
+  "%}"
+#define NAMED "{% set system_message = 'Named.' %}{{ '<|im_start|>system\\n' + system_message + '<|im_end|>\\n' }}"
 #define INVENTED "<|im_start|>system\nIt's \\boxed.<|im_end|>\n<|im_start|>user\n"
 #define HEADERS "'<|start_header_id|>' + message.role + '<|end_header_id|>' + message.content | trim + '<|eot_id|>'"
 #define DATES                                                                                                          \
   "{{ '<|start_header_id|>system<|end_header_id|>\\n\\n' }}{{ \"Cutting Knowledge Date: December 2023\\n\" }}"         \
   "{{ \"Today Date: \" + date_string + \"\\n\\n\" }}{% set date_string = '26 Jul 2024' %}"
 #define NEMO "{{ '[INST]' + message['content'] + '[/INST]' }}{{ message['content'] + eos_token }}"
-  static const struct {
-    const char *program, *specials[8];
-    struct turn_text turns[4];
-    size_t n;
-    const char *text;
-  } cases[] = {
-      {QWEN,
-       {"<|im_start|>", "<|im_end|>", NULL},
-       {{ROLE_USER, {" Hi", 3}}},
-       1,
-       INVENTED " Hi<|im_end|>\n<|im_start|>assistant\n"},
-      {QWEN,
-       {"<|im_start|>", "<|im_end|>", NULL},
-       {{ROLE_SYSTEM, {"S", 1}}, {ROLE_USER, {"Hi", 2}}},
-       2,
-       "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"},
-      {DATES HEADERS,
-       {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", NULL},
-       {{ROLE_USER, {"\n Hi ", 5}}},
-       1,
-       "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\nToday "
-       "Date: 26 "
-       "Jul 2024\n\n<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant"
-       "<|end_header_id|>\n\n"},
-      {HEADERS,
-       {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", NULL},
-       {{ROLE_SYSTEM, {" S", 2}}, {ROLE_USER, {"Hi", 2}}},
-       2,
-       "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|><|start_header_id|>user<|end_header_"
-       "id|>"
-       "\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"},
-      {NEMO,
-       {"<s>", "</s>", "[INST]", "[/INST]", NULL},
-       {{ROLE_SYSTEM, {"S", 1}}, {ROLE_USER, {"Hi", 2}}, {ROLE_BOT, {"Yo", 2}}, {ROLE_USER, {"Bye", 3}}},
-       4,
-       "<s>[INST]Hi[/INST]Yo</s>[INST]S\n\nBye[/INST]"},
-  };
+static const struct {
+  const char *program, *specials[8];
+  struct turn_text turns[4];
+  size_t n;
+  const char *text;
+} HABITS[] = {
+    {QWEN,
+     {"<|im_start|>", "<|im_end|>", NULL},
+     {{ROLE_USER, {" Hi", 3}}},
+     1,
+     INVENTED " Hi<|im_end|>\n<|im_start|>assistant\n"},
+    {QWEN,
+     {"<|im_start|>", "<|im_end|>", NULL},
+     {{ROLE_SYSTEM, {"S", 1}}, {ROLE_USER, {"Hi", 2}}},
+     2,
+     "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"},
+    {NAMED,
+     {"<|im_start|>", "<|im_end|>", NULL},
+     {{ROLE_USER, {"Hi", 2}}},
+     1,
+     "<|im_start|>system\nNamed.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"},
+    {THINKING,
+     {"<|im_start|>", "<|im_end|>", NULL},
+     {{ROLE_SYSTEM, {"", 0}},
+      {ROLE_USER, {"x</think>", 9}},
+      {ROLE_BOT, {"mmh</think>\n\nYo", 15}},
+      {ROLE_USER, {"B", 1}}},
+     4,
+     "<|im_start|>user\nx</think><|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n<|im_start|>user\nB<|im_end|>\n"
+     "<|im_start|>assistant\n"},
+    {THINKING,
+     {"<|im_start|>", "<|im_end|>", NULL},
+     {{ROLE_USER, {"Hi", 2}}, {ROLE_BOT, {"It is", 5}}},
+     2,
+     "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nIt is"},
+    {DATES HEADERS,
+     {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", NULL},
+     {{ROLE_USER, {"\n Hi ", 5}}},
+     1,
+     "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\nToday "
+     "Date: 26 "
+     "Jul 2024\n\n<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant"
+     "<|end_header_id|>\n\n"},
+    {HEADERS,
+     {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", NULL},
+     {{ROLE_SYSTEM, {" S", 2}}, {ROLE_USER, {"Hi", 2}}},
+     2,
+     "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|><|start_header_id|>user<|end_header_"
+     "id|>"
+     "\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"},
+    {NEMO,
+     {"<s>", "</s>", "[INST]", "[/INST]", NULL},
+     {{ROLE_SYSTEM, {"S", 1}}, {ROLE_USER, {"Hi", 2}}, {ROLE_BOT, {"Yo", 2}}, {ROLE_USER, {"Bye", 3}}},
+     4,
+     "<s>[INST]Hi[/INST]Yo</s>[INST]S\n\nBye[/INST]"},
+};
+
+static void programs_invent_trim_and_move(void **state) {
+  (void)state;
   struct tiny_model dir;
   assert_true(tiny_model_make(&dir, 3));
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+  for (size_t i = 0; i < sizeof HABITS / sizeof *HABITS; i++) {
     struct engine *e;
     struct talk *t;
     struct reply *a;
     size_t tokens;
     double heard = NAN;
-    char *json = vocabulary(cases[i].specials, true);
+    char *json = vocabulary(HABITS[i].specials, true);
     assert_true(tiny_write(dir.dir, "tokenizer.json", json));
-    assert_true(tiny_write(dir.dir, "chat_template.jinja", cases[i].program));
+    assert_true(tiny_write(dir.dir, "chat_template.jinja", HABITS[i].program));
     must(engine_open_local(&(struct engine_local_options){.model_dir = dir.dir}, &e, &err));
     must(talk_open(e, NULL, 1, &t, &err));
-    const struct reply_request r = {.turns = cases[i].turns, .n_turns = cases[i].n};
+    struct reply_request r = {.turns = HABITS[i].turns, .n_turns = HABITS[i].n};
+    if (HABITS[i].turns[r.n_turns - 1].role == ROLE_BOT)
+      r.prefix = HABITS[i].turns[--r.n_turns].text; /* gone on with */
     must(reply_begin(t, &r, &(struct generate_options){.max_tokens = 1}, hear, &heard, &a, &err));
     while (!reply_done(a)) must(replies_advance(&a, 1, &err));
-    const double want = by_hand(engine_model(e), cases[i].text, &tokens);
+    const double want = by_hand(engine_model(e), HABITS[i].text, &tokens);
     if ((size_t)reply_timing(a)->prompt_tokens != tokens)
       fail_msg("case %zu: %d tokens; the text has %zu", i, reply_timing(a)->prompt_tokens, tokens);
     if (!isnan(heard) && !(fabs(heard - want) < 1e-4)) fail_msg("case %zu: log p %g, by hand %g", i, heard, want);
