@@ -34,7 +34,6 @@ static sluice_status compile_pattern(const char *where, const char *text, pcre2_
     if (pcre2_get_error_message(code, (PCRE2_UCHAR *)what, sizeof what) < 0) what[0] = '\0';
     return sluice_fail(err, SLUICE_USAGE, "%s: pattern \"%.80s\", byte %zu: %s", where, text, at, what);
   }
-  pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE); /* where it cannot, pcre2_match runs without */
   return SLUICE_OK;
 }
 

@@ -27,8 +27,8 @@ static char find_attack(const struct monitor_policy *p, const struct rule *r) {
     for (char c = ' '; c < 127 && !found; c++) {
       memset(subject, c, n);
       subject[n - 1] = 1;
-      int rc = r->jit ? pcre2_jit_match(r->anchored, (PCRE2_SPTR)subject, n, 0, PCRE2_NO_UTF_CHECK, m, context)
-                      : pcre2_match(r->anchored, (PCRE2_SPTR)subject, n, 0, PCRE2_NO_UTF_CHECK, m, context);
+      int rc = machine_runs(r) ? pcre2_jit_match(r->anchored, (PCRE2_SPTR)subject, n, 0, PCRE2_NO_UTF_CHECK, m, context)
+                               : pcre2_match(r->anchored, (PCRE2_SPTR)subject, n, 0, PCRE2_NO_UTF_CHECK, m, context);
       if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_JIT_STACKLIMIT) found = c;
     }
   }
@@ -137,12 +137,13 @@ static sluice_status print_protection(const struct rule *r, const struct rule_fa
 
 static sluice_status print_limits(const struct monitor_policy *p, const struct rule *r, const struct rule_facts *f,
                                   struct buffer *out, struct sluice_error *err) {
-  sluice_status st = SLUICE_OK;
-  if (!f->shape.known)
+  sluice_status st =
+      machine_runs(r) ? SLUICE_OK : buffer_append_str(out, "  SLOW: PCRE2 makes no machine code of it here\n", err);
+  if (!st && !f->shape.known)
     st = buffer_printf(out, err, "  not read further, for %s; capped at %zu bytes\n", f->shape.unknown, r->max_match);
-  else if (f->shape.max == NODE_UNBOUNDED)
+  else if (!st && f->shape.max == NODE_UNBOUNDED)
     st = buffer_printf(out, err, "  CAPPED: a match can go on without bound; decided within %zu bytes\n", r->max_match);
-  else if (f->capped)
+  else if (!st && f->capped)
     st = buffer_printf(out, err, "  CAPPED: a match can have %zu bytes; decided within %zu\n", f->shape.max,
                        r->max_match);
   if (!st && f->attack)
@@ -204,7 +205,7 @@ static sluice_status json_rule(const struct monitor_policy *p, uint32_t index, c
                        f->capped ? "true" : "false", f->shape.nested_repeats ? "true" : "false");
   if (!st) st = buffer_printf(out, err, ", \"hits_match_limit\": %s, \"views\": [", f->attack ? "true" : "false");
   if (!st) st = put_views(r->views, "\"", ", ", out, err);
-  return st ? st : buffer_append_str(out, "]}", err);
+  return st ? st : buffer_printf(out, err, "], \"machine_code\": %s}", machine_runs(r) ? "true" : "false");
 }
 
 static sluice_status refusal(const struct policy_refusal *r, bool json, struct buffer *out, struct sluice_error *err) {

@@ -139,10 +139,6 @@ static sluice_status compile_one(const struct pattern_source *src, const char *t
   return *out ? SLUICE_OK : compile_error(src, code, at, err);
 }
 
-static bool compile_jit(pcre2_code *code, uint32_t modes) {
-  return code && pcre2_jit_compile(code, modes) == 0;
-}
-
 sluice_status pattern_protect(const struct pattern_source *src, struct rule *r, const char *group,
                               struct sluice_error *err) {
   char *end = NULL;
@@ -187,7 +183,6 @@ void pattern_probe(const struct pattern_source *src, struct rule *r) {
   if (!st) st = buffer_append_str(&text, ")(?C2)", &ignored);
   if (!st) compile_one(src, text.ptr, text.len, flags, &r->probe, &ignored); /* without one more is held, no less */
   buffer_free(&text);
-  r->probe_jit = r->probe && compile_jit(r->probe, PCRE2_JIT_PARTIAL_SOFT);
 }
 
 sluice_status pattern_compile(const struct pattern_source *src, struct rule *r, struct sluice_error *err) {
@@ -211,15 +206,14 @@ sluice_status pattern_compile(const struct pattern_source *src, struct rule *r, 
     return sluice_fail(err, SLUICE_USAGE, "%s: pattern: looks back %zu bytes, more than %d", src->where, need,
                        LOOK_BEHIND_MAX);
   if (r->look_behind < need) r->look_behind = need;
-  r->jit = compile_jit(r->code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD) &&
-           compile_jit(r->anchored, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
-  return SLUICE_OK;
+  return machine_open(src->where, &r->machine, err);
 }
 
 void pattern_free(struct rule *r) {
   pcre2_code_free(r->code);
   pcre2_code_free(r->anchored);
   pcre2_code_free(r->probe);
+  machine_close(r->machine);
 }
 
 void pattern_first_bytes(const struct rule *r, unsigned char set[256]) {

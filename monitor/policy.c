@@ -338,13 +338,13 @@ static sluice_status read_rule(struct monitor_policy *p, uint32_t index, const c
 /* ---- the whole ---- */
 
 static sluice_status note_rules(struct monitor_policy *p, struct sluice_error *err) {
-  sluice_status st = SLUICE_OK;
+  sluice_status st =
+      machine_there() ? SLUICE_OK : add_note(p, p->name, "this PCRE2 makes no machine code: rules run slowly", err);
   for (size_t i = 0; !st && i < p->n_rules; i++) {
     const struct rule *r = &p->rules[i];
     char where[320];
     snprintf(where, sizeof where, "%.200s: rule %s", p->name, r->id);
-    if (!r->jit) st = add_note(p, where, "PCRE2 cannot compile it to machine code here; it runs slowly", err);
-    if (st || r->keyworded || r->action == MONITOR_FLAG) continue;
+    if (r->keyworded || r->action == MONITOR_FLAG) continue;
     if (pattern_holds_words(r))
       st =
           add_note(p, where, "any word can begin it, so that every word waits for the next; give it \"keywords\"", err);
@@ -439,6 +439,7 @@ static sluice_status read_root(struct monitor_policy *p, const cJSON *root, stru
   if (!st) st = policy_read_views(root, p->name, 0, &d->views, err);
   if (!st) st = read_limits(p->name, root, d, err);
   if (!st) st = allow_read(p, p->name, cJSON_GetObjectItemCaseSensitive(root, "allow"), &p->allow, err);
+  if (!st) machine_allow(&p->allow);
   const cJSON *rules = cJSON_GetObjectItemCaseSensitive(root, "rules"), *item = NULL;
   int n = cJSON_IsArray(rules) ? cJSON_GetArraySize(rules) : 0;
   if (!st && (n < 1 || n > MONITOR_RULES_MAX))

@@ -65,7 +65,7 @@ struct rule {
   pcre2_code *code,
       *anchored;     /* code runs partially only; anchored decides one attempt, at a window's or the text's end */
   pcre2_code *probe; /* where the protected group could begin; NULL: holds from the match's start */
-  bool jit, probe_jit;
+  struct machine *machine;
   uint32_t protect[RULE_GROUPS_MAX + 1]; /* group numbers, 0-terminated, the first that took part; none: whole match */
   uint32_t groups;
   size_t max_match, look_behind; /* bytes */
@@ -149,6 +149,14 @@ void pattern_free(struct rule *r);
 /* Sets bit b of set[] for each byte that can begin a match of r. */
 void pattern_first_bytes(const struct rule *r, unsigned char set[256]);
 bool pattern_holds_words(const struct rule *r); /* ordinary words leave a match open */
+
+/* machine.c */
+sluice_status machine_open(const char *where, struct machine **out, struct sluice_error *err);
+void machine_close(struct machine *m);
+bool machine_runs(const struct rule *r);           /* code and anchored by now have machine code, for pcre2_jit_match */
+bool machine_probes(const struct rule *r);         /* so has the probe */
+void machine_allow(const struct allow_list *list); /* at once: for a list that all rules share */
+bool machine_there(void);                          /* PCRE2 makes any here */
 
 /* keywords.c */
 sluice_status automaton_build(struct keyword_automaton *a, const struct keyword *words, size_t n,

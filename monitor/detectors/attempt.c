@@ -28,7 +28,7 @@ static int run(struct lane *s, const struct rule *r, const pcre2_code *code, con
   if (w->base > 0) options |= PCRE2_NOTBOL;
   if (w->full) options |= PCRE2_NOTEOL;
   s->counts->pattern_runs++;
-  if (r->jit) return pcre2_jit_match(code, subject, len, at, options, m->match, m->match_context);
+  if (machine_runs(r)) return pcre2_jit_match(code, subject, len, at, options, m->match, m->match_context);
   return pcre2_match(code, subject, len, at, options, m->match, m->match_context);
 }
 
@@ -137,10 +137,10 @@ uint64_t attempt_probe(struct lane *s, const struct rule *r, uint64_t open) {
   uint32_t options = PCRE2_PARTIAL_SOFT | PCRE2_NO_UTF_CHECK | (base > 0 ? PCRE2_NOTBOL : 0);
   m->probe_min = SIZE_MAX;
   m->probing = true;
-  int rc = r->probe_jit ? pcre2_jit_match(r->probe, subject, (size_t)(ready - base), (size_t)(open - base), options,
-                                          m->match, m->match_context)
-                        : pcre2_match(r->probe, subject, (size_t)(ready - base), (size_t)(open - base), options,
-                                      m->match, m->match_context);
+  int rc = machine_probes(r) ? pcre2_jit_match(r->probe, subject, (size_t)(ready - base), (size_t)(open - base),
+                                               options, m->match, m->match_context)
+                             : pcre2_match(r->probe, subject, (size_t)(ready - base), (size_t)(open - base), options,
+                                           m->match, m->match_context);
   m->probing = false;
   s->counts->pattern_runs++;
   if (rc != PCRE2_ERROR_NOMATCH && rc != PCRE2_ERROR_PARTIAL) return open;

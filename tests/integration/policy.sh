@@ -54,6 +54,7 @@ check "check names what backtracks" says "BACKTRACKS: a run of 'a' hits the matc
 check "check --json: what precedes the keyword" says '"id": "tail", "accepted": true, "action": "mask", "keywords": [".vault"], "context": false, "hold": "match", "keywords_mandatory": true, "secret_bytes_before_keyword": 14,' "$tmp/json"
 check "check --json: bounds" says '"match_min": 12, "match_max": 84, "max_match": 512, "capped": false, "nested_repeats": false, "hits_match_limit": false, "views"' "$tmp/json"
 check "check --json: no bound" says '"match_max": null, "max_match": 512, "capped": true' "$tmp/json"
+check "check --json: machine code" says '"views": ["raw", "folded", "decoded"], "machine_code": ' "$tmp/json"
 check "check --json: what backtracks" says '"nested_repeats": true, "hits_match_limit": true, "views"' "$tmp/json"
 check "check --json: a refusal" says '"id": "broken", "accepted": false, "reason": "' "$tmp/json"
 check "check --json counts" says '], "accepted": 5, "refused": 2}' "$tmp/json"
