@@ -21,6 +21,11 @@ void gate_watch(struct gate *g, struct monitor_watch *w, size_t route, enum moni
   *g = (struct gate){.watch = w, .route = route, .side = side};
 }
 
+void gate_move(struct gate *g, struct monitor_watch *w) {
+  g->watch = w;
+  for (size_t i = 0; i < g->n; i++) monitor_text_use(g->lanes[i].text, w);
+}
+
 static void gate_reset(void *ctx) {
   struct gate *g = ctx;
   for (size_t i = 0; i < g->n; i++) {

@@ -21,6 +21,7 @@ struct gate {
 };
 void gate_open(struct gate *g, struct monitor *m);
 void gate_watch(struct gate *g, struct monitor_watch *w, size_t route, enum monitor_side side);
+void gate_move(struct gate *g, struct monitor_watch *w); /* its texts go on with another thread's watch */
 void gate_close(struct gate *g);
 struct wire_gate gate_for_wire(struct gate *g);
 /* For listeners of a monitor that is behind a gate. */

@@ -181,9 +181,9 @@ sluice_status proxy_policy_begin(struct proxy_run *r, size_t thread, const struc
   return SLUICE_OK;
 }
 
-void proxy_policy_move(struct proxy_run *r, size_t thread, struct answer_texts *t) {
-  t->answer.thread = r->threads + thread;
-  t->gate.watch = t->generation->spaces[t->answer.thread].watch;
+void proxy_policy_move(struct proxy_run *r, size_t thread, struct answer_texts *t, bool beside) {
+  t->answer.thread = beside ? r->threads + thread : thread;
+  gate_move(&t->gate, t->generation->spaces[t->answer.thread].watch);
 }
 
 void proxy_policy_end(struct proxy_run *r, struct answer_texts *t, const struct monitor_counts *counts) {

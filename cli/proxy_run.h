@@ -51,7 +51,8 @@ const char *proxy_policy_words(const struct proxy_run *r, size_t *rules);       
 sluice_status proxy_policy_begin(struct proxy_run *r, size_t thread, const struct wire_asked *asked,
                                  struct wire_gate *answer, struct wire_gate *prompts, void **texts,
                                  struct sluice_error *err);
-void proxy_policy_move(struct proxy_run *r, size_t thread, struct answer_texts *t); /* the answer's, to beside it */
+/* The answer's texts, to the thread beside this one, or back. */
+void proxy_policy_move(struct proxy_run *r, size_t thread, struct answer_texts *t, bool beside);
 void proxy_policy_end(struct proxy_run *r, struct answer_texts *t, const struct monitor_counts *counts);
 
 /* ---- proxy_metrics.c: r->lock is held by who calls count_event ---- */

@@ -54,8 +54,8 @@ static sluice_status begin(void *ctx, size_t thread, const struct wire_asked *as
   return proxy_policy_begin(ctx, thread, asked, answer, prompts, texts, err);
 }
 
-static void move_beside(void *ctx, size_t thread, void *texts) {
-  proxy_policy_move(ctx, thread, texts);
+static void move(void *ctx, size_t thread, void *texts, bool beside) {
+  proxy_policy_move(ctx, thread, texts, beside);
 }
 
 static void finish(void *ctx, size_t thread, void *texts, const struct wire_record *record) {
@@ -126,7 +126,7 @@ static sluice_status serve(struct proxy_run *r, const struct proxy_words *w, uin
                                  .idle_s = w->idle_s,
                                  .total_s = w->total_s,
                                  .drain_s = w->drain_s,
-                                 .hooks = {r, begin, finish, proxy_metrics_write, reload, move_beside}};
+                                 .hooks = {r, begin, finish, proxy_metrics_write, reload, move}};
   sluice_status st = wire_proxy_open(&o, &proxy, err);
   const char *name = proxy_policy_words(r, &rules);
   for (size_t i = 0; !st && wire_proxy_address(proxy, i); i++)

@@ -200,6 +200,8 @@ sluice_status monitor_text_open(struct monitor_watch *w, size_t route, enum moni
 sluice_status monitor_text_over(struct monitor *m, int choice, int channel, int index, struct monitor_text **out,
                                 struct sluice_error *err);
 void monitor_text_close(struct monitor_text *t);
+/* The text's next calls use w, of the same guard, as monitor_stream_use does: so texts may pass between threads. */
+void monitor_text_use(struct monitor_text *t, struct monitor_watch *w);
 /* As the functions of a stream; a verdict's spans are left empty. */
 sluice_status monitor_text_push(struct monitor_text *t, struct slice bytes, struct monitor_verdict *v,
                                 struct sluice_error *err);

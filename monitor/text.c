@@ -168,6 +168,15 @@ sluice_status monitor_text_over(struct monitor *m, int choice, int channel, int 
   return st;
 }
 
+void monitor_text_use(struct monitor_text *t, struct monitor_watch *w) {
+  t->watch = w;
+  for (size_t i = 0; i < t->n; i++) {
+    size_t at = 0;
+    while (w->guard->policies[at] != t->parts[i].policy) at++;
+    monitor_stream_use(t->parts[i].stream, w->monitors[at]);
+  }
+}
+
 void monitor_text_close(struct monitor_text *t) {
   if (!t) return;
   for (size_t i = 0; i < t->n; i++) monitor_stream_close(t->parts[i].stream);

@@ -131,6 +131,76 @@ static sluice_status hold(struct exchange *x, struct sluice_error *err) {
                      p->o.max_memory);
 }
 
+struct pushing { /* the end of a long event, which is judged beside the loop */
+  struct beside beside;
+  struct buffer bytes;
+  int64_t ns;
+  sluice_status st;
+  struct sluice_error err;
+};
+
+static void push_beside(struct job *job) {
+  struct pushing *p = (struct pushing *)(void *)job;
+  struct exchange *x = p->beside.x;
+  int64_t began = clock_mono_ns();
+  if (!atomic_load(&p->beside.left))
+    p->st = wire_filter_push(x->filter, (struct slice){p->bytes.ptr, p->bytes.len}, &p->err);
+  p->ns = clock_mono_ns() - began;
+}
+
+static void move(struct exchange *x, bool beside) {
+  const struct wire_hooks *h = &x->loop->whole->o.hooks;
+  h->move(h->ctx, x->loop->index, x->texts, beside);
+}
+
+static void have_pushed(struct job *job) {
+  struct pushing *p = (struct pushing *)(void *)job;
+  struct exchange *x = p->beside.x;
+  sluice_status st = p->st;
+  struct sluice_error err = p->err;
+  count_judging(&x->loop->counts, p->ns);
+  buffer_free(&p->bytes);
+  bool left = exchange_is_back(x);
+  free(p);
+  if (left) return;
+  move(x, false);
+  flush(x);
+  x->stopped = wire_filter_ended(x->filter);
+  if (!st) st = hold(x, &err);
+  if (st) x->err = err;
+  exchange_read(x, st);
+}
+
+/* A long event is read and judged when its last bytes come; until then they are only gathered. One that waits for what
+ * follows is written when that has come. */
+static bool ends_long_event(const struct exchange *x, struct slice bytes) {
+  enum { WAITS_LONG = 1 << 20 };
+  if (x->whole || !x->loop->whole->o.hooks.move) return false;
+  if (wire_filter_unread(x->filter) < BESIDE_FROM && wire_filter_held(x->filter) < WAITS_LONG) return false;
+  return memchr(bytes.ptr, '\n', bytes.len) || memchr(bytes.ptr, '\r', bytes.len);
+}
+
+/* False: it is to be judged here. */
+static bool pushed_beside(struct exchange *x, struct slice bytes) {
+  struct sluice_error ignored = {0};
+  struct pushing *p = calloc(1, sizeof *p);
+  if (!p) return false;
+  buffer_init(&p->bytes, 0);
+  p->beside = (struct beside){.job = {push_beside, have_pushed, NULL}, .x = x};
+  flush(x); /* from here on what leaves is the other thread's to write */
+  answer_forget(x);
+  move(x, true);
+  x->next_sequence = wire_filter_sequence(x->filter) + 1;
+  if (!buffer_append(&p->bytes, bytes.ptr, bytes.len, &ignored) && !jobs_add(x->loop->jobs, &p->beside.job, &ignored)) {
+    x->beside = &p->beside;
+    return true;
+  }
+  move(x, false);
+  buffer_free(&p->bytes);
+  free(p);
+  return false;
+}
+
 /* Every eighth read is timed: looking at the clock twice costs a tenth of what is measured. */
 sluice_status answer_push(struct exchange *x, struct slice bytes, struct sluice_error *err) {
   if (!x->filter) {
@@ -138,6 +208,7 @@ sluice_status answer_push(struct exchange *x, struct slice bytes, struct sluice_
     flush_soon(x);
     return st;
   }
+  if (ends_long_event(x, bytes) && pushed_beside(x, bytes)) return SLUICE_OK;
   bool timed = x->loop->reads++ % 8 == 0;
   int64_t began = timed ? clock_mono_ns() : 0;
   sluice_status st = wire_filter_push(x->filter, bytes, err);
@@ -159,7 +230,7 @@ static sluice_status finish(struct exchange *x, sluice_status st, struct sluice_
   return SLUICE_OK;
 }
 
-struct ending { /* a whole answer that is judged beside the loop */
+struct ending { /* a whole answer, or the last event of a stream, that is judged beside the loop */
   struct beside beside;
   sluice_status st;
   struct sluice_error err;
@@ -185,12 +256,14 @@ static void have_ended(struct job *job) {
 }
 
 static bool end_beside(struct exchange *x) {
-  const struct wire_hooks *h = &x->loop->whole->o.hooks;
   struct sluice_error ignored = {0};
-  struct ending *e = h->move_beside ? calloc(1, sizeof *e) : NULL;
+  struct ending *e = x->loop->whole->o.hooks.move ? calloc(1, sizeof *e) : NULL;
   if (!e) return false;
   e->beside = (struct beside){.job = {end_filter, have_ended, NULL}, .x = x};
-  h->move_beside(h->ctx, x->loop->index, x->texts);
+  flush(x);
+  answer_forget(x);
+  move(x, true);
+  x->next_sequence = wire_filter_sequence(x->filter) + 1;
   x->beside = &e->beside;
   if (!jobs_add(x->loop->jobs, &e->beside.job, &ignored)) return true;
   end_filter(&e->beside.job); /* without a thread here: nothing else runs where its texts are judged now */
@@ -200,7 +273,7 @@ static bool end_beside(struct exchange *x) {
 
 /* The upstream's answer has ended as it should, or the filter has ended it. */
 sluice_status answer_finish(struct exchange *x, bool *waits, struct sluice_error *err) {
-  *waits = x->whole && wire_filter_held(x->filter) >= BESIDE_FROM && end_beside(x);
+  *waits = x->filter && wire_filter_unread(x->filter) >= BESIDE_FROM && end_beside(x);
   if (*waits) return SLUICE_OK;
   return finish(x, x->filter ? wire_filter_end(x->filter, err) : SLUICE_OK, err);
 }
@@ -239,9 +312,27 @@ static void fail_in_stream(struct exchange *x) {
     client_end(x->client);
 }
 
+/* The same while the filter is in the hands of the thread beside: what it was given last is not waited for. */
+static void fail_meanwhile(struct exchange *x) {
+  struct sluice_error ignored = {0};
+  struct buffer out;
+  buffer_init(&out, 0);
+  sluice_status st =
+      proxy_error_event(&out, x->form, status_of(x), codes[x->fault], x->err.message, x->next_sequence, &ignored);
+  if (!st && type_is(x, "text/event-stream")) {
+    client_body(x->client, (struct slice){out.ptr, out.len});
+    client_end(x->client);
+  } else {
+    client_abort(x->client);
+  }
+  buffer_free(&out);
+}
+
 void answer_fail(struct exchange *x) {
   struct client *c = x->client;
-  if (x->begun && x->filter && !x->whole) {
+  if (x->begun && x->beside) {
+    fail_meanwhile(x);
+  } else if (x->begun && x->filter && !x->whole) {
     fail_in_stream(x);
   } else if (x->begun) {
     flush(x);

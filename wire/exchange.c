@@ -125,6 +125,11 @@ static bool may_repeat(const struct exchange *x) {
 
 static void exchange_done(struct transfer *transfer, CURLcode code) {
   struct exchange *x = (struct exchange *)(void *)transfer;
+  if (x->beside) { /* what came last is still being judged */
+    x->done_meanwhile = true;
+    x->done_code = code;
+    return;
+  }
   bool cancelled = x->stopped && code != CURLE_OK;
   sluice_status st = SLUICE_OK;
   if (cancelled) proxy_count(&x->loop->counts.cancelled, 1);
@@ -146,6 +151,16 @@ void exchange_finish(struct exchange *x, sluice_status st) {
   else
     client_end(x->client);
   exchange_end(x);
+}
+
+void exchange_read(struct exchange *x, sluice_status st) {
+  bool done = x->done_meanwhile;
+  x->done_meanwhile = false;
+  if (st) x->fault = FAULT_UNREADABLE;
+  if (done || st || x->stopped)
+    exchange_done(&x->transfer, done ? x->done_code : CURLE_WRITE_ERROR);
+  else
+    exchange_resume(x);
 }
 
 void exchange_leave(struct exchange *x) {
@@ -239,6 +254,10 @@ static size_t on_bytes(char *bytes, size_t size, size_t n, void *ctx) {
   size_t backlog = client_backlog(x->client) + (x->filter ? 0 : x->out.len);
   x->rested = x->loop->now_ns - x->heard_ns > RESTED_NS;
   x->heard_ns = x->loop->now_ns;
+  if (x->beside) { /* in order: until what came before has been judged */
+    x->paused = true;
+    return CURL_WRITEFUNC_PAUSE;
+  }
   if (backlog >= SERVER_BACKLOG_HIGH || (backlog && proxy_memory_spent(x->loop->whole))) {
     x->paused = true;
     proxy_count(&x->loop->counts.pauses, 1);
@@ -254,7 +273,7 @@ static size_t on_bytes(char *bytes, size_t size, size_t n, void *ctx) {
 
 void exchange_resume(struct exchange *x) {
   struct upstream *u = x->loop->upstream;
-  if (!x->paused || client_backlog(x->client) > SERVER_BACKLOG_LOW) return;
+  if (!x->paused || x->beside || client_backlog(x->client) > SERVER_BACKLOG_LOW) return;
   x->paused = false;
   x->heard_ns = x->loop->now_ns = clock_mono_ns();
   CURLcode code = curl_easy_pause(x->easy, CURLPAUSE_CONT);

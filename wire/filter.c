@@ -510,8 +510,11 @@ sluice_status wire_filter_end(struct wire_filter *f, struct sluice_error *err) {
   return st || f->ended ? st : settle_all(f, err);
 }
 
+size_t wire_filter_unread(const struct wire_filter *f) {
+  return f->sse.raw.len + f->line.len;
+}
 size_t wire_filter_held(const struct wire_filter *f) {
-  return f->waiting + f->sse.raw.len + f->line.len;
+  return f->waiting + wire_filter_unread(f);
 }
 bool wire_filter_ended(const struct wire_filter *f) {
   return f->ended;

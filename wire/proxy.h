@@ -80,8 +80,11 @@ struct exchange {
   bool begun; /* the client has the answer's head */
   bool whole; /* judged as one body */
   bool paused, stopped;
-  int told;     /* the status that the client got */
-  bool blocked; /* its prompt was */
+  bool done_meanwhile; /* its transfer, with this code, while it was worked on beside */
+  CURLcode done_code;
+  int64_t next_sequence; /* of events, as that work began */
+  int told;              /* the status that the client got */
+  bool blocked;          /* its prompt was */
   size_t unread_parts;
   struct slice model; /* as JSON, in the request's body as it came */
   bool wants_stream;
@@ -103,6 +106,7 @@ void exchange_cut(struct exchange *x, enum fault why, const char *message);
 void exchange_tick(struct exchange *x, int64_t now);
 bool exchange_is_back(struct exchange *x);                  /* from beside. True: its client has left, and it is gone */
 void exchange_finish(struct exchange *x, sluice_status st); /* its answer has been read to the end */
+void exchange_read(struct exchange *x, sluice_status st);   /* some of it has been, beside the loop */
 /* answer.c: from the upstream's bytes to the client's. answer_finish: *waits when the rest of it is done beside. */
 sluice_status answer_begin(struct exchange *x, struct sluice_error *err);
 sluice_status answer_push(struct exchange *x, struct slice bytes, struct sluice_error *err);

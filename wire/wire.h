@@ -93,6 +93,7 @@ sluice_status wire_filter_open(const struct wire_filter_options *o, const struct
 void wire_filter_close(struct wire_filter *f);
 sluice_status wire_filter_push(struct wire_filter *f, struct slice bytes, struct sluice_error *err);
 sluice_status wire_filter_end(struct wire_filter *f, struct sluice_error *err);
+size_t wire_filter_unread(const struct wire_filter *f);    /* bytes of the frame that has come in part */
 size_t wire_filter_held(const struct wire_filter *f);      /* bytes that have come and not left */
 bool wire_filter_ended(const struct wire_filter *f);       /* stopped, and no choice is left: read no more */
 bool wire_filter_stopped(const struct wire_filter *f);     /* at least one choice was stopped */
@@ -150,8 +151,9 @@ struct wire_hooks {
   /* SIGHUP: whatever begin stands on is read again, for answers that begin from now on. Called from a thread of its
    * own, one at a time. NULL: there is nothing. */
   sluice_status (*reload)(void *ctx, struct sluice_error *err);
-  /* The answer's texts, of which none has come yet, are judged on the thread beside this one. NULL: it is not done. */
-  void (*move_beside)(void *ctx, size_t thread, void *texts);
+  /* The answer's texts are judged on the thread beside this one from now on, or on this one again; nobody judges any of
+   * them during the call. NULL: nothing is judged beside. */
+  void (*move)(void *ctx, size_t thread, void *texts, bool beside);
 };
 struct wire_proxy_options {
   const char **upstreams; /* http://HOST[:PORT][/PREFIX], https://..., or unix:PATH; the least busy one is asked */

@@ -12,7 +12,7 @@ enum { UNDER_TSAN = 1, PATIENCE_S = 200 };
 #else
 enum { UNDER_TSAN = 0, PATIENCE_S = 20 };
 #endif
-static char whole[2 * LONG];
+static char whole[3 * LONG];
 
 static bool write_policy(void) {
   char path[256];
@@ -39,6 +39,11 @@ static void play(struct visit *v) {
     static const char event[] = TICK TICK TICK TICK TICK TICK TICK TICK;
     bool on = visit_say(v, HEAD("text/event-stream"));
     while (on && v->sent < FLOOD) on = visit_send(v, event, sizeof event - 1);
+  } else if (!strncmp(v->script, "event", 5)) {
+    visit_say(v, HEAD("text/event-stream"));
+    visit_say_cut(v, whole, 3000);
+    if (!strcmp(v->script, "eventreset")) sleep_ms(100);
+    v->reset = !strcmp(v->script, "eventreset");
   } else if (!strncmp(v->script, "whole", 5)) {
     visit_say(v, HEAD("application/json"));
     visit_say_cut(v, whole, 3000);
@@ -120,6 +125,50 @@ static void test_answers(int port) {
   is_over("wholebroken");
 }
 
+/* Long events of a stream, between short ones. */
+static void test_events(int port) {
+  static char text[LONG + 1];
+  static const char head[] = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"";
+  static const char tail[] = "\"}}]}\n\n";
+  static const char done[] = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+                             "data: [DONE]\n\n";
+  fill(text, LONG, "nothing to see here ", " a SECRET b ");
+  memcpy(text + LONG - 3, "SEC", 3); /* the end of one is decided by the next */
+  snprintf(whole, sizeof whole, TICK "%s%s%s" TICK "%s%s%s%sRET ok%s%s", head, text, tail, head, text, tail, head, tail,
+           done);
+  char *answer = say(port, "eventmasked", "hello", ""), *body = body_of(answer);
+  check("long events are masked, and what begins in one and ends in the next",
+        body && has(body, " a [x] b ") && has(body, "[x]\"}}]}\n\n") && !has(body, "SECRET") && !has(body, "RET"),
+        answer);
+  check("in their order",
+        body && !strncmp(body, TICK, sizeof TICK - 1) && has(body, " ok\"}}]}\n\n") && has(body, done), body);
+  free(answer);
+  is_over("eventmasked");
+  fill(text, LONG, "nothing to see here ", " a BOMB b ");
+  snprintf(whole, sizeof whole, TICK "%s%s%s" TICK "%s", head, text, tail, done);
+  answer = say(port, "eventstopped", "hello", "");
+  check("a long event is stopped",
+        has(answer, " a \"}}]}\n\n") && has(answer, "\"content_filter\"") && !has(answer, "BOMB"), answer);
+  free(answer);
+  is_over("eventstopped");
+  fill(text, LONG, "nothing to see here ", " a SECRET b ");
+  snprintf(whole, sizeof whole, TICK "%s%s\"}}]}", head, text); /* no blank line behind it */
+  answer = say(port, "eventlast", "hello", "");
+  check("one that the stream ends with", has(answer, " a [x] b "), answer);
+  free(answer);
+  is_over("eventlast");
+  snprintf(whole, sizeof whole, TICK "%s%s\n\n" TICK, head, text);
+  answer = say(port, "eventbroken", "hello", "");
+  check("one that is no JSON is refused", has(answer, "\"answer_not_judged\"") && !has(answer, "SECRET"), answer);
+  free(answer);
+  is_over("eventbroken");
+  snprintf(whole, sizeof whole, TICK "%s%s%s", head, text, tail);
+  answer = say(port, "eventreset", "hello", "");
+  check("what came before a reset is shown", has(answer, " a [x] b ") && has(answer, "\"upstream_error\""), answer);
+  free(answer);
+  is_over("eventreset");
+}
+
 static bool comes(int fd, int ms, size_t *bytes) {
   char some[4096];
   struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -130,17 +179,20 @@ static bool comes(int fd, int ms, size_t *bytes) {
 }
 
 /* How many reads a stream brought while a slow prompt, or answer, was judged: by order, not by the clock. */
-static int reads_meanwhile(int port, const char *request) {
+static int reads_meanwhile(int port, const char *request, size_t enough) {
   static const char ticks[] = "POST /v1/chat/completions?s=ticks HTTP/1.1\r\nHost: me\r\nContent-Length: 2\r\n\r\n{}";
   int stream = dial(port), slow = dial(port), n = 0;
   size_t bytes = 0, answered = 0;
   if (send(stream, ticks, sizeof ticks - 1, MSG_NOSIGNAL) > 0) comes(stream, 5000, &bytes);
   ssize_t sent = send(slow, request, strlen(request), MSG_NOSIGNAL);
-  for (int64_t until = now_ns() + 30000000000LL; sent > 0 && !comes(slow, 0, &answered) && now_ns() < until;)
-    n += comes(stream, 20, &bytes);
+  for (int64_t until = now_ns() + 30000000000LL; sent > 0 && answered < enough && now_ns() < until;) {
+    while (comes(slow, 0, &answered)) {
+    }
+    n += answered < enough && comes(stream, 20, &bytes);
+  }
   close(slow);
   close(stream);
-  return answered ? n : -1;
+  return answered >= enough ? n : -1;
 }
 
 static void test_streams_go_on(int port) {
@@ -149,15 +201,22 @@ static void test_streams_go_on(int port) {
   fill(run, SLOW, "q", "");
   memcpy(text + LONG / 2, run, SLOW);
   char *request = request_of("slow", text, ""), seen[64];
-  int n = reads_meanwhile(port, request);
+  int n = reads_meanwhile(port, request, 1);
   snprintf(seen, sizeof seen, "%d reads", n);
   check("a stream goes on while a slow prompt is judged", n > 12, seen);
   free(request);
   snprintf(whole, sizeof whole, "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"%s\"}}]}", text);
   request = request_of("whole", "hello", "");
-  n = reads_meanwhile(port, request);
+  n = reads_meanwhile(port, request, 1);
   snprintf(seen, sizeof seen, "%d reads", n);
   check("and while a slow answer is judged", n > 12, seen);
+  free(request);
+  is_over("whole");
+  snprintf(whole, sizeof whole, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%s\"}}]}\n\n", text);
+  request = request_of("event", "hello", "");
+  n = reads_meanwhile(port, request, LONG);
+  snprintf(seen, sizeof seen, "%d reads", n);
+  check("and while a slow event of another stream is judged", n > 12, seen);
   free(request);
 }
 
@@ -218,6 +277,16 @@ static void test_leaving(int port) {
   sleep_ms(200);
   close(fd);
   free(request);
+  is_over("whole");
+  snprintf(whole, sizeof whole, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%.*s\"}}]}\n\n", LONG, text);
+  request = request_of("eventleft", "hello", "");
+  for (int i = 0; i < 2; i++) {
+    fd = dial(port);
+    sent = send(fd, request, strlen(request), MSG_NOSIGNAL);
+    sleep_ms(150);
+    close(fd);
+  }
+  free(request);
   uint64_t streams = 1;
   for (int64_t until = now_ns() + PATIENCE_S * 1000000000LL; streams && now_ns() < until; sleep_ms(50))
     streams = metric(port, "sluice_streams");
@@ -232,21 +301,31 @@ static void test_ending(struct proxy *p) {
   fill(text, LONG, "nothing to see here ", "");
   fill(run, SLOW, "q", "");
   memcpy(text + LONG / 2, run, SLOW);
-  char *request = request_of("cut", text, "");
-  int fd = dial(p->port);
+  snprintf(whole, sizeof whole, TICK "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%s\"}}]}\n\n", text);
+  char *request = request_of("cut", text, ""), *streaming = request_of("eventcut", "hello", "");
+  int fd = dial(p->port), stream = dial(p->port);
   size_t n = 0;
-  ssize_t sent = send(fd, request, strlen(request), MSG_NOSIGNAL);
-  (void)sent;
-  sleep_ms(100);
+  bool sent = send(stream, streaming, strlen(streaming), MSG_NOSIGNAL) > 0;
+  sleep_ms(150); /* its event is judged first */
+  sent &= send(fd, request, strlen(request), MSG_NOSIGNAL) > 0;
+  sleep_ms(50);
+  check("two requests are under way", sent && metric(p->port, "sluice_streams") == 2, NULL);
   kill(p->pid, SIGTERM);
   sleep_ms(50);
   int status = proxy_stop(p, SIGTERM, 20000);
   char *answer = hear(fd, 2000, &n);
   check("shutting down meanwhile says so", has(answer, "\"proxy_shutting_down\""), answer);
+  free(answer);
+  answer = hear(stream, 2000, &n);
+  check("in a stream too, while its event is judged",
+        has(answer, TICK) && has(answer, "\"proxy_shutting_down\"") && has(answer, "[DONE]") && !has(answer, "qqqq"),
+        answer);
   check("and ends well", status == 143, NULL);
   free(answer);
   free(request);
+  free(streaming);
   close(fd);
+  close(stream);
 }
 
 int main(int argc, char **argv) {
@@ -263,6 +342,7 @@ int main(int argc, char **argv) {
   }
   test_prompts(p.port);
   test_answers(p.port);
+  test_events(p.port);
   test_streams_go_on(p.port);
   if (!UNDER_TSAN) test_flood(&p); /* whose memory says nothing of the program's */
   test_leaving(p.port);
