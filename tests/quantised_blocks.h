@@ -95,6 +95,42 @@ static inline void block_random_q3_k(struct rng *r, uint8_t *b, double *value) {
   }
 }
 
+static inline void block_random_q2_k(struct rng *r, uint8_t *b, double *value) {
+  memset(b, 0, 84);
+  const double d = block_put_step(r, b + 80, -9), dmin = block_put_step(r, b + 82, -9);
+  for (int i = 0; i < 16; i++) b[i] = (uint8_t)rng_below(r, 256);
+  for (int i = 0; i < 256; i++) {
+    const int q = (int)rng_below(r, 4);
+    b[16 + i / 128 * 32 + i % 32] |= (uint8_t)(q << i / 32 % 4 * 2);
+    value[i] = d * (b[i / 16] & 15) * q - dmin * (b[i / 16] >> 4);
+  }
+}
+
+/* The numbers as the format's reference lists them (kvalues_iq4nl in ggml-common.h). */
+static inline int block_nonlinear(int q) {
+  static const int numbers[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+  return numbers[q];
+}
+
+static inline void block_random_iq4(struct rng *r, enum dtype d, uint8_t *b, double *value) {
+  const int groups = d == DTYPE_IQ4_XS ? 8 : 1;
+  uint8_t *halves = b + (groups == 8 ? 8 : 2);
+  memset(b, 0, dtype_block_bytes(d));
+  const double step = block_put_step(r, b, groups == 8 ? -14 : -10);
+  for (int g = 0; g < groups; g++, halves += 16) {
+    const int scale = groups == 8 ? (int)rng_below(r, 64) : 33;
+    if (groups == 8) {
+      b[2 + g / 4] |= (uint8_t)(scale >> 4 << g % 4 * 2);
+      b[4 + g / 2] |= (uint8_t)((scale & 15) << g % 2 * 4);
+    }
+    for (int i = 0; i < 32; i++) {
+      const int q = (int)rng_below(r, 16);
+      halves[i % 16] |= (uint8_t)(i < 16 ? q : q << 4);
+      value[g * 32 + i] = step * (scale - 32) * block_nonlinear(q);
+    }
+  }
+}
+
 /* One block of type d at b, and what it says. */
 static inline void block_random(struct rng *r, enum dtype d, uint8_t *b, double *value) {
   if (d == DTYPE_Q8_0) {
@@ -120,6 +156,10 @@ static inline void block_random(struct rng *r, enum dtype d, uint8_t *b, double 
     block_random_q5_k(r, b, value);
   } else if (d == DTYPE_Q3_K) {
     block_random_q3_k(r, b, value);
+  } else if (d == DTYPE_Q2_K) {
+    block_random_q2_k(r, b, value);
+  } else if (d == DTYPE_IQ4_NL || d == DTYPE_IQ4_XS) {
+    block_random_iq4(r, d, b, value);
   } else {
     block_random_of_32(r, d, b, value);
   }

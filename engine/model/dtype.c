@@ -7,9 +7,10 @@
 
 const char *dtype_name(enum dtype d) {
   static const char *const names[DTYPE_COUNT] = {
-      [DTYPE_F32] = "F32",   [DTYPE_F16] = "F16",   [DTYPE_BF16] = "BF16", [DTYPE_Q8_0] = "Q8_0",
-      [DTYPE_Q4_0] = "Q4_0", [DTYPE_Q4_K] = "Q4_K", [DTYPE_Q6_K] = "Q6_K", [DTYPE_Q4_1] = "Q4_1",
-      [DTYPE_Q5_0] = "Q5_0", [DTYPE_Q5_1] = "Q5_1", [DTYPE_Q3_K] = "Q3_K", [DTYPE_Q5_K] = "Q5_K",
+      [DTYPE_F32] = "F32",   [DTYPE_F16] = "F16",       [DTYPE_BF16] = "BF16",     [DTYPE_Q8_0] = "Q8_0",
+      [DTYPE_Q4_0] = "Q4_0", [DTYPE_Q4_K] = "Q4_K",     [DTYPE_Q6_K] = "Q6_K",     [DTYPE_Q4_1] = "Q4_1",
+      [DTYPE_Q5_0] = "Q5_0", [DTYPE_Q5_1] = "Q5_1",     [DTYPE_Q3_K] = "Q3_K",     [DTYPE_Q5_K] = "Q5_K",
+      [DTYPE_Q2_K] = "Q2_K", [DTYPE_IQ4_NL] = "IQ4_NL", [DTYPE_IQ4_XS] = "IQ4_XS",
   };
   return names[d];
 }

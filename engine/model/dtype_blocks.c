@@ -14,9 +14,14 @@
  *                                   of group g.                                   value = d * scale * q - dmin * min
  *   Q3_K  256 elements, 110 bytes:  32 bytes: bit g of byte i is the third of element i of group g of 32; 64 bytes, 32
  *                                   hold the pairs of bits of four groups; 12 bytes: scales of sixteen groups of 16,
- * six bits each; f16 d.                             value = d * (scale - 32) * (q - 4) Q6_K  256 elements, 210 bytes:
- * 128 bytes of low halves, 64 bytes of high pairs of bits, int8 scale[16] of groups of 16, f16 d. value = d * scale *
- * (q - 32) */
+ *                                   six bits each; f16 d.                         value = d * (scale - 32) * (q - 4)
+ *   Q6_K  256 elements, 210 bytes:  128 bytes of low halves, 64 bytes of high pairs of bits, int8 scale[16] of groups
+ * of 16, f16 d.                                    value = d * scale * (q - 32) Q2_K  256 elements, 84 bytes:   16
+ * bytes: scale of a group of 16 in the low half, minimum in the high one; 64 bytes of pairs of bits as in Q3_K; f16 d,
+ * dmin.        value = d * scale * q - dmin * min IQ4_NL 32 elements, 18 bytes:   as Q4_0. value = d * nonlinear[q]
+ *   IQ4_XS 256 elements, 136 bytes: f16 d; 16 bits, the high two of eight scales; 4 bytes, their low halves; 128 bytes,
+ * 16 a group of 32, as in Q4_0.                    value = d * (scale - 32) * nonlinear[q]
+ */
 #include <string.h>
 
 #include "engine/model/model.h"
@@ -120,6 +125,34 @@ static void read_q3_k(const uint8_t *b, float *out) {
   }
 }
 
+static void read_q2_k(const uint8_t *b, float *out) {
+  const float d = dtype_to_float(b + 80, DTYPE_F16, 0), dmin = dtype_to_float(b + 82, DTYPE_F16, 0);
+  for (int i = 0; i < 256; i++) {
+    const int q = b[16 + i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3, group = b[i / 16];
+    out[i] = d * (float)(group & 15) * (float)q - dmin * (float)(group >> 4);
+  }
+}
+
+const int8_t dtype_nonlinear[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
+static void read_iq4_nl(const uint8_t *b, float *out) {
+  const float d = dtype_to_float(b, DTYPE_F16, 0);
+  for (int i = 0; i < 32; i++) {
+    const uint8_t both = b[2 + i % 16];
+    out[i] = d * (float)dtype_nonlinear[i < 16 ? both & 15 : both >> 4];
+  }
+}
+
+static void read_iq4_xs(const uint8_t *b, float *out) {
+  const float d = dtype_to_float(b, DTYPE_F16, 0);
+  for (int i = 0; i < 256; i++) {
+    const int group = i / 32, high = (b[2] | b[3] << 8) >> 2 * group & 3;
+    const int scale = (b[4 + group / 2] >> group % 2 * 4 & 15) | high << 4;
+    const uint8_t both = b[8 + group * 16 + i % 16];
+    out[i] = d * (float)(scale - 32) * (float)dtype_nonlinear[i % 32 < 16 ? both & 15 : both >> 4];
+  }
+}
+
 void dtype_block_to_floats(const void *block, enum dtype d, float *out) {
   if (d == DTYPE_Q8_0) read_q8_0(block, out);
   if (d == DTYPE_Q4_0) read_q4_0(block, out);
@@ -130,4 +163,7 @@ void dtype_block_to_floats(const void *block, enum dtype d, float *out) {
   if (d == DTYPE_Q5_1) read_q5_1(block, out);
   if (d == DTYPE_Q5_K) read_q5_k(block, out);
   if (d == DTYPE_Q3_K) read_q3_k(block, out);
+  if (d == DTYPE_Q2_K) read_q2_k(block, out);
+  if (d == DTYPE_IQ4_NL) read_iq4_nl(block, out);
+  if (d == DTYPE_IQ4_XS) read_iq4_xs(block, out);
 }

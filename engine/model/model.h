@@ -21,9 +21,12 @@ enum dtype {
   DTYPE_Q5_1,
   DTYPE_Q3_K,
   DTYPE_Q5_K,
+  DTYPE_Q2_K,
+  DTYPE_IQ4_NL,
+  DTYPE_IQ4_XS,
   DTYPE_COUNT
 };
-#define GGUF_TYPES_READ "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q3_K, Q4_K, Q5_K and Q6_K"
+#define GGUF_TYPES_READ "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL and IQ4_XS"
 const char *dtype_name(enum dtype d); /* as safetensors and GGUF spell it: "F32", "Q4_K" */
 static inline bool dtype_is_quantised(enum dtype d) {
   return d > DTYPE_BF16;
@@ -31,7 +34,8 @@ static inline bool dtype_is_quantised(enum dtype d) {
 /* Elements of one block: 1, 32 or 256; cols is a multiple of it. */
 static inline int dtype_block(enum dtype d) {
   if (!dtype_is_quantised(d)) return 1;
-  return d == DTYPE_Q4_K || d == DTYPE_Q6_K || d == DTYPE_Q3_K || d == DTYPE_Q5_K ? 256 : 32;
+  const bool wide = d == DTYPE_Q4_K || d == DTYPE_Q6_K || d == DTYPE_Q3_K || d == DTYPE_Q5_K || d == DTYPE_Q2_K;
+  return wide || d == DTYPE_IQ4_XS ? 256 : 32;
 }
 /* Bytes of one block; here, so that kernels see them as constants. */
 static inline size_t dtype_block_bytes(enum dtype d) {
@@ -44,6 +48,7 @@ static inline size_t dtype_block_bytes(enum dtype d) {
   case DTYPE_Q8_0:
     return 34;
   case DTYPE_Q4_0:
+  case DTYPE_IQ4_NL:
     return 18;
   case DTYPE_Q4_1:
     return 20;
@@ -51,8 +56,12 @@ static inline size_t dtype_block_bytes(enum dtype d) {
     return 22;
   case DTYPE_Q5_1:
     return 24;
+  case DTYPE_Q2_K:
+    return 84;
   case DTYPE_Q3_K:
     return 110;
+  case DTYPE_IQ4_XS:
+    return 136;
   case DTYPE_Q4_K:
     return 144;
   case DTYPE_Q5_K:
@@ -76,6 +85,8 @@ void dtype_to_floats(const void *data, enum dtype d, size_t first, size_t n, flo
 size_t dtype_size(enum dtype d);                                            /* bytes of one element: 4 or 2 */
 float dtype_to_float(const void *data, enum dtype d, size_t index);         /* exact */
 void dtype_from_float(void *data, enum dtype d, size_t index, float value); /* rounds to nearest even */
+/* The sixteen numbers of IQ4_NL and IQ4_XS. */
+extern const int8_t dtype_nonlinear[16];
 /* The numbers of one block as floats; private to engine/model. */
 void dtype_block_to_floats(const void *block, enum dtype d, float *out);
 

@@ -39,7 +39,10 @@ static const struct {
                         [DTYPE_Q5_0] = {6, 8, 0, 0x1p-8, 0},
                         [DTYPE_Q5_1] = {7, 9, 0, 0x1p-8, -15.5},
                         [DTYPE_Q3_K] = {11, 11, 108, 0x1p-11, 0},
-                        [DTYPE_Q5_K] = {13, 16, 0, 0x1p-13, 15.5}};
+                        [DTYPE_Q5_K] = {13, 16, 0, 0x1p-13, 15.5},
+                        [DTYPE_Q2_K] = {10, 10, 80, 0x1p-8, 0},
+                        [DTYPE_IQ4_NL] = {20, 25, 0, 0x1p-11, 0},
+                        [DTYPE_IQ4_XS] = {23, 30, 0, 0x1p-15, 0}};
 
 struct writer {
   FILE *file;

@@ -184,8 +184,8 @@ static void what_lies_is_refused_by_name(void **state) {
   gguf_put_u32(&w, "general.alignment", 24);
   refused_file(&w, "power of two");
   gguf_begin(&w);
-  gguf_put_tensor(&w, "q5", 39, 1, 32, zeros, 24);
-  refused_file(&w, "type 39");
+  gguf_put_tensor(&w, "q5", 99, 1, 32, zeros, 24);
+  refused_file(&w, "type 99");
   gguf_begin(&w);
   gguf_put_tensor(&w, "ragged", 2, 1, 33, zeros, 36);
   refused_file(&w, "whole blocks of 32");
