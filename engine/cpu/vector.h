@@ -210,6 +210,55 @@ VF_INLINE vi vi_dot4(vi sum, vi w, vi x, const bool wide) {
 #endif
 }
 
+/* Without vi_dot4's instruction: words of 16 bits, each the sum of two products of neighbours. They may be added while
+ * they fit; vi_add_widened adds neighbours to lanes. */
+#if VF_LANES >= 8 && !defined(__AVX512VNNI__)
+#define VI_WORDS
+#if VF_LANES == 16
+VF_INLINE vi vi_word_products(vi w, vi x) {
+  return (vi)_mm512_maddubs_epi16((__m512i)w, (__m512i)x);
+}
+VF_INLINE vi vi_add_words(vi a, vi b) {
+  __m512i sum = _mm512_add_epi16((__m512i)a, (__m512i)b);
+  __asm__("" : "+v"(sum)); /* else the compiler first makes all products, more than registers hold */
+  return (vi)sum;
+}
+/* sum + the lanes' words */
+VF_INLINE vi vi_add_widened(vi sum, vi words) {
+  __m512i all = _mm512_add_epi32((__m512i)sum, _mm512_madd_epi16((__m512i)words, _mm512_set1_epi16(1)));
+  __asm__("" : "+v"(all));
+  return (vi)all;
+}
+/* w's bytes have a sign: their sizes, and x with that sign. */
+VF_INLINE vi vi_sizes(vi w) {
+  return (vi)_mm512_abs_epi8((__m512i)w);
+}
+VF_INLINE vi vi_signed(vi x, vi w) {
+  return (vi)_mm512_mask_sub_epi8((__m512i)x, _mm512_movepi8_mask((__m512i)w), _mm512_setzero_si512(), (__m512i)x);
+}
+#else
+VF_INLINE vi vi_word_products(vi w, vi x) {
+  return (vi)_mm256_maddubs_epi16((__m256i)w, (__m256i)x);
+}
+VF_INLINE vi vi_add_words(vi a, vi b) {
+  __m256i sum = _mm256_add_epi16((__m256i)a, (__m256i)b);
+  __asm__("" : "+x"(sum)); /* else the compiler first makes all products, more than registers hold */
+  return (vi)sum;
+}
+VF_INLINE vi vi_add_widened(vi sum, vi words) {
+  __m256i all = _mm256_add_epi32((__m256i)sum, _mm256_madd_epi16((__m256i)words, _mm256_set1_epi16(1)));
+  __asm__("" : "+x"(all));
+  return (vi)all;
+}
+VF_INLINE vi vi_sizes(vi w) {
+  return (vi)_mm256_abs_epi8((__m256i)w);
+}
+VF_INLINE vi vi_signed(vi x, vi w) {
+  return (vi)_mm256_sign_epi8((__m256i)x, (__m256i)w);
+}
+#endif
+#endif
+
 /* VF_LANES stored elements as floats; every F16 and BF16 value is a float, so nothing is rounded. */
 VF_INLINE vf vf_load_as(const void *p, const enum dtype dtype) {
   if (dtype == DTYPE_F32) return vf_load(p);

@@ -113,6 +113,51 @@ static void test_matmul(void **state) {
     }
 }
 
+/* The largest numbers there are on both sides: sums of products in words of 16 bits must not pass them. */
+static void check_extremes(const struct kernels *k, enum dtype d, int pattern, float value) {
+  enum { COLS = 512, TOKENS = 9 };
+  struct operand o;
+  struct sluice_error err;
+  uint8_t data[COLS * 2];
+  float w[COLS], x[TOKENS * COLS], y[TOKENS], one, *panel = sluice_alloc_aligned(panel_floats(COLS) * sizeof *panel);
+  memset(data, pattern, sizeof data);
+  const bool floor = d == DTYPE_Q4_1 || d == DTYPE_Q5_1 || d == DTYPE_Q4_K || d == DTYPE_Q5_K || d == DTYPE_Q2_K;
+  const size_t size = dtype_block_bytes(d), at = d == DTYPE_Q6_K   ? 208
+                                                 : d == DTYPE_Q3_K ? 108
+                                                 : d == DTYPE_Q2_K ? 80
+                                                                   : 0;
+  for (size_t b = 0; b < dtype_row_bytes(d, COLS); b += size) {
+    dtype_from_float(data + b + at, DTYPE_F16, 0, 0.25f);
+    if (floor) dtype_from_float(data + b + at + 2, DTYPE_F16, 0, -0.5f);
+  }
+  dtype_to_floats(data, d, 0, COLS, w);
+  double want = 0, sizes = 0;
+  for (int c = 0; c < COLS; c++) want += w[c] * (double)value, sizes += fabs(w[c] * (double)value);
+  for (int i = 0; i < TOKENS * COLS; i++) x[i] = value;
+  const struct weight weight = {.data = data, .dtype = d, .rows = 1, .cols = COLS};
+  assert_int_equal(operand_open(&o, COLS, TOKENS, &err), SLUICE_OK);
+  o.x = x, o.ldx = COLS, o.cols = COLS, o.n_tokens = TOKENS;
+  k->prepare(&o, d, 0, TOKENS);
+  k->matmul(&weight, 0, 1, &o, y, 1, false, panel);
+  o.n_tokens = 1;
+  k->prepare(&o, d, 0, 1);
+  k->matmul(&weight, 0, 1, &o, &one, 1, false, panel);
+  assert_true(fabs(one - want) <= 1e-6 * sizes);
+  for (int t = 0; t < TOKENS; t++) assert_true(y[t] == one);
+  operand_free(&o);
+  free(panel);
+}
+
+static void test_extremes(void **state) {
+  (void)state;
+  static const int patterns[] = {0xff, 0x80, 0x7f, 0};
+  for (int i = 0; i < N_NAMES; i++)
+    for (int d = DTYPE_Q8_0; kernel(i) && d < DTYPE_COUNT; d++)
+      for (int p = 0; p < 4; p++)
+        for (int sign = -1; sign < 2; sign += 2)
+          check_extremes(kernel(i), (enum dtype)d, patterns[p], (float)sign * 127 / 64);
+}
+
 /* Activations as they come: each is off by half a step at most, and what is not finite stays so. */
 static void test_rounding(void **state) {
   (void)state;
@@ -474,6 +519,7 @@ static void test_choosing_a_kernel(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_matmul),
+      cmocka_unit_test(test_extremes),
       cmocka_unit_test(test_rounding),
       cmocka_unit_test(test_elementwise),
       cmocka_unit_test(test_attention),
