@@ -96,6 +96,7 @@ struct exchange {
   struct sluice_error err;
   uint64_t bytes_in, bytes_out;
   size_t held;         /* bytes in the filter and in out, as charged to the proxy's memory */
+  size_t ahead;        /* bytes that libcurl holds of a paused HTTP/2 stream, charged alike */
   int64_t token_limit; /* that the request set on its answer; -1: none */
   int64_t began_ns, first_ns, heard_ns;
 };

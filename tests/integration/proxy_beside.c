@@ -98,8 +98,8 @@ static void test_prompts(int port) {
 
 /* Until the upstream reads `whole` no more. */
 static void is_over(const char *script) {
-  struct visit *v = proxy_upstream_visit(&upstream, script);
-  while (v && !v->ended) sleep_ms(1);
+  for (int i = 0; i < upstream.n; i++)
+    while (visit_is(&upstream.visits[i], script) && !upstream.visits[i].ended) sleep_ms(1);
 }
 
 static void test_answers(int port) {
@@ -301,6 +301,7 @@ static void test_ending(struct proxy *p) {
   fill(text, LONG, "nothing to see here ", "");
   fill(run, SLOW, "q", "");
   memcpy(text + LONG / 2, run, SLOW);
+  is_over("eventleft");
   snprintf(whole, sizeof whole, TICK "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%s\"}}]}\n\n", text);
   char *request = request_of("cut", text, ""), *streaming = request_of("eventcut", "hello", "");
   int fd = dial(p->port), stream = dial(p->port);

@@ -170,7 +170,67 @@ static void test_slow_reader(int port) {
   check("a client that does not read holds up no other stream of its connection", has(answer, DONE), answer);
   check("and is held itself", metric(port, "sluice_backlog_bytes") < 1 << 20, NULL);
   free(answer);
+  uint64_t counted = 0;
+  ask(request, sizeof request, "/v1/chat/completions", "held"); /* while it reads, so does libcurl */
+  int reader = dial(port);
+  sent = send(reader, request, strlen(request), MSG_NOSIGNAL);
+  for (int i = 0; i < 300 && counted < 16 << 20; i++, sleep_ms(10)) counted = metric(port, "sluice_buffered_bytes");
+  char seen[64];
+  snprintf(seen, sizeof seen, "%" PRIu64 " bytes", counted);
+  check("what HTTP/2 lets the server send ahead counts as memory", counted >= 16 << 20, seen);
   close(fd);
+  close(reader);
+  for (int i = 0; i < 300 && counted > 1 << 20; i++, sleep_ms(10)) counted = metric(port, "sluice_buffered_bytes");
+  snprintf(seen, sizeof seen, "%" PRIu64 " bytes", counted);
+  check("until its client has left", counted <= 1 << 20, seen);
+}
+
+/* The last bytes of an answer. */
+static void hear_end(int fd, char *last, size_t size) {
+  static char some[64 << 10];
+  size_t n = 0;
+  for (int64_t until = now_ns() + 10000000000LL; now_ns() < until;) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    ssize_t got = poll(&p, 1, 2000) > 0 ? recv(fd, some, sizeof some, 0) : 0;
+    if (got <= 0) break;
+    size_t take = (size_t)got < size - 1 ? (size_t)got : size - 1, keep = n + take < size ? n : size - 1 - take;
+    memmove(last, last + n - keep, keep);
+    memcpy(last + keep, some + (size_t)got - take, take);
+    n = keep + take;
+  }
+  last[n] = '\0';
+}
+
+/* Clients that do not read, beside one that does, without which their connection would rest; and room for half a
+ * window. */
+static void test_bound(const char *const *more) {
+  const char *bounded[16] = {"--max-memory", "16"};
+  struct proxy p;
+  char request[512];
+  int fds[4];
+  size_t n = 2, cut = 0;
+  while (*more) bounded[n++] = *more++;
+  if (!proxy_start(&p, 1, bounded)) {
+    check("a proxy with little memory starts", false, NULL);
+    return;
+  }
+  for (int i = 0; i < 4; i++) {
+    ask(request, sizeof request, "/v1/chat/completions", i ? "flood" : "held");
+    fds[i] = dial(p.port);
+    ssize_t sent = send(fds[i], request, strlen(request), MSG_NOSIGNAL);
+    (void)sent;
+    sleep_ms(150); /* so that all share one connection */
+  }
+  for (int i = 0; i < 500 && metric(p.port, "sluice_faults_total{kind=\"upstream_error\"}") == 0; i++) sleep_ms(10);
+  for (int i = 1; i < 4; i++) {
+    char last[600];
+    hear_end(fds[i], last, sizeof last);
+    cut += has(last, "memory bound") && has(last, DONE);
+    close(fds[i]);
+  }
+  close(fds[0]);
+  check("past --max-memory such a stream ends with an error", cut > 0, NULL);
+  check("the proxy goes on", proxy_stop(&p, SIGTERM, 5000) >= 0, NULL);
 }
 
 int main(int argc, char **argv) {
@@ -195,6 +255,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < 100 && metric(p.port, "sluice_streams"); i++) sleep_ms(20);
     check("nothing is left under way", metric(p.port, "sluice_streams") == 0, NULL);
     check("a clean end", proxy_stop(&p, SIGTERM, 4000) == 0, NULL);
+    test_bound(more);
   }
   if (front > 0) kill(front, SIGKILL);
   if (front > 0) waitpid(front, NULL, 0);
