@@ -218,6 +218,7 @@ static void test_streams_go_on(int port) {
   snprintf(seen, sizeof seen, "%d reads", n);
   check("and while a slow event of another stream is judged", n > 12, seen);
   free(request);
+  is_over("event");
 }
 
 /* libcurl reads on while a socket has more, up to a hundred times 16 KiB: what it brings in one go may not pile up, nor
