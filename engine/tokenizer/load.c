@@ -104,7 +104,11 @@ static sluice_status load_token(struct tokenizer *t, const char *path, const cJS
     if (!same_token(t, id, item->string, raw))
       return sluice_fail(err, SLUICE_INPUT, "%s: model.vocab: id %d is given twice, again to \"%.80s\"", path, id,
                          item->string);
-    t->pool.len = start;
+    /* Gemma's runs of U+2581 are added tokens too: looked for as they are spelled, they stand for spaces. */
+    if (t->kind == VOCABULARY_MERGES && !slice_is(raw, item->string))
+      t->texts[id] = (struct token_text){(uint32_t)start, (uint32_t)raw.len};
+    else
+      t->pool.len = start;
   }
   if (mapped) bytes_map_put(t, &t->by_bytes, id); /* no text and no merge ever spells the others */
   return SLUICE_OK;
@@ -259,7 +263,7 @@ sluice_status tokenizer_load(struct tokenizer *t, const char *path, const struct
   t->fuse_unknown = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(model, "fuse_unk"));
   sluice_status st = refuse_unknown_work(path, model, err);
   if (!st) st = normalizer_load(t, path, root, err);
-  if (!st && t->wants_nfc) st = nfc_open(&t->nfc, err);
+  if (!st && t->form) st = nfc_open(t->form, &t->nfc, err);
   if (!st) st = pre_tokenizer_load(t, path, root, err);
   t->byte_fallback = t->kind == VOCABULARY_MERGES && is_true(model, "byte_fallback");
   if (!st) st = find_size(t, path, vocab, added, err);

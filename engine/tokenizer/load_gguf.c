@@ -137,7 +137,7 @@ static sluice_status read_pattern(struct vocabulary *v, struct sluice_error *err
                        (int)(name.len < 80 ? name.len : 80), name.ptr);
   for (size_t i = 0; !st && i < sizeof pre->patterns / sizeof *pre->patterns && pre->patterns[i]; i++)
     st = pre_tokenizer_add(v->t, v->path, key, pre->patterns[i], false, err);
-  if (!st && (pre->flags & PRE_NFC)) st = nfc_open(&v->t->nfc, err);
+  if (!st && (pre->flags & PRE_NFC)) st = nfc_open("NFC", &v->t->nfc, err);
   v->t->ignore_merges = (pre->flags & PRE_WHOLE_PIECES) != 0;
   v->t->wants_bos = (pre->flags & PRE_BOS) != 0;
   return st;

@@ -2,6 +2,7 @@
 
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unicode/unorm2.h>
 #include <unicode/uset.h>
 #include <unicode/ustring.h>
@@ -14,23 +15,39 @@
 struct nfc {
   USet *known;
   UNormalizer2 *form;
+  unsigned char inert; /* no character whose bytes are all below is changed by the form */
+  int longest;         /* UTF-16 units that one may become (UAX 15, table 5) */
 };
+
+static const struct form {
+  const char *name;
+  const UNormalizer2 *(*instance)(UErrorCode *code);
+  unsigned char inert;
+  int longest;
+} forms[] = {{"NFC", unorm2_getNFCInstance, 0xcc, 3}, /* the first that composes or decomposes is U+0300 */
+             {"NFD", unorm2_getNFDInstance, 0x80, 4},
+             {"NFKC", unorm2_getNFKCInstance, 0x80, 18},
+             {"NFKD", unorm2_getNFKDInstance, 0x80, 18}};
 
 static sluice_status failed(UErrorCode code, struct sluice_error *err) {
   if (code == U_MEMORY_ALLOCATION_ERROR) return sluice_fail(err, SLUICE_NOMEM, "out of memory to normalize text");
   return sluice_fail(err, SLUICE_INTERNAL, "ICU does not normalize a text: %s", u_errorName(code));
 }
 
-sluice_status nfc_open(struct nfc **out, struct sluice_error *err) {
+sluice_status nfc_open(const char *name, struct nfc **out, struct sluice_error *err) {
+  const struct form *form = forms;
+  while (strcmp(form->name, name) != 0 && form < forms + sizeof forms / sizeof *forms - 1) form++;
   struct nfc *n = calloc(1, sizeof *n);
   UErrorCode code = U_ZERO_ERROR;
   UChar pattern[sizeof KNOWN];
   if (!n) return sluice_fail(err, SLUICE_NOMEM, "out of memory to normalize text");
+  n->inert = form->inert;
+  n->longest = form->longest;
   u_charsToUChars(KNOWN, pattern, sizeof KNOWN);
   n->known = uset_openPattern(pattern, -1, &code);
   if (U_SUCCESS(code)) uset_freeze(n->known);
-  const UNormalizer2 *nfc = unorm2_getNFCInstance(&code);
-  if (U_SUCCESS(code)) n->form = unorm2_openFiltered(nfc, n->known, &code);
+  const UNormalizer2 *all = form->instance(&code);
+  if (U_SUCCESS(code)) n->form = unorm2_openFiltered(all, n->known, &code);
   if (U_FAILURE(code)) {
     nfc_close(n);
     return failed(code, err);
@@ -46,10 +63,9 @@ void nfc_close(struct nfc *n) {
   free(n);
 }
 
-/* No character below U+0300, whose first byte is 0xcc, composes with anything or decomposes in NFC. */
-static bool is_inert(struct slice text) {
+static bool is_inert(const struct nfc *n, struct slice text) {
   for (size_t i = 0; i < text.len; i++)
-    if ((unsigned char)text.ptr[i] >= 0xcc) return false;
+    if ((unsigned char)text.ptr[i] >= n->inert) return false;
   return true;
 }
 
@@ -91,30 +107,31 @@ static void sort_long_rows(const struct nfc *n, UChar *text, int32_t units, UCha
   }
 }
 
-/* Valid UTF-8. Composing never lengthens UTF-16 beyond three units for one (UAX 15, table 5). */
+/* Valid UTF-8. */
 static sluice_status normalize_valid(const struct nfc *n, struct slice text, struct buffer *out,
                                      struct sluice_error *err) {
   UErrorCode code = U_ZERO_ERROR;
   int32_t wide = 0, units = 0, bytes = 0;
-  if (text.len > INT_MAX / 9)
+  if (text.len > (size_t)INT_MAX / 9 / (size_t)n->longest)
     return sluice_fail(err, SLUICE_LIMIT, "a text of %zu bytes is too long to normalize", text.len);
   const size_t room = text.len + 1;
-  UChar *from = malloc(room * sizeof *from), *to = malloc(3 * room * sizeof *to);
-  char *utf8 = malloc(9 * room);
+  const size_t most = (size_t)n->longest * room; /* units; each becomes three bytes at most */
+  UChar *from = malloc(room * sizeof *from), *to = malloc(most * sizeof *to);
+  char *utf8 = malloc(3 * most);
   if (!from || !to || !utf8) code = U_MEMORY_ALLOCATION_ERROR;
   if (U_SUCCESS(code)) u_strFromUTF8(from, (int32_t)room, &wide, text.ptr, (int32_t)text.len, &code);
   if (U_SUCCESS(code)) {
     sort_long_rows(n, from, wide, (UChar32 *)(void *)utf8);
-    units = unorm2_normalize(n->form, from, wide, to, (int32_t)(3 * room), &code);
+    units = unorm2_normalize(n->form, from, wide, to, (int32_t)most, &code);
   }
-  if (U_SUCCESS(code)) u_strToUTF8(utf8, (int32_t)(9 * room), &bytes, to, units, &code);
+  if (U_SUCCESS(code)) u_strToUTF8(utf8, (int32_t)(3 * most), &bytes, to, units, &code);
   sluice_status st = U_SUCCESS(code) ? buffer_append(out, utf8, (size_t)bytes, err) : failed(code, err);
   free(from), free(to), free(utf8);
   return st;
 }
 
 sluice_status nfc_append(const struct nfc *n, struct slice text, struct buffer *out, struct sluice_error *err) {
-  if (is_inert(text)) return buffer_append(out, text.ptr, text.len, err);
+  if (is_inert(n, text)) return buffer_append(out, text.ptr, text.len, err);
   sluice_status st = SLUICE_OK;
   while (!st && text.len > 0) {
     size_t bad, valid = utf8_valid_prefix(text.ptr, text.len, &bad);

@@ -1,5 +1,5 @@
-/* The normalizer of tokenizer.json: NFC; and what SentencePiece's vocabularies have, a space put before the text and
- * spaces written U+2581. */
+/* The normalizer of tokenizer.json: one of Unicode's forms; and what SentencePiece's vocabularies have, a space put
+ * before the text and spaces written U+2581. */
 #include <cjson/cJSON.h>
 #include <string.h>
 
@@ -14,8 +14,12 @@ static const char *string_of(const cJSON *object, const char *key) {
 
 static sluice_status add_step(struct tokenizer *t, const char *path, const cJSON *step, struct sluice_error *err) {
   const char *type = string_of(step, "type");
-  if (strcmp(type, "NFC") == 0) {
-    t->wants_nfc = true;
+  static const char *const forms[] = {"NFC", "NFD", "NFKC", "NFKD"};
+  for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+    if (strcmp(type, forms[i]) != 0) continue;
+    if (t->form)
+      return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: normalizer: %s behind %s is not done here", path, type, t->form);
+    t->form = forms[i];
     return SLUICE_OK;
   }
   if (strcmp(type, "Prepend") == 0 && strcmp(string_of(step, "prepend"), SPACE_MARK) == 0) {
@@ -28,11 +32,11 @@ static sluice_status add_step(struct tokenizer *t, const char *path, const cJSON
     t->spelled_early = true;
     return SLUICE_OK;
   }
-  return sluice_fail(
-      err, SLUICE_UNSUPPORTED,
-      "%s: normalizer: type \"%.40s\" is not done here, because it would change the text; NFC, Prepend and "
-      "Replace of a space by U+2581 are",
-      path, *type ? type : "?");
+  return sluice_fail(err, SLUICE_UNSUPPORTED,
+                     "%s: normalizer: type \"%.40s\" is not done here, because it would change the text; NFC, NFD, "
+                     "NFKC, NFKD, Prepend and "
+                     "Replace of a space by U+2581 are",
+                     path, *type ? type : "?");
 }
 
 sluice_status normalizer_load(struct tokenizer *t, const char *path, const struct cJSON *root,

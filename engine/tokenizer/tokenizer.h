@@ -70,8 +70,8 @@ struct tokenizer {
   enum dummy_space dummy;
   bool dummy_unless_space; /* not where the text begins with one */
   bool spelled_early;      /* spaces are the normalizer's work: normalized added tokens are looked for behind it */
-  bool wants_nfc;          /* text is normalized first */
-  struct nfc *nfc;         /* NULL without wants_nfc */
+  const char *form;        /* "NFC" and its like: text is normalized first; NULL: it is not */
+  struct nfc *nfc;         /* NULL without a form */
   bool byte_fallback;      /* <0x41> stands for a byte */
   bool fuse_unknown;       /* unknown characters in a row are one unknown token */
   float *scores;           /* [size], VOCABULARY_SCORES */

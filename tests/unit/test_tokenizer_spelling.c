@@ -196,6 +196,49 @@ static void metaspace_puts_one_space(void **state) {
   tokenizer_close(t);
 }
 
+/* Gemma's: a run of U+2581 is an added token that is looked for as it is spelled, and a word of the vocabulary too: it
+ * stands for spaces, which are merged into it. */
+static void a_run_of_spaces_may_be_an_added_token(void **state) {
+  (void)state;
+  struct tokenizer *t = open_text(
+      file_text("{\"id\":11,\"content\":\"" MARK MARK "\",\"special\":false}",
+                "null,\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" MARK "\"}",
+                "", PIECES ",\"" MARK MARK "\":11,\"" MARK MARK MARK MARK "\":12",
+                PIECE_MERGES ",\"" MARK " " MARK "\",\"" MARK MARK " " MARK MARK "\""));
+  EXPECT(t, "  b", TOKENIZE_PLAIN, 11, 6);
+  EXPECT(t, "    b", TOKENIZE_PLAIN, 12, 6);
+  EXPECT(t, MARK MARK MARK "b", TOKENIZE_PLAIN, 11, 4, 6); /* found before anything merges */
+  assert_true(slice_is(tokenizer_bytes(t, 11), "  "));
+  tokenizer_close(t);
+}
+
+/* The compatibility forms change what NFC leaves, characters below U+0300 too; two forms in a row are not done. */
+static void the_other_forms_are_done(void **state) {
+  (void)state;
+  struct tokenizer *t = open_bytes(GPT2 ",\"normalizer\":{\"type\":\"NFKC\"}");
+  EXPECT(t, "\xc2\xbd\xef\xac\x81", 0, '1', 0xe2, 0x81, 0x84, '2', 'f', 'i'); /* a half, a ligature */
+  EXPECT(t, "e\xcc\x81", 0, 256);
+  int32_t *ids = NULL;
+  size_t n = 0;
+  struct sluice_error err;
+  assert_int_equal(tokenizer_encode(t, slice_of("\xef\xb7\xba"), 0, &ids, &n, &err), 0); /* U+FDFA: 18 letters */
+  assert_int_equal(n, 33);
+  free(ids);
+  tokenizer_close(t);
+  t = open_bytes(GPT2 ",\"normalizer\":{\"type\":\"NFD\"}");
+  EXPECT(t, "\xc3\xa9", 0, 'e', 0xcc, 0x81);
+  EXPECT(t, "\xc2\xbd", 0, 0xc2, 0xbd);
+  tokenizer_close(t);
+  t = open_bytes(GPT2 ",\"normalizer\":{\"type\":\"NFKD\"}");
+  EXPECT(t, "\xc3\xa9\xef\xac\x81", 0, 'e', 0xcc, 0x81, 'f', 'i');
+  tokenizer_close(t);
+  refused(file_text("",
+                    GPT2
+                    ",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFD\"},{\"type\":\"NFC\"}]}",
+                    "", ABC, MERGES),
+          "NFC behind NFD");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(patterns_are_oniguruma_s),
@@ -207,6 +250,8 @@ int main(void) {
       cmocka_unit_test(normalized_tokens_are_spelled_too),
       cmocka_unit_test(bytes_are_fallen_back_to_on_request),
       cmocka_unit_test(metaspace_puts_one_space),
+      cmocka_unit_test(a_run_of_spaces_may_be_an_added_token),
+      cmocka_unit_test(the_other_forms_are_done),
   };
   return cmocka_run_group_tests(tests, begin, end);
 }
