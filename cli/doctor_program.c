@@ -89,7 +89,7 @@ void doctor_model(struct doctor *d) {
     doctor_number(d, "parameters", (double)model_parameters(m));
     doctor_number(d, "max_context", c->max_context);
     st = run_one_token(m, d, &err);
-    if (!st && !model_tokenizer(m)) st = sluice_fail(&err, SLUICE_INPUT, "%s: no tokenizer.json", dir);
+    if (!st && !model_tokenizer(m)) st = sluice_fail(&err, SLUICE_INPUT, "%s: no tokenizer.json or tokenizer.model", dir);
   }
   if (st) {
     doctor_say(d, "%s%s", m ? "; but " : "", err.message);

@@ -49,6 +49,7 @@ enum norm_kind { NORM_RMS, NORM_LAYER /* subtracts the mean, adds a bias */ };
 enum activation { ACTIVATION_SILU, ACTIVATION_GELU /* by erf */, ACTIVATION_GELU_TANH };
 /* What a block of the network computes; the families that the engine knows are rows of a table (engine/model/family.c). A
  * member that is zero means Llama's way. */
+enum { ENDS_MAX = 16 };
 struct model_config {
   const char *family; /* "llama", "mistral", "qwen2", "qwen3", "gpt_neox": a constant; NULL: llama */
   int n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff, vocab;
@@ -57,6 +58,8 @@ struct model_config {
   double rope_theta;
   bool tied; /* output head shares the embedding */
   int32_t bos, eos; /* -1: none */
+  int32_t more_ends[ENDS_MAX]; /* that end a turn beside eos: the rest of eos_token_id, generation_config.json's */
+  int n_more_ends;
   struct rope_scaling rope_scaling;
   int rotary_dims;         /* of each head, even: only these are rotated; 0: all of head_dim */
   bool rotary_neighbours;  /* rotated in pairs (2i, 2i+1), as GGUF orders Llama's rows, not (i, i + rotary_dims/2) */

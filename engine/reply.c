@@ -50,8 +50,10 @@ struct reply {
 
 /* ---- one token ------------------------------------------------------------------------------------------------ */
 static bool ends_turn(const struct local_talk *t, int32_t id) {
-  return id == model_configuration(t->engine->model)->eos ||
-         tokenizer_is_special(model_tokenizer(t->engine->model), id);
+  const struct model_config *c = model_configuration(t->engine->model);
+  bool ends = id == c->eos || tokenizer_is_special(model_tokenizer(t->engine->model), id);
+  for (int i = 0; i < c->n_more_ends; i++) ends = ends || id == c->more_ends[i];
+  return ends;
 }
 
 static void finish(struct reply *a, enum outcome outcome) {

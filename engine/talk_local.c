@@ -30,7 +30,7 @@ sluice_status ids_push(struct ids *l, int32_t id, struct sluice_error *err) {
 sluice_status local_open(const struct engine *e, const char *policy, uint64_t seed, struct local_talk **out,
                          struct sluice_error *err) {
   if (model_tokenizer(e->model) == NULL) {
-    return sluice_fail(err, SLUICE_INPUT, "%s: no tokenizer.json, so no text can be read or written",
+    return sluice_fail(err, SLUICE_INPUT, "%s: no tokenizer.json or tokenizer.model, so no text can be read or written",
                        model_directory(e->model));
   }
   struct local_talk *t = calloc(1, sizeof *t);

@@ -201,6 +201,26 @@ static sluice_status read_window(const char *path, const cJSON *root, const stru
   return st;
 }
 
+bool model_config_ends(struct model_config *c, int64_t id) {
+  bool known = id < 0 || id >= c->vocab || id == c->eos;
+  for (int i = 0; i < c->n_more_ends; i++) known = known || c->more_ends[i] == id;
+  if (known) return true;
+  if (c->n_more_ends == ENDS_MAX) return false;
+  c->more_ends[c->n_more_ends++] = (int32_t)id;
+  return true;
+}
+
+/* A list of ends, or one. What no row of the vocabulary has never comes, so it is left out. */
+static sluice_status read_ends(const char *path, const cJSON *item, struct model_config *c, struct sluice_error *err) {
+  const bool list = cJSON_IsArray(item);
+  for (item = list ? item->child : item; item; item = list ? item->next : NULL) {
+    if (!cJSON_IsNumber(item)) return sluice_fail(err, SLUICE_USAGE, "%s: eos_token_id: expected token ids", path);
+    if (!model_config_ends(c, item->valueint))
+      return sluice_fail(err, SLUICE_LIMIT, "%s: eos_token_id: more than %d ends", path, (int)ENDS_MAX);
+  }
+  return SLUICE_OK;
+}
+
 /* bos_token_id and eos_token_id: a whole number or, for several ends, a list whose first is taken. -1: none. */
 static sluice_status read_token(const char *path, cJSON *root, const char *key, int vocab, int32_t *out,
                                 struct sluice_error *err) {
@@ -278,6 +298,8 @@ static sluice_status read_config(const char *path, cJSON *root, struct model_con
   if (!st) st = json_bool(root, path, "tie_word_embeddings", false, &c->tied, err);
   if (!st) st = read_token(path, root, "bos_token_id", c->vocab, &c->bos, err);
   if (!st) st = read_token(path, root, "eos_token_id", c->vocab, &c->eos, err);
+  const cJSON *ends = cJSON_GetObjectItemCaseSensitive(root, "eos_token_id");
+  if (!st && cJSON_IsArray(ends)) st = read_ends(path, ends, c, err);
   c->norm_eps = (float)eps;
   return st;
 }
@@ -289,6 +311,15 @@ sluice_status model_config_read(const char *path, struct model_config *out, stru
   if (!st) st = read_config(path, root, &config, err);
   cJSON_Delete(root);
   if (!st) *out = config;
+  return st;
+}
+
+sluice_status model_config_read_generation(const char *path, struct model_config *c, struct sluice_error *err) {
+  cJSON *root = NULL;
+  sluice_status st = json_read_file(path, false, &root, err);
+  const cJSON *ends = cJSON_GetObjectItemCaseSensitive(root, "eos_token_id");
+  if (!st && ends && !cJSON_IsNull(ends)) st = read_ends(path, ends, c, err);
+  cJSON_Delete(root);
   return st;
 }
 
@@ -312,12 +343,14 @@ static int describe_block(const struct model_config *c, char *out, size_t cap) {
 void model_config_hash(const struct model_config *c, char hex[2 * SHA256_BYTES + 1]) {
   const struct rope_scaling *r = &c->rope_scaling;
   unsigned char digest[SHA256_BYTES];
-  char text[1024];
+  char text[1280];
   int n = snprintf(text, 640, "%d %d %d %d %d %d %d %.9g %.17g %d %d %d %d %.17g %.17g %.17g %.17g", c->n_layers,
                    c->d_model, c->n_heads, c->n_kv_heads, c->head_dim, c->d_ff, c->vocab, (double)c->norm_eps,
                    c->rope_theta, c->tied, c->bos, c->eos, (int)r->type, r->factor, r->low_freq_factor,
                    r->high_freq_factor, r->original_context);
   n += describe_block(c, text + n, sizeof text - (size_t)n);
+  for (int i = 0; i < c->n_more_ends; i++)
+    n += snprintf(text + n, sizeof text - (size_t)n, "%s %d", i ? "" : " ends", c->more_ends[i]);
   sha256(text, (size_t)n, digest);
   hex_of(digest, SHA256_BYTES, hex);
 }

@@ -171,6 +171,12 @@ sluice_status gguf_config_read(struct model *m, struct sluice_error *err) {
   if (!st) st = read_divisors(&r, &c, err);
   if (!st) st = read_token(g, "tokenizer.ggml.bos_token_id", c.vocab, &c.bos, err);
   if (!st) st = read_token(g, "tokenizer.ggml.eos_token_id", c.vocab, &c.eos, err);
+  static const char *const ends[] = {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
+  for (size_t i = 0; !st && i < sizeof ends / sizeof *ends; i++) {
+    int32_t id = -1;
+    st = read_token(g, ends[i], c.vocab, &id, err);
+    model_config_ends(&c, id);
+  }
   if (st) return st;
   m->fused_qkv = tensor(&r, "blk.0.attn_qkv.weight") != NULL;
   m->config = c;

@@ -13,17 +13,14 @@
 
 static sluice_status check_tokenizer(const struct model *m, const char *path, struct sluice_error *err) {
   if (!m->tok || tokenizer_size(m->tok) <= m->config.vocab) return SLUICE_OK;
-  return sluice_fail(err, SLUICE_INPUT, "%s: its largest id is %d, but %s %d", path, tokenizer_size(m->tok) - 1,
+  return sluice_fail(err, SLUICE_INPUT, "%s: the tokenizer's largest id is %d, but %s %d", path,
+                     tokenizer_size(m->tok) - 1,
                      m->gguf ? "the rows of token_embd.weight are" : "vocab_size in config.json is", m->config.vocab);
 }
 
 static sluice_status open_tokenizer(struct model *m, struct sluice_error *err) {
-  char *path = sluice_format("%s/tokenizer.json", m->dir);
-  if (!path) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", m->dir);
-  sluice_status st = file_exists(path) ? tokenizer_open(path, &m->tok, err) : SLUICE_OK;
-  if (!st) st = check_tokenizer(m, path, err);
-  free(path);
-  return st;
+  sluice_status st = tokenizer_open_folder(m->dir, &m->tok, err);
+  return st ? st : check_tokenizer(m, m->dir, err);
 }
 
 static sluice_status open_config(struct model *m, struct sluice_error *err) {
@@ -36,6 +33,10 @@ static sluice_status open_config(struct model *m, struct sluice_error *err) {
     m->names = (int)f->names;
     m->fused_qkv = f->fused_qkv;
   }
+  path = st ? NULL : sluice_format("%s/generation_config.json", m->dir);
+  if (!st && !path) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", m->dir);
+  if (!st && file_exists(path)) st = model_config_read_generation(path, &m->config, err);
+  free(path);
   return st;
 }
 

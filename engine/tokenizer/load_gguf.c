@@ -5,18 +5,13 @@
 
 #include "engine/model/gguf.h"
 #include "engine/tokenizer/normalize.h"
-#include "engine/tokenizer/tokenizer.h"
-
-/* tokenizer.ggml.token_type */
-enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER, TYPE_UNUSED, TYPE_BYTE };
+#include "engine/tokenizer/pieces.h"
 
 struct vocabulary {
   struct tokenizer *t;
   const struct gguf *g;
   const char *path;
-  struct slice *spellings; /* [size] */
-  unsigned char *types;    /* [size] */
-  bool strips;             /* Phi-3's special tokens take the white space behind them, which GGUF has no key for */
+  struct pieces pieces;
 };
 
 static sluice_status read_types(struct vocabulary *v, struct sluice_error *err) {
@@ -26,10 +21,9 @@ static sluice_status read_types(struct vocabulary *v, struct sluice_error *err) 
   if (a.n && a.n != (uint64_t)v->t->size)
     return sluice_fail(err, SLUICE_INPUT, "%s: key tokenizer.ggml.token_type: %llu entries for %d tokens", v->path,
                        (unsigned long long)a.n, v->t->size);
-  memset(v->types, TYPE_NORMAL, (size_t)v->t->size);
   for (int i = 0; a.n > 0; i++) {
     const int64_t type = gguf_next_whole(&a);
-    v->types[i] = type >= TYPE_NORMAL && type <= TYPE_BYTE ? (unsigned char)type : TYPE_UNUSED;
+    v->pieces.types[i] = type >= PIECE_NORMAL && type <= PIECE_BYTE ? (unsigned char)type : PIECE_UNUSED;
   }
   return SLUICE_OK;
 }
@@ -51,53 +45,6 @@ static sluice_status read_scores(struct vocabulary *v, struct sluice_error *err)
     t->scores[i] = (float)score;
   }
   return SLUICE_OK;
-}
-
-static bool is_added(unsigned char type) {
-  return type == TYPE_UNKNOWN || type == TYPE_CONTROL || type == TYPE_USER;
-}
-
-static sluice_status put_added(struct vocabulary *v, int id, struct sluice_error *err) {
-  struct tokenizer *t = v->t;
-  const struct slice text = v->spellings[id];
-  struct added_token token = {.id = id, .special = v->types[id] != TYPE_USER};
-  if (text.len == 0) return SLUICE_OK;
-  token.rstrip = v->strips && !slice_is(text, "<unk>") && !slice_is(text, "<s>") && !slice_is(text, "<|endoftext|>");
-  t->texts[id] = (struct token_text){(uint32_t)t->pool.len, (uint32_t)text.len};
-  t->special[id] = token.special;
-  sluice_status st = buffer_append(&t->pool, text.ptr, text.len, err);
-  if (st) return st;
-  if (bytes_map_get(t, &t->added_by_bytes, text.ptr, text.len) >= 0) return SLUICE_OK;
-  bytes_map_put(t, &t->added_by_bytes, id);
-  return vocabulary_add(t, token, err);
-}
-
-static sluice_status put_token(struct vocabulary *v, int id, struct sluice_error *err) {
-  struct tokenizer *t = v->t;
-  const struct slice text = v->spellings[id];
-  const size_t start = t->pool.len;
-  const int byte = t->kind == VOCABULARY_SCORES ? vocabulary_byte(text.ptr, text.len) : -1;
-  bool mapped = true;
-  sluice_status st = SLUICE_OK;
-  if (v->types[id] == TYPE_BYTE && byte >= 0) {
-    const char raw = (char)byte;
-    t->byte_id[byte] = id;
-    st = buffer_append(&t->pool, &raw, 1, err);
-  } else {
-    st = vocabulary_decode(t, text.ptr, text.len, &t->pool, &mapped, err);
-    if (!st && !mapped) st = buffer_append(&t->pool, text.ptr, text.len, err);
-  }
-  if (st || t->pool.len == start) return st;
-  t->texts[id] = (struct token_text){(uint32_t)start, (uint32_t)(t->pool.len - start)};
-  if (v->types[id] != TYPE_BYTE && v->types[id] != TYPE_UNUSED) bytes_map_put(t, &t->by_bytes, id);
-  return SLUICE_OK;
-}
-
-static sluice_status put_tokens(struct vocabulary *v, struct sluice_error *err) {
-  sluice_status st = SLUICE_OK;
-  for (int i = 0; !st && i < v->t->size; i++) st = is_added(v->types[i]) ? put_added(v, i, err) : put_token(v, i, err);
-  if (!st) st = vocabulary_sort_added(v->t, v->path, err);
-  return st ? st : vocabulary_bytes(v->t, v->path, err);
 }
 
 static sluice_status read_merges(struct vocabulary *v, struct sluice_error *err) {
@@ -165,15 +112,11 @@ static sluice_status read_spellings(struct vocabulary *v, struct sluice_error *e
                        "%s: key tokenizer.ggml.tokens: %llu tokens; 1 to %d are read", v->path, (unsigned long long)a.n,
                        (int)TOKENIZER_MAX_IDS);
   const int size = (int)a.n;
-  v->spellings = calloc((size_t)size, sizeof *v->spellings);
-  v->types = calloc((size_t)size, sizeof *v->types);
-  if (!v->spellings || !v->types)
-    return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory for %d tokens", v->path, size);
-  for (int i = 0; i < size; i++) v->spellings[i] = gguf_next_string(&a);
-  v->t->size = size;
+  if ((st = pieces_room(&v->pieces, size, err))) return st;
+  for (int i = 0; i < size; i++) v->pieces.spellings[i] = gguf_next_string(&a);
   st = read_types(v, err);
   size_t added = 0;
-  for (int i = 0; i < size; i++) added += is_added(v->types[i]);
+  for (int i = 0; i < size; i++) added += piece_is_added(v->pieces.types[i]);
   return st ? st : vocabulary_begin(v->t, v->path, size, added, err);
 }
 
@@ -191,10 +134,10 @@ static sluice_status compute_hash(struct vocabulary *v, struct sluice_error *err
   sha256_add(s, settings, sizeof settings);
   if (pre.ptr) sha256_add(s, pre.ptr, pre.len);
   for (int i = 0; i < v->t->size; i++) {
-    sha256_add(s, &v->spellings[i].len, sizeof v->spellings[i].len);
-    sha256_add(s, v->spellings[i].ptr, v->spellings[i].len);
+    sha256_add(s, &v->pieces.spellings[i].len, sizeof v->pieces.spellings[i].len);
+    sha256_add(s, v->pieces.spellings[i].ptr, v->pieces.spellings[i].len);
   }
-  sha256_add(s, v->types, (size_t)v->t->size);
+  sha256_add(s, v->pieces.types, (size_t)v->t->size);
   if (v->t->scores) sha256_add(s, v->t->scores, (size_t)v->t->size * sizeof *v->t->scores);
   while (merges.n > 0) {
     const struct slice m = gguf_next_string(&merges);
@@ -214,7 +157,7 @@ static sluice_status read_sentence_piece(struct vocabulary *v, struct sluice_err
   if (!st) st = gguf_whole(v->g, "tokenizer.ggml.unknown_token_id", false, 0, 0, v->t->size - 1, &unknown, err);
   v->t->dummy = prefix ? DUMMY_EVERY : DUMMY_NONE;
   v->t->wants_bos = true;
-  if (!st) st = put_tokens(v, err);
+  if (!st) st = pieces_put(&v->pieces, err);
   v->t->unknown = (int32_t)unknown;
   return st;
 }
@@ -222,14 +165,14 @@ static sluice_status read_sentence_piece(struct vocabulary *v, struct sluice_err
 static sluice_status read_all(struct vocabulary *v, struct sluice_error *err) {
   struct slice family;
   sluice_status st = gguf_string(v->g, "general.architecture", &family, err);
-  v->strips = !st && family.ptr && slice_is(family, "phi3");
+  v->pieces.strips = !st && family.ptr && slice_is(family, "phi3");
   if (!st) st = read_spellings(v, err);
   if (st) return st;
   if (v->t->kind == VOCABULARY_SCORES) {
     st = read_sentence_piece(v, err);
   } else {
     st = read_pattern(v, err);
-    if (!st) st = put_tokens(v, err);
+    if (!st) st = pieces_put(&v->pieces, err);
     if (!st) st = read_merges(v, err);
   }
   if (!st) st = gguf_flag(v->g, "tokenizer.ggml.add_bos_token", v->t->wants_bos, &v->t->wants_bos, err);
@@ -238,14 +181,14 @@ static sluice_status read_all(struct vocabulary *v, struct sluice_error *err) {
 
 sluice_status tokenizer_from_gguf(const struct gguf *g, struct tokenizer **out, struct sluice_error *err) {
   struct vocabulary v = {.g = g, .path = gguf_path(g), .t = calloc(1, sizeof *v.t)};
+  v.pieces = (struct pieces){.t = v.t, .path = v.path};
   bool none = false;
   *out = NULL;
   if (!v.t) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", v.path);
   buffer_init(&v.t->pool, TOKENIZER_MAX_FILE);
   sluice_status st = read_model(&v, &none, err);
   if (!st && !none) st = read_all(&v, err);
-  free(v.spellings);
-  free(v.types);
+  pieces_free(&v.pieces);
   if (st || none) {
     tokenizer_close(v.t);
     return st;

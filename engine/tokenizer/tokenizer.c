@@ -1,48 +1,9 @@
-#include <cjson/cJSON.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/model/gguf.h"
 #include "engine/tokenizer/normalize.h"
 #include "engine/tokenizer/tokenizer.h"
-
-static sluice_status open_gguf(const char *path, struct tokenizer **out, struct sluice_error *err) {
-  struct gguf *g;
-  sluice_status st = gguf_open(path, &g, err);
-  if (st) return st;
-  st = tokenizer_from_gguf(g, out, err);
-  if (!st && !*out) st = sluice_fail(err, SLUICE_INPUT, "%s: the file has no vocabulary", path);
-  gguf_close(g);
-  return st;
-}
-
-sluice_status tokenizer_open(const char *path, struct tokenizer **out, struct sluice_error *err) {
-  if (gguf_is(path)) return open_gguf(path, out, err);
-  char *bytes = NULL;
-  size_t len = 0;
-  sluice_status st = file_read(path, TOKENIZER_MAX_FILE, &bytes, &len, err);
-  if (st) return st;
-  struct tokenizer *t = calloc(1, sizeof *t);
-  struct cJSON *root = NULL;
-  if (!t) {
-    st = sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", path);
-  } else {
-    unsigned char digest[SHA256_BYTES];
-    sha256(bytes, len, digest);
-    hex_of(digest, sizeof digest, t->hash);
-    st = json_parse(path, bytes, len, false, &root, err);
-  }
-  free(bytes);
-  if (!st) st = tokenizer_load(t, path, root, err);
-  cJSON_Delete(root);
-  if (st) {
-    tokenizer_close(t);
-    return st;
-  }
-  *out = t;
-  return SLUICE_OK;
-}
 
 void tokenizer_close(struct tokenizer *t) {
   if (!t) return;

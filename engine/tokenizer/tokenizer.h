@@ -139,6 +139,19 @@ sluice_status pre_tokenizer_load(struct tokenizer *t, const char *path, const st
                                  struct sluice_error *err);
 sluice_status pre_tokenizer_add(struct tokenizer *t, const char *path, const char *key, const char *pattern,
                                 bool literal, struct sluice_error *err);
+/* A token that stands beside the vocabulary's own file: tokenizer_config.json's added_tokens_decoder,
+ * added_tokens.json. */
+struct extra_token {
+  int32_t id;
+  const char *content;
+  bool special, normalized, lstrip, rstrip, single_word;
+};
+/* The bytes of a tokenizer.model; path for messages. */
+sluice_status sentencepiece_load(struct tokenizer *t, const char *path, struct slice bytes,
+                                 const struct extra_token *extras, size_t n_extras, struct sluice_error *err);
+/* A Hugging Face folder's (folder.c): tokenizer.json, else tokenizer.model, with the tokens that tokenizer_config.json
+ * adds. *out is NULL when the folder has neither. */
+sluice_status tokenizer_open_folder(const char *dir, struct tokenizer **out, struct sluice_error *err);
 struct gguf;
 /* *out is NULL when the file says that it has no vocabulary. */
 sluice_status tokenizer_from_gguf(const struct gguf *g, struct tokenizer **out, struct sluice_error *err);

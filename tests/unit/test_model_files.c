@@ -91,9 +91,9 @@ static void remove_file(const char *name) {
 
 static int clean(void **state) {
   (void)state;
-  static const char *const files[] = {"config.json",     "model.safetensors",
-                                      "tokenizer.json",  "model.safetensors.index.json",
-                                      "one.safetensors", "two.safetensors"};
+  static const char *const files[] = {
+      "config.json",     "model.safetensors", "tokenizer.json",        "model.safetensors.index.json",
+      "one.safetensors", "two.safetensors",   "generation_config.json"};
   for (size_t i = 0; i < sizeof files / sizeof *files; i++) remove_file(files[i]);
   return 0;
 }
@@ -368,6 +368,32 @@ static void the_tokenizer_belongs_to_the_folder(void **state) {
   refused("tokenizer.json");
 }
 
+/* Where a chat model names its ends: a list in config.json, and generation_config.json. */
+static void all_ends_of_a_turn_are_known(void **state) {
+  (void)state;
+  write_config(WHOLE ",\"eos_token_id\":[3,5,3]");
+  write_weights("model.safetensors", all_parts(false));
+  write_file("generation_config.json", "{\"eos_token_id\":[5,7,4000]}", 27);
+  struct model *m = opened();
+  const struct model_config *c = model_configuration(m);
+  assert_int_equal(c->eos, 3);
+  assert_int_equal(c->n_more_ends, 2); /* 4000 is no row of the vocabulary */
+  assert_int_equal(c->more_ends[0], 5);
+  assert_int_equal(c->more_ends[1], 7);
+  char with[65], without[65];
+  struct model_config fewer = *c;
+  fewer.n_more_ends = 1;
+  model_config_hash(c, with), model_config_hash(&fewer, without);
+  assert_string_not_equal(with, without);
+  model_close(m);
+  write_file("generation_config.json", "{\"eos_token_id\":7}", 18);
+  model_close(m = opened());
+  write_file("generation_config.json", "{\"eos_token_id\":\"7\"}", 20);
+  refused("generation_config.json: eos_token_id");
+  write_file("generation_config.json", "{", 1);
+  refused("generation_config.json");
+}
+
 static void the_default_folder_can_be_named(void **state) {
   (void)state;
   struct sluice_error err;
@@ -406,6 +432,7 @@ int main(void) {
       cmocka_unit_test_setup(wrong_configurations_are_refused_by_key, clean),
       cmocka_unit_test_setup(wrong_tensors_are_refused_by_name, clean),
       cmocka_unit_test_setup(the_tokenizer_belongs_to_the_folder, clean),
+      cmocka_unit_test_setup(all_ends_of_a_turn_are_known, clean),
       cmocka_unit_test_setup(the_default_folder_can_be_named, clean),
       cmocka_unit_test_setup(threads_may_ask_for_the_hash, clean),
   };
