@@ -25,7 +25,7 @@ static void wait_for(struct client *c, enum client_state state, int64_t seconds)
 }
 
 size_t client_backlog(const struct client *c) {
-  return evbuffer_get_length(bufferevent_get_output(c->bev));
+  return c->backlog;
 }
 
 static void put(struct client *c, const void *bytes, size_t n) {
@@ -68,10 +68,12 @@ static void bound_input(struct client *c, const struct evbuffer *in) {
 static void on_moved(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *ctx) {
   struct client *c = ctx;
   charge(c->server, info->n_added, info->n_deleted);
-  if (buffer == bufferevent_get_input(c->bev))
+  if (buffer == bufferevent_get_input(c->bev)) {
     bound_input(c, buffer);
-  else if (info->n_deleted)
-    c->moved_ns = clock_mono_ns();
+    return;
+  }
+  c->backlog = info->orig_size + info->n_added - info->n_deleted;
+  if (info->n_deleted) c->moved_ns = clock_mono_ns();
 }
 
 /* ---- the end of a connection ---- */
@@ -163,7 +165,7 @@ static size_t chunk_head(size_t n, char out[24]) {
 static size_t write_now(struct client *c, const struct iovec *parts, size_t n) {
   struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = n};
   if (c->tls || client_backlog(c)) return 0;
-  ssize_t sent = sendmsg(bufferevent_getfd(c->bev), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  ssize_t sent = sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
   return sent > 0 ? (size_t)sent : 0;
 }
 
@@ -397,6 +399,7 @@ void client_accept(struct server *s, evutil_socket_t fd, bool admin, bool tls) {
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* fails on a unix socket, which needs none */
   c->server = s;
   c->bev = bev;
+  c->fd = fd;
   c->admin = admin;
   c->tls = tls;
   buffer_init(&c->head_bytes, 2 * SERVER_HEAD_MAX);

@@ -54,9 +54,21 @@ struct exchange {
   struct transfer transfer; /* first */
   struct proxy_loop *loop;
   struct client *client;
-  struct exchange *prev, *next;
+  /* What each read of an answer looks at stands together. */
   struct beside *beside; /* NULL: nothing of it is worked on there */
-  bool unlisted;         /* no longer among its loop's */
+  struct wire_filter *filter;
+  struct buffer out; /* what the filter let go and the client has not been given */
+  int64_t heard_ns;
+  uint64_t bytes_in, bytes_out;
+  size_t held; /* bytes in the filter and in out, as charged to the proxy's memory */
+  bool whole;  /* judged as one body */
+  bool rested; /* the bytes that came last are the first for a while */
+  bool paused, stopped;
+  bool waits_to_leave;
+  struct exchange *next_to_leave; /* of those whose out is not empty */
+  /* all else */
+  struct exchange *prev, *next;
+  bool unlisted; /* no longer among its loop's */
   uint64_t number;
   char *method, *path;
   CURL *easy;
@@ -64,9 +76,6 @@ struct exchange {
   uint64_t tried; /* servers that were, by bit */
   bool under_way; /* libcurl has easy */
   bool ended;     /* its transfer, by itself */
-  bool rested;    /* the bytes that came last are the first for a while */
-  bool waits_to_leave;
-  struct exchange *next_to_leave; /* of those whose out is not empty */
   struct curl_slist *fields;
   enum exchange_kind kind;
   enum answer_form form; /* that the path speaks */
@@ -77,9 +86,7 @@ struct exchange {
   char type[128], reason[64];
   int64_t length; /* -1: not said */
   /* on its way */
-  bool begun; /* the client has the answer's head */
-  bool whole; /* judged as one body */
-  bool paused, stopped;
+  bool begun;          /* the client has the answer's head */
   bool done_meanwhile; /* its transfer, with this code, while it was worked on beside */
   CURLcode done_code;
   int64_t next_sequence; /* of events, as that work began */
@@ -89,16 +96,12 @@ struct exchange {
   struct slice model; /* as JSON, in the request's body as it came */
   bool wants_stream;
   struct wire_gate gate; /* for its answer */
-  struct wire_filter *filter;
   void *texts;
-  struct buffer out; /* what the filter let go and the client has not been given */
   enum fault fault;
   struct sluice_error err;
-  uint64_t bytes_in, bytes_out;
-  size_t held;         /* bytes in the filter and in out, as charged to the proxy's memory */
   size_t ahead;        /* bytes that libcurl holds of a paused HTTP/2 stream, charged alike */
   int64_t token_limit; /* that the request set on its answer; -1: none */
-  int64_t began_ns, first_ns, heard_ns;
+  int64_t began_ns, first_ns;
 };
 void exchange_start(struct client *c);    /* c->head and c->body are a request */
 void exchange_resume(struct exchange *x); /* the client has taken what waited */

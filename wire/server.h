@@ -28,6 +28,10 @@ struct client {
   struct server *server;
   struct client *prev, *next;
   struct bufferevent *bev;
+  /* What an event of a stream looks at stands together here, so that it need not touch bev's memory. */
+  evutil_socket_t fd; /* bev's */
+  size_t backlog;     /* bytes that wait in bev's output */
+  void *call;         /* the hooks' own, while an answer is under way; NULL: none */
   enum client_state state;
   bool admin;
   bool keep_alive; /* after the answer under way */
@@ -40,7 +44,6 @@ struct client {
   int64_t deadline_ns; /* for what the state waits for; 0: none */
   size_t charged;      /* bytes of the body, as counted in the server's memory */
   int64_t moved_ns;    /* when it last took a byte, or had nothing to take */
-  void *call;          /* the hooks' own, while an answer is under way; NULL: none */
 };
 
 struct server_hooks {
