@@ -89,6 +89,17 @@ static bool on_piece(void *ctx, const struct piece *p) {
 
 /* ---- begin and end --------------------------------------------------------------------------------------------- */
 
+/* logit_bias, in the call's memory; NULL: none, or no memory, which *st then says. */
+static const struct token_bias *biases_of(const struct serve_choice *c, sluice_status *st, struct sluice_error *err) {
+  const struct wire_request *r = &c->call->request;
+  if (!r->n_bias) return NULL;
+  struct token_bias *bias = arena_alloc(&c->call->memory, r->n_bias * sizeof *bias);
+  if (!bias) *st = sluice_fail(err, SLUICE_NOMEM, "no memory for logit_bias");
+  for (size_t i = 0; bias && i < r->n_bias; i++)
+    bias[i] = (struct token_bias){r->bias[i].token, (float)r->bias[i].added};
+  return bias;
+}
+
 static struct generate_options options_of(const struct serve_choice *c) {
   const struct wire_request *r = &c->call->request;
   struct serve *s = c->call->serve;
@@ -102,6 +113,8 @@ static struct generate_options options_of(const struct serve_choice *c) {
                                    .min_p = isnan(r->min_p) ? 0 : (float)r->min_p,
                                    .repetition_penalty =
                                        isnan(r->repetition_penalty) ? 0 : (float)r->repetition_penalty,
+                                   .frequency_penalty = (float)r->frequency_penalty,
+                                   .presence_penalty = (float)r->presence_penalty,
                                    .seed = (r->seed != -1 ? (uint64_t)r->seed : rng_u64(&s->rng)) + (uint64_t)c->index,
                                    .stop = r->stop,
                                    .n_stop = r->n_stop,
@@ -116,7 +129,7 @@ static sluice_status begin_chat(struct serve_choice *c, const struct generate_op
   if (!turns) return sluice_fail(err, SLUICE_NOMEM, "no memory for the messages");
   for (size_t i = 0; i < r->n_messages; i++)
     turns[i] = (struct turn_text){roles[r->messages[i].role], r->messages[i].text};
-  struct reply_request request = {.turns = turns, .n_turns = r->n_messages};
+  struct reply_request request = {.turns = turns, .n_turns = r->n_messages, .no_thought = r->no_thought};
   if (r->messages[r->n_messages - 1].role == WIRE_ASSISTANT) request.prefix = turns[--request.n_turns].text;
   sluice_status st = reply_begin(c->talk, &request, o, on_piece, c, &c->reply, err);
   free(turns);
@@ -164,7 +177,11 @@ static sluice_status check_context(const struct serve_choice *c, int asked, stru
 sluice_status choice_start(struct serve_choice *c, struct sluice_error *err) {
   struct serve *s = c->call->serve;
   struct generate_options o = options_of(c);
-  sluice_status st = talk_open(s->engine, s->policy, o.seed, &c->talk, err);
+  sluice_status st = SLUICE_OK;
+  o.bias = biases_of(c, &st, err);
+  o.n_bias = o.bias ? c->call->request.n_bias : 0;
+  if (st) return st;
+  st = talk_open(s->engine, s->policy, o.seed, &c->talk, err);
   if (st) return st;
   if (c->call->request.chat) {
     st = begin_chat(c, &o, err);

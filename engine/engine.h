@@ -171,6 +171,11 @@ struct talk_timing {
   int attempts;                     /* requests made; 1 for a local talk */
 };
 enum { STOPS_MAX = 16, STOP_BYTES_MAX = 1024, TOP_LOGPROBS_MAX = 20 };
+enum { BIASES_MAX = 1024 };
+struct token_bias {
+  int32_t token;
+  float added; /* -100 to 100 */
+};
 struct generate_options {
   int max_tokens;     /* 0: 256 */
   float temperature;  /* 0: greedy */
@@ -178,6 +183,11 @@ struct generate_options {
   float top_p;        /* 0 or 1: off */
   float min_p;        /* keeps tokens at least so likely as this times the likeliest; 0: off */
   float repetition_penalty; /* of tokens that stand in the reply's own context and text; 0 or 1: off. Local only */
+  /* OpenAI's: what is taken from the logit of a token that the answer has, for each time it stands there and once for all,
+   * -2 to 2; and what is added to some tokens' logits, at most BIASES_MAX of them. Local only */
+  float frequency_penalty, presence_penalty;
+  const struct token_bias *bias;
+  size_t n_bias;
   uint64_t seed;
   const struct slice *stop; /* texts that end the answer and are no part of it; none may be empty or over STOP_BYTES_MAX.
                                A text that spans tokens has been read by the cache all the same. Local only */
@@ -249,6 +259,7 @@ struct reply_request {
   size_t n_ids;
   bool tell_context; /* the tokens before the answer are told too, but for the BOS that was put in front */
   bool context_only; /* and no answer is wanted */
+  bool no_thought;   /* the answer begins behind an empty thought, where the model's program knows that (Qwen3) */
 };
 struct reply;
 /* Encodes; nothing runs yet. The talk is of no other use until reply_end. */

@@ -237,7 +237,7 @@ static void pick(struct reply *a) {
   double logit = (double)(a->has_drawn ? a->drawn.logit : t->logits[id]);
   double log_sum = a->has_drawn ? (double)a->drawn.log_sum : logits_log_sum(t->logits, t->vocab);
   a->fresh = a->has_drawn = false;
-  sampler_saw(&a->sampler, &id, 1);
+  sampler_said(&a->sampler, id);
   sluice_status st = deliver(a, id, logit, log_sum, &a->error);
   if (st != SLUICE_OK) fail(a, st);
 }
@@ -364,14 +364,19 @@ static sluice_status add_raw(struct reply *a, const struct reply_request *r, str
   return st;
 }
 
-static sluice_status add_opening(struct reply *a, struct slice prefix, struct sluice_error *err) {
+static sluice_status add_opening(struct reply *a, const struct reply_request *r, struct sluice_error *err) {
+  const struct slice prefix = r->prefix;
   const struct local_talk *t = a->talk;
   const struct turn_opening *open = &t->engine->chat->open[ROLE_BOT];
   const bool bare = prefix.len == 0 && open->bare != NULL;
   a->drop_space = prefix.len == 0 && (bare || tokenizer_puts_space(model_tokenizer(t->engine->model)));
   sluice_status st = local_encode_control(t, open->control, &a->before, err);
   if (st != SLUICE_OK) return st;
-  const char *thought = t->engine->traits.thought_in_front;
+  const char *thought = t->engine->traits.thought_in_front, *none = t->engine->traits.no_thought;
+  if (r->no_thought && none != NULL && prefix.len == 0) {
+    a->drop_space = false;
+    return local_encode_joined(t, open->label, slice_of(none), (struct slice){0}, NULL, &a->before, err);
+  }
   if (thought == NULL || prefix.len == 0 || memmem(prefix.ptr, prefix.len, "<think>", 7) != NULL)
     return local_encode_joined(t, bare ? open->bare : open->label, prefix, (struct slice){0}, NULL, &a->before, err);
   return local_encode_joined(t, open->label, slice_of(thought), prefix, NULL, &a->before, err);
@@ -385,7 +390,7 @@ static sluice_status add_context(struct reply *a, const struct reply_request *r,
   }
   sluice_status st = local_encode_begin(a->talk, &a->before, err);
   if (st == SLUICE_OK) st = add_turns(a, r, err);
-  return st == SLUICE_OK ? add_opening(a, r->prefix, err) : st;
+  return st == SLUICE_OK ? add_opening(a, r, err) : st;
 }
 
 static sluice_status copy_stops(struct reply *a, const struct generate_options *o, struct sluice_error *err) {

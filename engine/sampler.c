@@ -34,6 +34,28 @@ static sluice_status check_options(const struct generate_options *o, struct slui
     return sluice_fail(err, SLUICE_USAGE, "repetition_penalty %g is outside 0.01 to 100",
                        (double)o->repetition_penalty);
   }
+  const float amounts[] = {o->frequency_penalty, o->presence_penalty};
+  for (size_t i = 0; i < 2; i++)
+    if (!(amounts[i] >= -2 && amounts[i] <= 2))
+      return sluice_fail(err, SLUICE_USAGE, "%s %g is outside -2 to 2", i ? "presence_penalty" : "frequency_penalty",
+                         (double)amounts[i]);
+  if (o->n_bias > BIASES_MAX) return sluice_fail(err, SLUICE_USAGE, "logit_bias: more than %d tokens", BIASES_MAX);
+  return SLUICE_OK;
+}
+
+static sluice_status copy_biases(struct sampler *s, const struct generate_options *o, int vocab,
+                                 struct sluice_error *err) {
+  if (o->n_bias == 0) return SLUICE_OK;
+  s->bias = malloc(o->n_bias * sizeof *s->bias);
+  if (s->bias == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory for %zu biases", o->n_bias);
+  for (size_t i = 0; i < o->n_bias; i++) {
+    const struct token_bias b = o->bias[i];
+    if (b.token < 0 || b.token >= vocab)
+      return sluice_fail(err, SLUICE_USAGE, "logit_bias: token id %d is not one of 0 to %d", b.token, vocab - 1);
+    if (!(b.added >= -100 && b.added <= 100))
+      return sluice_fail(err, SLUICE_USAGE, "logit_bias: %g is outside -100 to 100", (double)b.added);
+    s->bias[s->n_bias++] = b;
+  }
   return SLUICE_OK;
 }
 
@@ -43,17 +65,22 @@ sluice_status sampler_open(struct sampler *s, const struct generate_options *o, 
                         .top_k = o->top_k < vocab ? o->top_k : 0,
                         .top_p = o->top_p < 1 ? (double)o->top_p : 0,
                         .min_p = (double)o->min_p,
-                        .penalty = o->repetition_penalty > 0 ? o->repetition_penalty : 1};
+                        .penalty = o->repetition_penalty > 0 ? o->repetition_penalty : 1,
+                        .frequency = o->frequency_penalty,
+                        .presence = o->presence_penalty};
   if (st != SLUICE_OK) return st;
   rng_seed_named(&s->rng, o->seed, "sampler");
   if (s->temperature > 0 && (s->top_k > 0 || s->top_p > 0 || s->min_p > 0)) {
     s->pool = malloc((size_t)vocab * sizeof *s->pool);
     if (s->pool == NULL) return sluice_fail(err, SLUICE_NOMEM, "no memory to sample from %d tokens", vocab);
   }
-  if (s->penalty == 1) return SLUICE_OK;
-  s->seen = calloc((size_t)vocab, sizeof *s->seen);
+  if ((st = copy_biases(s, o, vocab, err)) != SLUICE_OK) return st;
+  const bool repeats = s->penalty != 1, counts = s->frequency != 0 || s->presence != 0;
+  if (!repeats && !counts && s->n_bias == 0) return SLUICE_OK;
   s->adjusted = malloc((size_t)vocab * sizeof *s->adjusted);
-  if (s->seen == NULL || s->adjusted == NULL) {
+  if (repeats) s->seen = calloc((size_t)vocab, sizeof *s->seen);
+  if (counts) s->said = calloc((size_t)vocab, sizeof *s->said);
+  if (s->adjusted == NULL || (repeats && s->seen == NULL) || (counts && s->said == NULL)) {
     return sluice_fail(err, SLUICE_NOMEM, "no memory to remember %d tokens", vocab);
   }
   return SLUICE_OK;
@@ -63,6 +90,8 @@ void sampler_close(struct sampler *s) {
   free(s->pool);
   free(s->seen);
   free(s->adjusted);
+  free(s->said);
+  free(s->bias);
   *s = (struct sampler){0};
 }
 
@@ -70,14 +99,23 @@ void sampler_saw(struct sampler *s, const int32_t *ids, size_t n) {
   for (size_t i = 0; s->seen != NULL && i < n; i++) s->seen[ids[i]] = 1;
 }
 
+void sampler_said(struct sampler *s, int32_t id) {
+  sampler_saw(s, &id, 1);
+  if (s->said != NULL && s->said[id] < UINT16_MAX) s->said[id]++;
+}
+
 /* CTRL (Keskar et al. 2019, section 4.1), in the form that Hugging Face gave it: a positive logit of a token that has
- * been said is divided, a negative one multiplied. */
+ * been said is divided, a negative one multiplied. Then OpenAI's own ("Frequency and presence penalties" in its API
+ * reference), and its biases. */
 static const float *penalise(struct sampler *s, const float *logits, int vocab) {
-  if (s->seen == NULL) return logits;
+  if (s->adjusted == NULL) return logits;
   for (int i = 0; i < vocab; i++) {
     float l = logits[i];
-    s->adjusted[i] = !s->seen[i] ? l : l > 0 ? l / s->penalty : l * s->penalty;
+    s->adjusted[i] = s->seen == NULL || !s->seen[i] ? l : l > 0 ? l / s->penalty : l * s->penalty;
   }
+  for (int i = 0; s->said != NULL && i < vocab; i++)
+    if (s->said[i] > 0) s->adjusted[i] -= s->frequency * (float)s->said[i] + s->presence;
+  for (size_t i = 0; i < s->n_bias; i++) s->adjusted[s->bias[i].token] += s->bias[i].added;
   return s->adjusted;
 }
 
@@ -196,7 +234,7 @@ int32_t sampler_pick(struct sampler *s, const float *logits, int vocab) {
 }
 
 bool sampler_draws(const struct sampler *s) {
-  return s->seen == NULL;
+  return s->adjusted == NULL;
 }
 
 void sampler_draw(struct sampler *s, struct draw *out) {

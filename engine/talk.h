@@ -61,6 +61,7 @@ struct template_traits {
   bool drops_empty_system;      /* a system's text of no character makes no turn */
   bool drops_thoughts;          /* of a bot's finished turn all up to the last </think> goes */
   bool drops_lines_behind;      /* and the line breaks behind that */
+  const char *no_thought;       /* in front of an answer that is asked for without one; NULL: nothing is known */
   const char *thought_in_front; /* of an answer that is gone on with; NULL: nothing */
 };
 /* A template as a model's program uses it. */
@@ -100,11 +101,15 @@ struct candidate {
 struct sampler {
   double temperature, top_p, min_p; /* 0: off */
   int top_k;
-  float penalty; /* 1: off */
+  float penalty;             /* 1: off */
+  float frequency, presence; /* 0: off */
   struct rng rng;
   struct candidate *pool; /* [vocab]; NULL when nothing is cut */
   unsigned char *seen;    /* [vocab] tokens that the penalty meets; NULL: none is counted */
-  float *adjusted;        /* [vocab] */
+  float *adjusted;        /* [vocab]; NULL: logits are taken as they come */
+  uint16_t *said;         /* [vocab] how often the answer has each token; NULL: not counted */
+  struct token_bias *bias;
+  size_t n_bias;
 };
 /* Whether a back end that draws tokens itself can draw the next one (no penalty), and how: takes its random number. */
 struct draw;
@@ -112,7 +117,8 @@ bool sampler_draws(const struct sampler *s);
 void sampler_draw(struct sampler *s, struct draw *out);
 sluice_status sampler_open(struct sampler *s, const struct generate_options *o, int vocab, struct sluice_error *err);
 void sampler_close(struct sampler *s);
-void sampler_saw(struct sampler *s, const int32_t *ids, size_t n);
+void sampler_saw(struct sampler *s, const int32_t *ids, size_t n); /* in the context */
+void sampler_said(struct sampler *s, int32_t id);                  /* in the answer */
 int32_t sampler_pick(struct sampler *s, const float *logits, int vocab);
 /* The k likeliest, best first, into out[k]; how many there are. */
 int top_candidates(const float *logits, int vocab, int k, struct candidate *out);

@@ -159,7 +159,13 @@ struct template_traits template_traits_of(const char *canonical) {
                                       ".split(" Q "</think>" Q ")|last).lstrip(" Q "\n" Q ")", NULL};
   /* Qwen3: an answer behind the last question has its thought, be it empty, even where it is only begun. */
   static const char *const empty_thought[] = {"{%ifloop[" Q "index0" Q "]>ns[" Q "last_query_index" Q "]%}", NULL};
+  static const char *const switched_off[] = {"enable_thinkingisfalse%}", NULL}, *const empty[] = {
+                                                                                    "{{" Q "<think>\n\n</think>\n\n" Q
+                                                                                    "}}",
+                                                                                    NULL};
   return (struct template_traits){
+      .no_thought =
+          holds_any(canonical, switched_off) && holds_any(canonical, empty) ? "<think>\n\n</think>\n\n" : NULL,
       .drops_empty_system = holds_any(canonical, by_its_text),
       .drops_thoughts = holds_any(canonical, last_part),
       .drops_lines_behind = holds_any(canonical, lines),

@@ -2,6 +2,7 @@
  * is refused by name: a client that asked for JSON or tools must not get free text in their place. */
 #include "wire/dialect.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,11 +108,97 @@ struct refused {
   enum json_type harmless; /* a value of this type asks for nothing */
   const char *word;        /* nor does this string */
 };
-static const struct refused refused[] = {
-    {"tools", JSON_NULL, NULL},         {"functions", JSON_NULL, NULL},       {"logit_bias", JSON_NULL, NULL},
-    {"audio", JSON_NULL, NULL},         {"prediction", JSON_NULL, NULL},      {"suffix", JSON_NULL, NULL},
-    {"guided_json", JSON_NULL, NULL},   {"guided_regex", JSON_NULL, NULL},    {"grammar", JSON_NULL, NULL},
-    {"tool_choice", JSON_NULL, "none"}, {"function_call", JSON_NULL, "none"}, {"use_beam_search", JSON_FALSE, NULL}};
+static const struct refused refused[] = {{"tools", JSON_NULL, NULL},
+                                         {"functions", JSON_NULL, NULL},
+                                         {"chat_template", JSON_NULL, NULL},
+                                         {"audio", JSON_NULL, NULL},
+                                         {"prediction", JSON_NULL, NULL},
+                                         {"suffix", JSON_NULL, NULL},
+                                         {"guided_json", JSON_NULL, NULL},
+                                         {"guided_regex", JSON_NULL, NULL},
+                                         {"grammar", JSON_NULL, NULL},
+                                         {"guided_choice", JSON_NULL, NULL},
+                                         {"guided_grammar", JSON_NULL, NULL},
+                                         {"json_schema", JSON_NULL, NULL},
+                                         {"bad_words", JSON_NULL, NULL},
+                                         {"stop_token_ids", JSON_NULL, NULL},
+                                         {"documents", JSON_NULL, NULL},
+                                         {"prompt_embeds", JSON_NULL, NULL},
+                                         {"ignore_eos", JSON_FALSE, NULL},
+                                         {"structured_outputs", JSON_NULL, NULL},
+                                         {"allowed_token_ids", JSON_NULL, NULL},
+                                         {"web_search_options", JSON_NULL, NULL},
+                                         {"include_stop_str_in_output", JSON_FALSE, NULL},
+                                         {"truncate_prompt_tokens", JSON_NULL, NULL},
+                                         {"tool_choice", JSON_NULL, "none"},
+                                         {"function_call", JSON_NULL, "none"},
+                                         {"use_beam_search", JSON_FALSE, NULL}};
+
+/* Ways to sample of vLLM and llama.cpp's server, and the number that asks for nothing. */
+static const struct {
+  const char *key;
+  double neutral;
+} neutral_numbers[] = {{"min_tokens", 0},     {"length_penalty", 1}, {"typical_p", 1},      {"mirostat", 0},
+                       {"repeat_penalty", 1}, {"tfs_z", 1},          {"dynatemp_range", 0}, {"xtc_probability", 0},
+                       {"dry_multiplier", 0}, {"top_a", 0}};
+
+static sluice_status refuse_sampling(struct slice json, struct json_span root, struct sluice_error *err) {
+  for (size_t i = 0; i < sizeof neutral_numbers / sizeof *neutral_numbers; i++) {
+    const char *key = neutral_numbers[i].key;
+    double x = neutral_numbers[i].neutral;
+    sluice_status st = read_number(json, root, key, -1e9, 1e9, &x, err);
+    if (st) return st;
+    if (x != neutral_numbers[i].neutral)
+      return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: this server does not know it; leave it out", key);
+  }
+  return SLUICE_OK;
+}
+
+/* What goes to the model's template: Qwen3's switch is known. */
+static sluice_status read_template_words(struct slice json, struct json_span root, bool *no_thought,
+                                         struct sluice_error *err) {
+  struct json_span words, key = {0}, value = {0};
+  bool thinks = true;
+  sluice_status st = read_flag(json, root, "enable_thinking", &thinks, err);
+  if (!st && member_of(json, root, "chat_template_kwargs", JSON_OBJECT, &words)) {
+    while (json_span_next_member(json, words, &key, &value))
+      if (!json_span_key_is(json, key, "enable_thinking"))
+        return sluice_fail(err, SLUICE_UNSUPPORTED, "chat_template_kwargs: this server knows enable_thinking alone");
+    st = read_flag(json, words, "enable_thinking", &thinks, err);
+  }
+  *no_thought = !thinks;
+  return st;
+}
+
+/* {"50256": -100, ...} */
+static sluice_status read_biases(struct reading *g, struct json_span root, struct sluice_error *err) {
+  enum { MOST = 1024 };
+  struct json_span object, key = {0}, value = {0};
+  struct wire_request *r = g->r;
+  size_t n = 0;
+  if (!present(g->json, root, "logit_bias", &object)) return SLUICE_OK;
+  if (object.type != JSON_OBJECT) return sluice_fail(err, SLUICE_INPUT, "logit_bias: an object is needed");
+  while (json_span_next_member(g->json, object, &key, &value)) n++;
+  if (n > MOST) return sluice_fail(err, SLUICE_LIMIT, "logit_bias: more than %d tokens", MOST);
+  r->bias = arena_alloc(&r->memory, (n + 1) * sizeof *r->bias);
+  if (!r->bias) return sluice_fail(err, SLUICE_NOMEM, "no memory for a request");
+  key = value = (struct json_span){0};
+  while (json_span_next_member(g->json, object, &key, &value)) {
+    char id[16] = "", number[40] = "", *end = NULL;
+    const size_t digits = key.end - key.start - 2, len = value.end - value.start;
+    if (digits < sizeof id) memcpy(id, g->json.ptr + key.start + 1, digits);
+    if (value.type == JSON_NUMBER && len < sizeof number) memcpy(number, g->json.ptr + value.start, len);
+    const double added = strtod(number, &end);
+    char *rest = NULL;
+    const long token = strtol(id, &rest, 10);
+    const bool whole = digits > 0 && digits < 10 && id[0] >= '0' && id[0] <= '9' && *rest == '\0';
+    if (!whole || end == number || *end || !(added >= -100 && added <= 100))
+      return sluice_fail(err, SLUICE_INPUT, "logit_bias: \"%s\": a token id and a number from -100 to 100 are needed",
+                         id);
+    r->bias[r->n_bias++] = (struct wire_bias){(int32_t)token, added};
+  }
+  return SLUICE_OK;
+}
 
 static sluice_status refuse_unknown(struct slice json, struct json_span root, struct sluice_error *err) {
   struct json_span v, type;
@@ -119,7 +206,7 @@ static sluice_status refuse_unknown(struct slice json, struct json_span root, st
     if (!present(json, root, refused[i].key, &v) || v.type == refused[i].harmless) continue;
     if (refused[i].word && member_is(json, root, refused[i].key, refused[i].word)) continue;
     bool list = v.type == JSON_ARRAY || v.type == JSON_OBJECT;
-    if (list && v.end - v.start == 2) continue; /* [] or {} */
+    if ((list || v.type == JSON_STRING) && v.end - v.start == 2) continue; /* [], {} or "" */
     return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: this server does not know it; leave it out", refused[i].key);
   }
   if (present(json, root, "response_format", &v) && v.type == JSON_OBJECT && json_span_member(json, v, "type", &type) &&
@@ -130,16 +217,7 @@ static sluice_status refuse_unknown(struct slice json, struct json_span root, st
   if (!counted) counted = read_number(json, root, "n", 1, WIRE_CHOICES_MAX, &n, err);
   if (!counted && best_of > n)
     counted = sluice_fail(err, SLUICE_UNSUPPORTED, "best_of: this server makes no more answers than it gives (n)");
-  if (counted) return counted;
-  static const char *const penalties[] = {"frequency_penalty", "presence_penalty"};
-  for (size_t i = 0; i < 2; i++) {
-    double x = 0;
-    sluice_status st = read_number(json, root, penalties[i], -2, 2, &x, err);
-    if (st) return st;
-    if (x != 0)
-      return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: this server knows repetition_penalty instead", penalties[i]);
-  }
-  return SLUICE_OK;
+  return counted ? counted : refuse_sampling(json, root, err);
 }
 
 /* ---- messages and prompts ---- */
@@ -268,17 +346,34 @@ static sluice_status read_logprobs(struct slice json, struct json_span root, str
                                             : SLUICE_OK;
 }
 
+/* 64 bits, more than a double holds. */
+static sluice_status read_seed(struct slice json, struct json_span root, int64_t *out, struct sluice_error *err) {
+  struct json_span v;
+  char digits[24] = "", *end = NULL;
+  if (!present(json, root, "seed", &v)) return SLUICE_OK;
+  const size_t len = v.end - v.start;
+  if (v.type == JSON_NUMBER && len < sizeof digits) memcpy(digits, json.ptr + v.start, len);
+  errno = 0;
+  const long long x = strtoll(digits, &end, 10);
+  if (end == digits || *end || errno)
+    return sluice_fail(err, SLUICE_INPUT, "seed: a whole number of 64 bits is needed");
+  *out = x;
+  return SLUICE_OK;
+}
+
 static sluice_status read_sampling(struct slice json, struct json_span root, struct wire_request *r,
                                    struct sluice_error *err) {
   sluice_status st = read_whole(json, root, "max_tokens", r->chat ? 1 : 0, INT32_MAX, &r->max_tokens, err);
   if (!st) st = read_whole(json, root, "max_completion_tokens", 1, INT32_MAX, &r->max_tokens, err);
   if (!st) st = read_whole(json, root, "n", 1, WIRE_CHOICES_MAX, &r->n, err);
-  if (!st) st = read_whole(json, root, "seed", INT64_MIN / 1024, INT64_MAX / 1024, &r->seed, err);
+  if (!st) st = read_seed(json, root, &r->seed, err);
   if (!st) st = read_whole(json, root, "top_k", -1, INT32_MAX, &r->top_k, err);
   if (!st) st = read_number(json, root, "temperature", 0, 2, &r->temperature, err);
   if (!st) st = read_number(json, root, "top_p", 0, 1, &r->top_p, err);
   if (!st) st = read_number(json, root, "min_p", 0, 1, &r->min_p, err);
   if (!st) st = read_number(json, root, "repetition_penalty", 0.01, 100, &r->repetition_penalty, err);
+  if (!st) st = read_number(json, root, "frequency_penalty", -2, 2, &r->frequency_penalty, err);
+  if (!st) st = read_number(json, root, "presence_penalty", -2, 2, &r->presence_penalty, err);
   return st;
 }
 
@@ -296,6 +391,8 @@ static sluice_status read_all(struct reading *g, struct json_span root, struct s
     st = read_flag(g->json, options, "include_usage", &r->include_usage, err);
   if (!st) st = read_logprobs(g->json, root, r, err);
   if (!st) st = read_stops(g, root, err);
+  if (!st) st = read_biases(g, root, err);
+  if (!st && r->chat) st = read_template_words(g->json, root, &r->no_thought, err);
   if (!st && r->n_prompts * (size_t)r->n > WIRE_CHOICES_MAX)
     return sluice_fail(err, SLUICE_INPUT, "n: %zu prompts times %lld are more than %d choices", r->n_prompts,
                        (long long)r->n, WIRE_CHOICES_MAX);

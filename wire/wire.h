@@ -209,6 +209,10 @@ struct wire_message {
   enum wire_role role;
   struct slice text; /* decoded; U+0000 kept */
 };
+struct wire_bias {
+  int32_t token;
+  double added;
+};
 /* A completion's: text, or token ids. */
 struct wire_prompt {
   struct slice text;
@@ -226,6 +230,10 @@ struct wire_request {
   size_t n_prompts;
   int64_t n, max_tokens, seed, top_k, top_logprobs; /* n: at least 1 */
   double temperature, top_p, min_p, repetition_penalty;
+  double frequency_penalty, presence_penalty; /* 0: off */
+  struct wire_bias *bias;                     /* logit_bias */
+  size_t n_bias;
+  bool no_thought; /* enable_thinking is false */
   struct slice stop[WIRE_STOPS_MAX];
   size_t n_stop;
   struct arena memory; /* of everything above */

@@ -401,6 +401,39 @@ static void test_cuts_against_a_sort(void **state) {
   }
 }
 
+/* OpenAI's penalties count what the answer has, not its context; biases hold for every token. */
+static void test_openai_s_penalties_and_biases(void **state) {
+  (void)state;
+  const float logits[] = {2.0f, 1.9f, 1.0f, -9.0f};
+  const int32_t context[] = {0, 0};
+  const struct token_bias up = {3, 20}, strange = {4, 1}, much = {1, 101};
+  struct sampler s;
+  struct sluice_error err = {0};
+  assert_int_equal(
+      sampler_open(&s, &(struct generate_options){.frequency_penalty = 0.2f, .presence_penalty = 0.5f}, 4, &err),
+      SLUICE_OK);
+  assert_false(sampler_draws(&s));
+  sampler_saw(&s, context, 2);
+  assert_int_equal(sampler_pick(&s, logits, 4), 0);
+  sampler_said(&s, 0);
+  assert_int_equal(sampler_pick(&s, logits, 4), 1); /* 2.0 - 0.7 < 1.9 */
+  sampler_said(&s, 1);
+  assert_int_equal(sampler_pick(&s, logits, 4), 0); /* 1.3 > 1.2 */
+  sampler_said(&s, 0);
+  assert_int_equal(sampler_pick(&s, logits, 4), 1); /* 1.1 < 1.2 */
+  sampler_close(&s);
+  assert_int_equal(sampler_open(&s, &(struct generate_options){.bias = &up, .n_bias = 1}, 4, &err), SLUICE_OK);
+  assert_int_equal(sampler_pick(&s, logits, 4), 3);
+  sampler_close(&s);
+  assert_int_equal(sampler_open(&s, &(struct generate_options){.bias = &strange, .n_bias = 1}, 4, &err), SLUICE_USAGE);
+  assert_non_null(strstr(err.message, "token id 4"));
+  sampler_close(&s);
+  assert_int_equal(sampler_open(&s, &(struct generate_options){.bias = &much, .n_bias = 1}, 4, &err), SLUICE_USAGE);
+  sampler_close(&s);
+  assert_int_equal(sampler_open(&s, &(struct generate_options){.presence_penalty = 3}, 4, &err), SLUICE_USAGE);
+  sampler_close(&s);
+}
+
 static void test_repetition_is_penalised(void **state) {
   (void)state;
   const float logits[] = {2.0f, 1.9f, -1.0f, -1.05f};
@@ -424,10 +457,14 @@ static void test_repetition_is_penalised(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_together_as_alone),   cmocka_unit_test(test_leaving_disturbs_nobody),
-      cmocka_unit_test(test_raw_text_goes_on),    cmocka_unit_test(test_the_context_is_told),
-      cmocka_unit_test(test_stop_texts),          cmocka_unit_test(test_the_likeliest_are_told),
-      cmocka_unit_test(test_cuts_against_a_sort), cmocka_unit_test(test_repetition_is_penalised)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_together_as_alone),
+                                     cmocka_unit_test(test_leaving_disturbs_nobody),
+                                     cmocka_unit_test(test_raw_text_goes_on),
+                                     cmocka_unit_test(test_the_context_is_told),
+                                     cmocka_unit_test(test_stop_texts),
+                                     cmocka_unit_test(test_the_likeliest_are_told),
+                                     cmocka_unit_test(test_cuts_against_a_sort),
+                                     cmocka_unit_test(test_openai_s_penalties_and_biases),
+                                     cmocka_unit_test(test_repetition_is_penalised)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

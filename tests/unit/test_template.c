@@ -316,6 +316,7 @@ static void programs_are_recognised_by_their_marks(void **state) {
 #define THINKING                                                                                                       \
   "{% if message.role == 'system' and message.content %}{{ '<|im_start|>system\\n' + message.content + "               \
   "'<|im_end|>\\n' }}{% endif %}{% set content = message.content.split('</think>')[-1].lstrip('\\n') %}"               \
+  "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}"     \
   "{% if loop.index0 > ns.last_query_index %}{{ '<|im_start|>' + message.role + '\\n<think>\\n' + thought }}{% endif " \
   "%}"
 #define NAMED "{% set system_message = 'Named.' %}{{ '<|im_start|>system\\n' + system_message + '<|im_end|>\\n' }}"
@@ -360,6 +361,11 @@ static const struct {
      {{ROLE_USER, {"Hi", 2}}, {ROLE_BOT, {"It is", 5}}},
      2,
      "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nIt is"},
+    {THINKING,
+     {"<|im_start|>", "<|im_end|>", NULL},
+     {{ROLE_USER, {"Hi", 2}}},
+     1,
+     "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"},
     {DATES HEADERS,
      {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", NULL},
      {{ROLE_USER, {"\n Hi ", 5}}},
@@ -398,6 +404,8 @@ static void programs_invent_trim_and_move(void **state) {
     must(engine_open_local(&(struct engine_local_options){.model_dir = dir.dir}, &e, &err));
     must(talk_open(e, NULL, 1, &t, &err));
     struct reply_request r = {.turns = HABITS[i].turns, .n_turns = HABITS[i].n};
+    const size_t whole = strlen(HABITS[i].text); /* an answer without a thought was asked for */
+    r.no_thought = whole > 10 && strcmp(HABITS[i].text + whole - 10, "</think>\n\n") == 0;
     if (HABITS[i].turns[r.n_turns - 1].role == ROLE_BOT)
       r.prefix = HABITS[i].turns[--r.n_turns].text; /* gone on with */
     must(reply_begin(t, &r, &(struct generate_options){.max_tokens = 1}, hear, &heard, &a, &err));

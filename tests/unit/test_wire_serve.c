@@ -51,6 +51,24 @@ static void test_a_full_chat_request(void **state) {
   wire_request_free(&r);
 }
 
+/* Fields of vLLM's and llama.cpp's servers that ask for nothing, and those that are honoured. */
+static void test_what_other_servers_take(void **state) {
+  struct wire_request r;
+  struct sluice_error err = {0};
+  (void)state;
+  const char *json =
+      "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"seed\":9007199254740993,\"frequency_penalty\":-0.5,"
+      "\"presence_penalty\":2,\"logit_bias\":{\"7\":-100,\"0\":0.5},\"grammar\":\"\",\"ignore_eos\":false,"
+      "\"min_tokens\":0,\"length_penalty\":1.0,\"stop_token_ids\":[],\"chat_template\":null,\"mirostat\":0,"
+      "\"chat_template_kwargs\":{\"enable_thinking\":false}}";
+  assert_int_equal(read_request(true, json, &r, &err), SLUICE_OK);
+  assert_true(r.seed == 9007199254740993);
+  assert_true(r.frequency_penalty == -0.5 && r.presence_penalty == 2 && r.no_thought);
+  assert_int_equal(r.n_bias, 2);
+  assert_true(r.bias[0].token == 7 && r.bias[0].added == -100 && r.bias[1].token == 0 && r.bias[1].added == 0.5);
+  wire_request_free(&r);
+}
+
 static void test_a_small_request_says_nothing(void **state) {
   struct wire_request r;
   struct sluice_error err = {0};
@@ -128,8 +146,23 @@ static void test_refusals_name_the_field(void **state) {
       {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"temperature\":3}", "temperature", SLUICE_INPUT},
       {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"n\":129}", "n:", SLUICE_INPUT},
       {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"n\":1.5}", "n:", SLUICE_INPUT},
-      {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"presence_penalty\":1}", "presence_penalty",
-       SLUICE_UNSUPPORTED},
+#define HI "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
+      {true, HI "\"presence_penalty\":3}", "presence_penalty", SLUICE_INPUT},
+      {true, HI "\"logit_bias\":[1]}", "logit_bias", SLUICE_INPUT},
+      {true, HI "\"logit_bias\":{\"5\":101}}", "logit_bias", SLUICE_INPUT},
+      {true, HI "\"logit_bias\":{\"a\":1}}", "logit_bias", SLUICE_INPUT},
+      {true, HI "\"logit_bias\":{\"\":1}}", "logit_bias", SLUICE_INPUT},
+      {true, HI "\"logit_bias\":{\"9999999999\":1}}", "logit_bias", SLUICE_INPUT},
+      {true, HI "\"logit_bias\":{\"5\":\"1\"}}", "logit_bias", SLUICE_INPUT},
+      {true, HI "\"seed\":1.5}", "seed", SLUICE_INPUT},
+      {true, HI "\"seed\":9223372036854775808}", "seed", SLUICE_INPUT},
+      {true, HI "\"chat_template\":\"x\"}", "chat_template", SLUICE_UNSUPPORTED},
+      {true, HI "\"chat_template_kwargs\":{\"date\":\"x\"}}", "chat_template_kwargs", SLUICE_UNSUPPORTED},
+      {true, HI "\"chat_template_kwargs\":{\"enable_thinking\":1}}", "enable_thinking", SLUICE_INPUT},
+      {true, HI "\"stop_token_ids\":[1]}", "stop_token_ids", SLUICE_UNSUPPORTED},
+      {true, HI "\"ignore_eos\":true}", "ignore_eos", SLUICE_UNSUPPORTED},
+      {true, HI "\"min_tokens\":2}", "min_tokens", SLUICE_UNSUPPORTED},
+      {true, HI "\"mirostat\":2}", "mirostat", SLUICE_UNSUPPORTED},
       {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"stop\":[1]}", "stop.0", SLUICE_INPUT},
       {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"max_tokens\":0}", "max_tokens", SLUICE_INPUT},
       {false, "{\"prompt\":[[1,-2]]}", "prompt", SLUICE_INPUT},
@@ -260,10 +293,15 @@ static void test_whole_bodies_usage_and_errors_are_json(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_a_full_chat_request),      cmocka_unit_test(test_a_small_request_says_nothing),
-      cmocka_unit_test(test_prompts_may_be_token_ids), cmocka_unit_test(test_the_first_token_of_an_echo),
-      cmocka_unit_test(test_refusals_name_the_field),  cmocka_unit_test(test_cut_requests),
-      cmocka_unit_test(test_a_frame_is_read_back),     cmocka_unit_test(test_whole_bodies_usage_and_errors_are_json),
+      cmocka_unit_test(test_a_full_chat_request),
+      cmocka_unit_test(test_what_other_servers_take),
+      cmocka_unit_test(test_a_small_request_says_nothing),
+      cmocka_unit_test(test_prompts_may_be_token_ids),
+      cmocka_unit_test(test_the_first_token_of_an_echo),
+      cmocka_unit_test(test_refusals_name_the_field),
+      cmocka_unit_test(test_cut_requests),
+      cmocka_unit_test(test_a_frame_is_read_back),
+      cmocka_unit_test(test_whole_bodies_usage_and_errors_are_json),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
