@@ -86,7 +86,10 @@ bool fill_shapes(struct cuda_backend *b, struct token_args *a, int blocks, size_
       static_cast<size_t>(SEGMENTS_MAX * TOKEN_HEADS * b->kv.width + TOKEN_WARPS * TOKEN_HEADS * (b->kv.width + 2)) *
           sizeof(float) +
       2 * b->kv.width * b->kv.element;
-  const size_t x = floats * sizeof(float) > attention ? floats * sizeof(float) : attention;
+  /* A LayerNorm of bf16 keeps what it works on beside the result (token_tile.cuh). */
+  const bool twice = b->w->kind == MATRIX_BF16 && b->w->layers[0].attn_norm.bias && floats < 2 * padded(c.d_model);
+  const size_t numbers = (twice ? 2 * padded(c.d_model) : floats) * sizeof(float),
+               x = numbers > attention ? numbers : attention;
   const size_t slot = 2 * (TOKEN_TILE_BYTES + (b->w->kind == MATRIX_INT8 ? TOKEN_TILE : 0));
   a->x_bytes = static_cast<int>((x + 127) / 128 * 128);
   a->sum_floats = (sums < 256 ? 512 : 2 * sums + 31) / 32 * 32;

@@ -15,7 +15,7 @@
 
 /* Chosen by measurement (docs/engine-gpu.md). More warps would leave each fewer registers than attention needs. */
 #ifndef TOKEN_WARPS
-#define TOKEN_WARPS 10
+#define TOKEN_WARPS 8
 #endif
 #ifndef TOKEN_DEEP
 #define TOKEN_DEEP 2
@@ -30,7 +30,7 @@
 #define TOKEN_FEEDERS 2
 #endif
 #ifndef TOKEN_COPIES
-#define TOKEN_COPIES 2
+#define TOKEN_COPIES 1
 #endif
 #ifndef TOKEN_TILE
 #define TOKEN_TILE 128

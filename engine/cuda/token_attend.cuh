@@ -154,7 +154,7 @@ __device__ void token_merge(const struct token_attention<T, WIDTH> &s, int head,
 }
 
 /* One head's shares from all blocks that had one: by all workers of one block. */
-template <int WIDTH>
+template <class L, int WIDTH>
 __device__ void token_merge_shares(const struct token_args &a, int head, unsigned tag, float *memory) {
   enum { GROUPS = WORKERS / WIDTH, AHEAD = 4, STRIDE = WIDTH + 2 };
   const int splits = a.attend.splits, t = threadIdx.x, group = t / WIDTH, d = t % WIDTH;
@@ -183,11 +183,10 @@ __device__ void token_merge_shares(const struct token_args &a, int head, unsigne
   }
   if (group < GROUPS) sums[t] = sum;
   workers_meet();
-  if (t < a.attend.kv.head_dim) {
-    sum = 0;
-    for (int i = 0; i < GROUPS; i++) sum += sums[i * WIDTH + t];
-    give_all(a, a.mixed + head * a.attend.kv.head_dim + t, total > 0 ? __fdividef(sum, total) : 0.0f, tag);
-  }
+  sum = 0;
+  for (int i = 0; t < WIDTH && i < GROUPS; i++) sum += sums[i * WIDTH + t];
+  give_all<L>(a, a.mixed, head * a.attend.kv.head_dim + t, total > 0 ? __fdividef(sum, total) : 0.0f, tag,
+              t < a.attend.kv.head_dim);
   workers_meet();
 }
 
@@ -217,7 +216,7 @@ __device__ bool token_fetch(const struct token_args &a, int kv_head, uint32_t be
 }
 
 /* What a unit's warps found, for those that had something, as its heads' results or its share of them. */
-template <class T, int WIDTH>
+template <class T, class L, int WIDTH>
 __device__ void token_give_heads(const struct token_args &a, const struct token_attention<T, WIDTH> &s, int first_head,
                                  int n_heads, int n, int split) {
   const int warp = threadIdx.x / 32, dim = a.attend.kv.head_dim, head = first_head + warp;
@@ -225,7 +224,7 @@ __device__ void token_give_heads(const struct token_args &a, const struct token_
   if (warp >= n_heads) return;
   if (a.attend.splits == 1) {
     token_merge<T, WIDTH>(s, warp, n, [&](int d, float v, float total, float) {
-      if (d < dim) give_all(a, a.mixed + head * dim + d, total > 0 ? __fdividef(v, total) : 0.0f, tag);
+      give_all<L>(a, a.mixed, head * dim + d, total > 0 ? __fdividef(v, total) : 0.0f, tag, d < dim);
     });
     return;
   }
@@ -237,7 +236,7 @@ __device__ void token_give_heads(const struct token_args &a, const struct token_
 }
 
 /* A unit of attention: y says which heads, split which share of the slots. */
-template <class T, int WIDTH>
+template <class T, class L, int WIDTH>
 __device__ void token_attend_unit(const struct token_block &m, const struct token_layer &l, int y, int split) {
   typedef struct warp_of<T, WIDTH, TOKEN_HEADS, TOKEN_DEEP> warp_t;
   struct token_attention<T, WIDTH> *s = reinterpret_cast<struct token_attention<T, WIDTH> *>(token_memory);
@@ -281,19 +280,19 @@ __device__ void token_attend_unit(const struct token_block &m, const struct toke
     if (h < n_heads && lane == 0) to[WIDTH] = r.total[h], to[WIDTH + 1] = r.top[h];
   }
   workers_meet();
-  token_give_heads<T, WIDTH>(a, *s, first_head, n_heads, min(static_cast<int>(TOKEN_WARPS), static_cast<int>(steps)),
-                             split);
+  token_give_heads<T, L, WIDTH>(a, *s, first_head, n_heads, min(static_cast<int>(TOKEN_WARPS), static_cast<int>(steps)),
+                                split);
   workers_meet();
 }
 
-template <class T, int WIDTH> __device__ void token_attend(const struct token_block &m, int layer) {
+template <class T, class L, int WIDTH> __device__ void token_attend(const struct token_block &m, int layer) {
   const struct attend &at = m.a.attend;
   const int group = at.n_heads / at.kv.n_kv_heads, rounds = (group + TOKEN_HEADS - 1) / TOKEN_HEADS;
   for (int unit = blockIdx.x; unit < at.kv.n_kv_heads * rounds * at.splits; unit += gridDim.x)
-    token_attend_unit<T, WIDTH>(m, token_layers_of(m.a)[layer], unit / at.splits, unit % at.splits);
+    token_attend_unit<T, L, WIDTH>(m, token_layers_of(m.a)[layer], unit / at.splits, unit % at.splits);
   if (at.splits == 1) return;
   for (int head = gridDim.x - 1 - blockIdx.x; head < at.n_heads; head += gridDim.x)
-    token_merge_shares<WIDTH>(m.a, head, m.a.tag + layer, reinterpret_cast<float *>(token_memory));
+    token_merge_shares<L, WIDTH>(m.a, head, m.a.tag + layer, reinterpret_cast<float *>(token_memory));
 }
 
 } // namespace

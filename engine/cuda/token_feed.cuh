@@ -24,7 +24,7 @@ struct token_block {
   float2 angles[(SEGMENTS_MAX + 1) * TOKEN_WIDTH_MAX / 2];
 };
 
-extern __shared__ uint4 token_memory[];
+extern __shared__ __align__(128) uint4 token_memory[];
 
 __device__ unsigned shared_address(const void *p) {
   return static_cast<unsigned>(__cvta_generic_to_shared(p));

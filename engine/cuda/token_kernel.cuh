@@ -23,7 +23,9 @@ __device__ void token_begin_block(const struct token_args &args, struct token_bl
   const struct token_args &a = m->a;
   if (t < TOKEN_MATRICES) {
     const struct token_shape &s = a.shape[t];
-    const int64_t pairs = s.pairs, begin = pairs * blockIdx.x / gridDim.x, end = pairs * (blockIdx.x + 1) / gridDim.x;
+    /* Of a gated FFN two pairs are the least: blocks give numbers by twos (token_words). */
+    const int64_t least = s.step == 1 && s.pairs % 2 == 0 ? 2 : 1, all = s.pairs / least;
+    const int64_t begin = all * blockIdx.x / gridDim.x * least, end = all * (blockIdx.x + 1) / gridDim.x * least;
     m->cut[t] = {static_cast<int>(begin), static_cast<int>(end - begin), static_cast<int>(end - begin) << s.share_log};
   }
   uint64_t *layers = reinterpret_cast<uint64_t *>(token_layers_of(a));
@@ -54,12 +56,12 @@ __device__ void token_angles(struct token_block &m) {
 }
 
 /* Each block gives its part of the embedding, as if a layer had made it. */
-__device__ void token_embed(const struct token_block &m, struct token_worker *w) {
+template <class L> __device__ void token_embed(const struct token_block &m, struct token_worker *w) {
   const struct token_args &a = m.a;
   const int t = threadIdx.x, row = m.cut[TOKEN_DOWN].begin * 2 + t;
-  if (t >= m.cut[TOKEN_DOWN].pairs * 2 || row >= a.shape[TOKEN_DOWN].rows) return;
-  w->residual = matrix_at(a.embedding, static_cast<size_t>(a.item.id) * a.embedding.ld + row);
-  give_all(a, a.x[1] + row, w->residual, a.tag - 1);
+  const bool mine = t < m.cut[TOKEN_DOWN].pairs * 2 && row < a.shape[TOKEN_DOWN].rows;
+  if (mine) w->residual = matrix_at(a.embedding, static_cast<size_t>(a.item.id) * a.embedding.ld + row);
+  give_all<L>(a, a.x[1], row, w->residual, a.tag - 1, mine);
 }
 
 /* ---- layers ---- */
@@ -102,15 +104,15 @@ template <class T, class W, int WIDTH> __device__ void token_layers(struct token
     for (int k = 0; k < TOKEN_LAYER_MATRICES; k++) {
       const int which = a.order[k];
       const struct token_shape &s = a.shape[which];
-      if (which == TOKEN_O) token_attend<T, WIDTH>(m, layer);
+      if (which == TOKEN_O) token_attend<T, W, WIDTH>(m, layer);
       float bias[2];
       token_biases(m, which, l.bias[which], which == TOKEN_FFN && a.gated, bias);
-      const float factor = token_take<W>(m, s, token_input_of(a, l, layer, which));
+      const float factor = token_take<W, W>(m, s, token_input_of(a, l, layer, which));
       token_product<W, W>(m, which, w, [&](int unit, float v) {
         if (w->lane % 16 == 0) token_sums(a)[unit * 2 + w->lane / 16] = v;
       });
       workers_meet();
-      token_finish(m, which, a.tag + layer, factor, bias, w);
+      token_finish<W>(m, which, a.tag + layer, factor, bias, w);
     }
   }
 }
@@ -158,7 +160,7 @@ __device__ void token_keep_hidden(const struct token_args &a, const struct token
   enum { N4 = lanes_of<W>::N / 4 };
   if (blockIdx.x > 0) return;
   for (int i = threadIdx.x; i < s.chunks * N4; i += WORKERS) {
-    float4 v = token_x()[i % N4 * s.chunks + i / N4];
+    float4 v = token_vector<W>::get(s.chunks, i);
     v.x *= factor, v.y *= factor, v.z *= factor, v.w *= factor;
     for (int k = 0; k < 2; k++) reinterpret_cast<float4 *>(a.hidden[k])[i] = v;
   }
@@ -170,7 +172,7 @@ template <class W, class L> __device__ void token_head_of(struct token_block &m,
   const struct token_shape &s = a.shape[TOKEN_HEAD];
   const struct token_input in = {a.x[1] + blockIdx.x % TOKEN_COPIES * a.copy, a.tag + a.n_layers - 1, a.final_norm.gain,
                                  a.final_norm.bias};
-  const float factor = token_take<W>(m, s, in);
+  const float factor = token_take<W, L>(m, s, in);
   struct best best = {-INFINITY, 0, INT32_MAX};
   token_keep_hidden<W>(a, s, factor);
   if (a.kind == STEP_HIDDEN) return;
@@ -206,7 +208,7 @@ __global__ void __launch_bounds__(TOKEN_THREADS, 1) token_kernel(const __grid_co
   const struct token_args &a = m.a;
   struct token_worker w = {};
   w.warp = threadIdx.x / 32, w.lane = threadIdx.x % 32;
-  token_embed(m, &w);
+  token_embed<W>(m, &w);
   token_note_changes(a);
   token_angles(m);
   token_layers<T, W, WIDTH>(m, &w);

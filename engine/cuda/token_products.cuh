@@ -3,7 +3,7 @@
 #define SLUICE_ENGINE_CUDA_TOKEN_PRODUCTS_CUH
 
 #include "engine/cuda/activate.cuh"
-#include "engine/cuda/token_feed.cuh"
+#include "engine/cuda/token_tile.cuh"
 
 #if __CUDA_ARCH__ >= 900
 namespace {
@@ -13,12 +13,6 @@ namespace {
 __device__ void give(unsigned long long *to, float v, unsigned tag) {
   const unsigned long long both = static_cast<unsigned long long>(tag) << 32 | __float_as_uint(v);
   asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(to), "l"(both) : "memory");
-}
-
-/* To all blocks. */
-__device__ void give_all(const struct token_args &a, unsigned long long *to, float v, unsigned tag) {
-#pragma unroll
-  for (int i = 0; i < TOKEN_COPIES; i++) give(to + i * a.copy, v, tag);
 }
 
 __device__ unsigned long long look(const unsigned long long *from) {
@@ -47,16 +41,73 @@ __device__ float await(const unsigned long long *from, unsigned long long v, uns
   return number_of(v);
 }
 
-struct four {
-  ulonglong2 low, high;
+/* ---- what all blocks read: inputs of products, in a form that depends on the layers' type of matrices ---- */
+
+template <class L> struct token_words {
+  enum { AHEAD = 3 }; /* quads that a thread looks at together */
+  struct quad {
+    ulonglong2 low, high;
+  };
+  __device__ static struct quad look_at(const unsigned long long *from, int i) {
+    return {look_two(from + 4 * i), look_two(from + 4 * i + 2)};
+  }
+  __device__ static bool are_of(const struct quad &q, unsigned tag) {
+    return is_of(q.low.x, tag) && is_of(q.low.y, tag) && is_of(q.high.x, tag) && is_of(q.high.y, tag);
+  }
+  __device__ static float4 numbers_of(const struct quad &q) {
+    return make_float4(number_of(q.low.x), number_of(q.low.y), number_of(q.high.x), number_of(q.high.y));
+  }
+  __device__ static void give_all(const struct token_args &a, unsigned long long *to, int i, float v, unsigned tag,
+                                  bool mine) {
+#pragma unroll
+    for (int k = 0; mine && k < TOKEN_COPIES; k++) give(to + i + k * a.copy, v, tag);
+  }
 };
-__device__ struct four look_four(const unsigned long long *from) {
-  return {look_two(from), look_two(from + 2)};
+
+/* Two numbers a word, without the last 8 bits of each: tensor cores would take no more (token_tile.cuh). What a place
+ * held before has the tag before, so 16 bits of a tag are enough. */
+template <> struct token_words<bf16> {
+  enum { AHEAD = 6 };
+  struct quad {
+    ulonglong2 both;
+  };
+  __device__ static struct quad look_at(const unsigned long long *from, int i) { return {look_two(from + 2 * i)}; }
+  __device__ static bool are_of(const struct quad &q, unsigned tag) {
+    return q.both.x >> 48 == (tag & 0xffff) && q.both.y >> 48 == (tag & 0xffff);
+  }
+  __device__ static float first(unsigned long long word) { return __uint_as_float(static_cast<unsigned>(word) << 8); }
+  __device__ static float second(unsigned long long word) {
+    return __uint_as_float(static_cast<unsigned>(word >> 16) & 0xffffff00u);
+  }
+  __device__ static float4 numbers_of(const struct quad &q) {
+    return make_float4(first(q.both.x), second(q.both.x), first(q.both.y), second(q.both.y));
+  }
+  /* To the nearest; what is not a number stays so. */
+  __device__ static unsigned long long upper(float v) {
+    const unsigned bits = __float_as_uint(v);
+    return isnan(v) ? 0x7fffff : (bits + 0x7f + (bits >> 8 & 1)) >> 8;
+  }
+  __device__ static void give_all(const struct token_args &a, unsigned long long *to, int i, float v, unsigned tag,
+                                  bool mine) {
+    const unsigned long long one = upper(v), two = __shfl_down_sync(~0u, one, 1),
+                             word = static_cast<unsigned long long>(tag) << 48 | two << 24 | one;
+#pragma unroll
+    for (int k = 0; mine && i % 2 == 0 && k < TOKEN_COPIES; k++)
+      asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(to + i / 2 + k * a.copy), "l"(word) : "memory");
+  }
+};
+
+/* Number i of what begins at `to`, from each thread that it is `mine`; neighbouring lanes have neighbouring numbers,
+ * and whole warps come here. */
+template <class L>
+__device__ void give_all(const struct token_args &a, unsigned long long *to, int i, float v, unsigned tag, bool mine) {
+  token_words<L>::give_all(a, to, i, v, tag, mine);
 }
-__device__ float4 await_four(const unsigned long long *from, struct four v, unsigned tag) {
-  while (!is_of(v.low.x, tag) || !is_of(v.low.y, tag) || !is_of(v.high.x, tag) || !is_of(v.high.y, tag))
-    v = look_four(from);
-  return make_float4(number_of(v.low.x), number_of(v.low.y), number_of(v.high.x), number_of(v.high.y));
+
+template <class L>
+__device__ float4 await_quad(const unsigned long long *from, int i, typename token_words<L>::quad v, unsigned tag) {
+  while (!token_words<L>::are_of(v, tag)) v = token_words<L>::look_at(from, i);
+  return token_words<L>::numbers_of(v);
 }
 
 /* ---- among the workers of a block ---- */
@@ -86,30 +137,32 @@ struct token_input {
 };
 
 /* Puts numbers of x where the lanes will read them, times the norm's gain, and gathers what the norm needs. */
-template <int N4> struct token_taker {
+template <class W> struct token_taker {
   int chunks;
   bool layer;
   float sum;
   __device__ void put(int i, float4 v, const float4 &gain, bool norm) {
     if (layer) {
       sum += v.x + v.y + v.z + v.w;
-    } else if (norm) {
+      *token_vector<W>::raw(chunks, i) = v;
+      return;
+    }
+    if (norm) {
       sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
       v.x *= gain.x, v.y *= gain.y, v.z *= gain.z, v.w *= gain.w;
     }
-    token_x()[i % N4 * chunks + i / N4] = v;
+    token_vector<W>::put(chunks, i, v);
   }
 };
 
-/* A LayerNorm of what lies in x, each thread its own part. */
-template <int N4>
+/* A LayerNorm of what lies in x as it came, each thread its own part. */
+template <class W>
 __device__ void token_layer_norm(struct token_block &m, const struct token_input &in, int cols, int chunks, float sum,
                                  float eps) {
-  float4 *x = token_x();
   float squares = 0;
   const float mean = __fdividef(sum, static_cast<float>(cols));
   for (int i = threadIdx.x; i < cols / 4; i += WORKERS) {
-    float4 &v = x[i % N4 * chunks + i / N4];
+    float4 v = *token_vector<W>::raw(chunks, i);
     v.x -= mean, v.y -= mean, v.z -= mean, v.w -= mean;
     squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
   }
@@ -117,52 +170,53 @@ __device__ void token_layer_norm(struct token_block &m, const struct token_input
   if (threadIdx.x % 32 == 0) m.parts[TOKEN_WARPS + threadIdx.x / 32] = squares;
   workers_meet();
   const float factor = rsqrtf(__fdividef(sum_of_parts(m.parts + TOKEN_WARPS), static_cast<float>(cols)) + eps);
-  for (int i = threadIdx.x; i < cols / 4; i += WORKERS) {
-    float4 &v = x[i % N4 * chunks + i / N4];
-    const float4 g = __ldg(reinterpret_cast<const float4 *>(in.gain) + i),
-                 b = __ldg(reinterpret_cast<const float4 *>(in.shift) + i);
-    v.x = v.x * factor * g.x + b.x, v.y = v.y * factor * g.y + b.y;
-    v.z = v.z * factor * g.z + b.z, v.w = v.w * factor * g.w + b.w;
+  for (int i = threadIdx.x; i < chunks * (lanes_of<W>::N / 4); i += WORKERS) {
+    float4 v = make_float4(0, 0, 0, 0);
+    if (i < cols / 4) {
+      const float4 g = __ldg(reinterpret_cast<const float4 *>(in.gain) + i),
+                   b = __ldg(reinterpret_cast<const float4 *>(in.shift) + i);
+      v = *token_vector<W>::raw(chunks, i);
+      v.x = (v.x - mean) * factor * g.x + b.x, v.y = (v.y - mean) * factor * g.y + b.y;
+      v.z = (v.z - mean) * factor * g.z + b.z, v.w = (v.w - mean) * factor * g.w + b.w;
+    }
+    token_vector<W>::put(chunks, i, v);
   }
   workers_meet();
 }
 
 /* A product's input into shared memory; returns the factor that makes it normalised. The first look of a thread is
- * repeated until its numbers are there; by then the others mostly are, and many looks are under way at a time. */
-template <class W>
+ * repeated until its numbers are there; by then the others mostly are, and many looks are under way at a time. W: the
+ * matrix's type, L: that of the layers' matrices. */
+template <class W, class L>
 __device__ float token_take(struct token_block &m, const struct token_shape &s, const struct token_input &in) {
-  enum { N4 = lanes_of<W>::N / 4, AHEAD = 3 };
+  typedef struct token_words<L> words;
+  enum { N4 = lanes_of<W>::N / 4, AHEAD = words::AHEAD };
   const struct token_args &a = m.a;
   const int quads = s.chunks * N4, used = s.cols / 4;
   const float4 *gain = reinterpret_cast<const float4 *>(in.gain);
   const bool norm = in.gain, rms = norm && !in.shift;
-  const float4 zero = make_float4(0, 0, 0, 0);
-  struct token_taker<N4> t = {
+  struct token_taker<W> t = {
     s.chunks, norm &&in.shift, 0
   };
-  int i = threadIdx.x;
-  if (i < quads) {
-    const float4 g = rms ? __ldg(gain + i) : zero;
-    float4 v = zero;
-    if (i < used) v = await_four(in.from + 4 * i, look_four(in.from + 4 * i), in.tag);
-    t.put(i, v, g, norm);
-  }
-  for (i += WORKERS; i < quads; i += AHEAD * WORKERS) {
-    struct four u[AHEAD];
+  for (int first = threadIdx.x; first < quads; first += AHEAD * WORKERS) {
+    typename words::quad u[AHEAD];
     float4 g[AHEAD];
 #pragma unroll
-    for (int k = 0; k < AHEAD; k++) {
-      const int at = i + k * WORKERS;
-      if (at < used) u[k] = look_four(in.from + 4 * at);
-      g[k] = rms && at < quads ? __ldg(gain + at) : zero;
-    }
+    for (int k = 0; k < AHEAD; k++)
+      if (rms && first + k * WORKERS < used) g[k] = __ldg(gain + first + k * WORKERS);
+    do {
+      if (first < used) u[0] = words::look_at(in.from, first);
+    } while (first < used && !words::are_of(u[0], in.tag));
+#pragma unroll
+    for (int k = 1; k < AHEAD; k++)
+      if (first + k * WORKERS < used) u[k] = words::look_at(in.from, first + k * WORKERS);
 #pragma unroll
     for (int k = 0; k < AHEAD; k++) {
-      const int at = i + k * WORKERS;
-      if (at >= quads) break;
-      float4 v = zero;
-      if (at < used) v = await_four(in.from + 4 * at, u[k], in.tag);
-      t.put(at, v, g[k], norm);
+      const int at = first + k * WORKERS;
+      if (at < used)
+        t.put(at, await_quad<L>(in.from, at, u[k], in.tag), g[k], norm);
+      else if (at < quads)
+        token_vector<W>::put(s.chunks, at, make_float4(0, 0, 0, 0));
     }
   }
   if (norm) {
@@ -173,7 +227,7 @@ __device__ float token_take(struct token_block &m, const struct token_shape &s, 
   if (!norm) return 1.0f;
   const float sum = sum_of_parts(m.parts);
   if (rms) return rsqrtf(__fdividef(sum, static_cast<float>(s.cols)) + a.final_norm.eps);
-  token_layer_norm<N4>(m, in, s.cols, s.chunks, sum, a.final_norm.eps);
+  token_layer_norm<W>(m, in, s.cols, s.chunks, sum, a.final_norm.eps);
   return 1.0f;
 }
 
@@ -185,55 +239,6 @@ struct token_worker {
   unsigned phase;
   float residual; /* of the row that this thread finishes */
 };
-
-__device__ uint4 shared16_if(bool there, unsigned at) {
-  uint4 v;
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.u32 p, %5, 0;\nmov.u32 %0, 0;\nmov.u32 %1, 0;\nmov.u32 %2, 0;\nmov.u32 %3, 0;\n"
-      "@p ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];\n}"
-      : "=&r"(v.x), "=&r"(v.y), "=&r"(v.z), "=&r"(v.w)
-      : "r"(at), "r"(static_cast<unsigned>(there)));
-  return v;
-}
-
-/* Tile `tile` of a pair, its rows `gap` bytes apart at `at`. Loads first: arithmetic would wait for each alone. */
-template <class W>
-__device__ void token_add_tile(unsigned x, int chunks, int first, int n, unsigned at, unsigned gap, float (*sum)[2]) {
-  enum { N = lanes_of<W>::N, TOGETHER = 2 };
-  const int lane = threadIdx.x % 32;
-#pragma unroll
-  for (int from = 0; from < TOKEN_TILE / 32; from += TOGETHER) {
-    float v[TOGETHER][N];
-    uint4 w[TOGETHER][2];
-    float scale[TOGETHER][2];
-    if (from * 32 >= n) break;
-#pragma unroll
-    for (int u = 0; u < TOGETHER; u++) {
-      const int inside = (from + u) * 32 + lane;
-      const bool there = inside < n;
-#pragma unroll
-      for (int k = 0; k < 2; k++) w[u][k] = shared16_if(there, at + k * gap + inside * 16);
-#pragma unroll
-      for (int j = 0; j < N / 4; j++)
-        *reinterpret_cast<uint4 *>(v[u] + 4 * j) = shared16_if(there, x + (j * chunks + first + inside) * 16);
-#pragma unroll
-      for (int k = 0; sizeof(W) == 1 && k < 2; k++) {
-        unsigned short bits = 0;
-        if (there)
-          asm volatile("ld.shared.u16 %0, [%1];"
-                       : "=h"(bits)
-                       : "r"(at + 2 * TOKEN_TILE_BYTES + k * TOKEN_TILE + inside / 2 * 2));
-        scale[u][k] = __half2float(__ushort_as_half(bits));
-      }
-    }
-#pragma unroll
-    for (int u = 0; u < TOGETHER; u++)
-#pragma unroll
-      for (int k = 0; k < 2; k++)
-        sum[u][k] = sizeof(W) == 1 ? fmaf(lanes_of<W>::dot(w[u][k], v[u], 0.0f), scale[u][k], sum[u][k])
-                                   : lanes_of<W>::dot(w[u][k], v[u], sum[u][k]);
-  }
-}
 
 /* The warp's units of a matrix: each(unit, v) with the first row's sum in lane 0 and the second's in lane 16. W: the
  * matrix's type, L: that of the layers' matrices, for which the ring is made. */
@@ -247,17 +252,16 @@ __device__ void token_product(const struct token_block &m, int which, struct tok
                  x = shared_address(token_memory),
                  gap = tiles == 1 && s.distance == 1 ? chunks * 16 : static_cast<unsigned>(TOKEN_TILE_BYTES);
   for (int unit = token_first(w->warp, w->turn); unit < units; unit += TOKEN_WARPS) {
-    float sum[2][2] = {{0, 0}, {0, 0}};
+    struct token_sum<W> sum = {};
     for (int tile = unit & (share - 1); tile < tiles; tile += share) {
+      const unsigned at = ring + w->slot * token_ring<L>::SLOT;
       barrier_wait(full + w->slot * 8, w->phase);
-      token_add_tile<W>(x, chunks, tile * width, min(chunks - tile * width, width),
-                        ring + w->slot * token_ring<L>::SLOT, gap, sum);
+      sum.add(x, chunks, {at, gap, at + 2 * TOKEN_TILE_BYTES, tile * width, min(chunks - tile * width, width)});
       __syncwarp();
       if (w->lane == 0) barrier_arrive(empty + w->slot * 8);
       if (++w->slot == slots) w->slot = 0, w->phase ^= 1;
     }
-    const float both[2] = {sum[0][0] + sum[1][0], sum[0][1] + sum[1][1]};
-    each(unit, reduce_two(both));
+    each(unit, sum.of_rows());
   }
   w->turn = (w->turn + units) % TOKEN_WARPS;
 }
@@ -272,28 +276,30 @@ __device__ float token_row_sum(const struct token_args &a, const struct token_sh
   return v;
 }
 
-/* A thread's result of one of a layer's products, to whom it concerns. */
+/* A thread's result of one of a layer's products, to whom it concerns. L: the layers' type of matrices. */
+template <class L>
 __device__ void token_finish(const struct token_block &m, int which, unsigned tag, float factor, const float *bias,
                              struct token_worker *w) {
   const struct token_args &a = m.a;
   const struct token_shape &s = a.shape[which];
   const int begin = m.cut[which].begin, pairs = m.cut[which].pairs, t = threadIdx.x;
   if (which == TOKEN_FFN && a.gated) {
-    if (t >= pairs) return;
-    const float gate = token_row_sum(a, s, t, 0) * factor + bias[0], up = token_row_sum(a, s, t, 1) * factor + bias[1];
-    give_all(a, a.act + begin + t, activate(a.activation, gate) * up, tag);
+    const bool mine = t < pairs;
+    const float gate = mine ? token_row_sum(a, s, t, 0) * factor + bias[0] : 0.0f,
+                up = mine ? token_row_sum(a, s, t, 1) * factor + bias[1] : 0.0f;
+    give_all<L>(a, a.act, begin + t, activate(a.activation, gate) * up, tag, mine);
     return;
   }
   const int row = begin * 2 + t;
-  if (t >= pairs * 2 || row >= s.rows) return;
-  const float v = token_row_sum(a, s, t / 2, t % 2) * factor + bias[0];
+  const bool mine = t < pairs * 2 && row < s.rows;
+  const float v = mine ? token_row_sum(a, s, t / 2, t % 2) * factor + bias[0] : 0.0f;
   if (which == TOKEN_QKV) {
-    give(a.qkv + row, v, tag);
+    if (mine) give(a.qkv + row, v, tag);
   } else if (which == TOKEN_FFN) {
-    give_all(a, a.act + row, activate(a.activation, v), tag);
+    give_all<L>(a, a.act, row, activate(a.activation, v), tag, mine);
   } else {
     w->residual += v;
-    if (which == TOKEN_DOWN || !a.parallel) give_all(a, a.x[which == TOKEN_DOWN] + row, w->residual, tag);
+    if (which == TOKEN_DOWN || !a.parallel) give_all<L>(a, a.x[which == TOKEN_DOWN], row, w->residual, tag, mine);
   }
 }
 
