@@ -41,6 +41,19 @@ static bool say_events(int fd, int n, int gap_ms) {
   return true;
 }
 
+/* One event long enough to be judged beside the proxy's loop. */
+static bool say_bulk(int fd) {
+  enum { BULK = 40 << 10 };
+  static const char head[] = "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"";
+  static const char tail[] = " a SECRET b\"}}]}\n\n";
+  char size[32], text[1024];
+  memset(text, 't', sizeof text);
+  int n = snprintf(size, sizeof size, "%zx\r\n", sizeof head + BULK + sizeof tail - 2);
+  bool open = say(fd, size, (size_t)n) && say(fd, head, sizeof head - 1);
+  for (size_t i = 0; open && i < BULK / sizeof text; i++) open = say(fd, text, sizeof text);
+  return open && say(fd, tail, sizeof tail - 1) && say(fd, "\r\n", 2);
+}
+
 static void await_end(int fd) {
   char drop[256];
   for (int64_t until = now_ns() + 30000000000LL; now_ns() < until;) {
@@ -70,7 +83,13 @@ static bool play(int fd, const char *s) {
   }
   if (!say(fd, CHUNKED_HEAD, sizeof CHUNKED_HEAD - 1)) return false;
   bool open = say_events(fd, strcmp(s, "long") ? TIDE : 40 * TIDE, strcmp(s, "long") ? 5 : 0);
-  if (!strcmp(s, "reset")) {
+  if (!strncmp(s, "bulk", 4)) open = open && say_bulk(fd);
+  if (!strcmp(s, "beside"))
+    open = open &&
+           say_chunk(fd, "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"logprobs\":{"
+                         "\"content\":[{\"token\":\"a\",\"logprob\":-1,\"bytes\":null,\"top_logprobs\":[{\"token\":"
+                         "\"a SECRET\",\"logprob\":-2,\"bytes\":null}]}]}}]}\n\n");
+  if (!strcmp(s, "reset") || !strcmp(s, "bulkreset")) {
     struct linger at_once = {1, 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     return false;
@@ -151,6 +170,15 @@ static const struct scenario {
     {"half a request", "clean", HALF_A_REQUEST, 3, {NULL}, {NULL}},
     {"request that is none", NULL, READS, 3, {" 400 "}, {NULL}},
     {"upstream resets", "reset", READS, 5, {"tide", "upstream_error", DONE}, {FINISH}},
+    {"long event", "bulk", READS, 3, {"[x]", FINISH, DONE}, {"SECRET"}},
+    {"client leaves at a long event", "bulk", LEAVES, 2, {NULL}, {NULL}},
+    {"upstream resets behind a long event",
+     "bulkreset",
+     READS,
+     2,
+     {"tide", "upstream_error", DONE},
+     {"SECRET", FINISH}},
+    {"word among alternatives", "beside", READS, 2, {"\"top_logprobs\":[]", FINISH, DONE}, {"SECRET"}},
     {"upstream ends too early", "short", READS, 4, {"tide", "upstream_error", DONE}, {FINISH}},
     {"upstream sends garbage", "garbage", READS, 4, {"tide", "answer_not_judged", DONE}, {"BOMB", FINISH}},
     {"upstream stalls", "stall", READS, 2, {"tide", "upstream_timeout", DONE}, {FINISH}},
