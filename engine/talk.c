@@ -85,7 +85,8 @@ static sluice_status open_local(const struct engine_local_options *o, struct eng
     e->system = published.system;
     e->traits = published.traits;
   } else if (t == NULL) {
-    st = sluice_fail(err, SLUICE_INPUT, "%s: no tokenizer, so no chat template applies", model_directory(e->model));
+    st = sluice_fail(err, SLUICE_INPUT, "%s: no tokenizer.json or tokenizer.model, so no chat template applies",
+                     model_directory(e->model));
   } else {
     st = template_by_name(o->template_name, t, &e->chat, err);
   }

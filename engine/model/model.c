@@ -1,7 +1,9 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "engine/lfs_pointer.h"
 #include "engine/model/config.h"
 #include "engine/model/family.h"
 #include "engine/model/gguf.h"
@@ -83,8 +85,26 @@ static char *gguf_inside(const char *dir) {
   return NULL;
 }
 
+/* A file that is neither: what it looks like. */
+static sluice_status refuse_file(const char *path, struct sluice_error *err) {
+  const unsigned char *bytes = NULL;
+  size_t len = 0;
+  struct sluice_error ignored;
+  const bool mapped = file_map(path, &bytes, &len, &ignored) == SLUICE_OK;
+  const bool pointer = mapped && lfs_pointer((struct slice){(const char *)bytes, len});
+  if (mapped) file_unmap(bytes, len);
+  if (pointer) return sluice_fail(err, SLUICE_INPUT, LFS_POINTER_MESSAGE, path);
+  return sluice_fail(err, SLUICE_INPUT, "%s: neither a GGUF file nor a model's folder", path);
+}
+
+static bool is_folder(const char *path) {
+  struct stat s;
+  return stat(path, &s) != 0 || S_ISDIR(s.st_mode); /* what is not there is named by the file that is missed first */
+}
+
 static sluice_status open_any(struct model *m, struct sluice_error *err) {
   if (gguf_is(m->dir)) return open_gguf(m, m->dir, err);
+  if (!is_folder(m->dir)) return refuse_file(m->dir, err);
   char *inside = gguf_inside(m->dir);
   if (!inside) return open_folder(m, err);
   free(m->dir);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/lfs_pointer.h"
 #include "engine/model/safetensors.h"
 
 struct safetensors {
@@ -16,6 +17,8 @@ static sluice_status read_header(struct safetensors *s, struct sluice_error *err
                        s->file.path, s->file.len);
   uint64_t n = 0;
   for (int i = 7; i >= 0; i--) n = n << 8 | s->file.bytes[i];
+  if (lfs_pointer((struct slice){(const char *)s->file.bytes, s->file.len}))
+    return sluice_fail(err, SLUICE_INPUT, LFS_POINTER_MESSAGE, s->file.path);
   if (n > s->file.len - 8)
     return sluice_fail(
         err, SLUICE_INPUT,

@@ -79,7 +79,12 @@ sluice_status weights_open(struct model *m, struct sluice_error *err) {
     st = sluice_fail(err, SLUICE_UNSUPPORTED,
                      "%s: pytorch_model.bin is not read, since loading one may run code; save the model as safetensors",
                      m->dir);
-  else if (file_exists(single) || !file_exists(index))
+  else if (!file_exists(single) && !file_exists(index))
+    st = sluice_fail(
+        err, SLUICE_INPUT,
+        "%s: neither model.safetensors nor model.safetensors.index.json, which names the parts of a larger model",
+        m->dir);
+  else if (file_exists(single))
     st = add_file(m, "model.safetensors", err);
   else if (!(st = json_read_file(index, false, &root, err)))
     st = open_shards(m, index, cJSON_GetObjectItemCaseSensitive(root, "weight_map"), err);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/lfs_pointer.h"
 #include "engine/model/gguf.h"
 #include "engine/tokenizer/tokenizer.h"
 
@@ -243,6 +244,8 @@ static sluice_status open_file(const char *path, const struct extras *e, struct 
   const struct slice all = {bytes, len};
   if (!t)
     st = sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", path);
+  else if (lfs_pointer(all))
+    st = sluice_fail(err, SLUICE_INPUT, LFS_POINTER_MESSAGE, path);
   else if (ends_in(path, ".model"))
     st = parse_model(t, path, all, e, err);
   else

@@ -1,6 +1,7 @@
 /* libFuzzer target. Input that begins with '{' is a tokenizer.json: what opens must encode any bytes or say why not.
- * Other input is text for a vocabulary of all 256 bytes and a few merges: its ids must give the same bytes back, and
- * text must never become a special token unless asked. */
+ * Input that begins with a line break is a tokenizer.model (field 1, a piece). Other input is text for a vocabulary of
+ * all 256 bytes and a few merges: its ids must give the same bytes back, and text must never become a special token
+ * unless asked. */
 
 #include "engine/tokenizer/tokenizer.h"
 #include "fuzz.h"
@@ -26,6 +27,17 @@ static void encode(const struct tokenizer *t, struct slice text, unsigned flags)
     }
     if (t->unknown < 0 && at != text.len) abort();
   }
+  free(ids);
+}
+
+/* A space is put in front, so the bytes are others. */
+static void encode_any(const struct tokenizer *t, struct slice text) {
+  struct sluice_error err;
+  int32_t *ids = NULL;
+  size_t n = 0;
+  if (tokenizer_encode(t, text, TOKENIZE_SPECIALS, &ids, &n, &err) == SLUICE_OK)
+    for (size_t i = 0; i < n; i++)
+      if (ids[i] < 0 || ids[i] >= t->size) abort();
   free(ids);
 }
 
@@ -68,6 +80,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     encode(t, (struct slice){input.ptr, size < 256 ? size : 256}, TOKENIZE_SPECIALS);
     tokenizer_close(t);
     return 0;
+  }
+  if (size && data[0] == '\n') {
+    struct sluice_error err;
+    struct tokenizer *t = calloc(1, sizeof *t);
+    if (t && !sentencepiece_load(t, "fuzz", input, NULL, 0, &err)) {
+      encode_any(t, slice_of("the <s><|end|> a\xff\xc3\xa9 123\n\n "));
+      encode_any(t, (struct slice){input.ptr, size < 256 ? size : 256});
+    }
+    tokenizer_close(t);
   }
   encode(own, input, TOKENIZE_PLAIN);
   encode(own, input, TOKENIZE_SPECIALS);

@@ -394,6 +394,27 @@ static void all_ends_of_a_turn_are_known(void **state) {
   refused("generation_config.json");
 }
 
+/* What a clone without Git LFS has, and other files that are no models. */
+static void what_is_no_model_is_told_apart(void **state) {
+  (void)state;
+  static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n";
+  struct sluice_error err = {0};
+  struct model *m = NULL;
+  write_config(WHOLE);
+  refused("neither model.safetensors nor model.safetensors.index.json");
+  write_file("model.safetensors", pointer, sizeof pointer - 1);
+  refused("git lfs pull");
+  char *path = sluice_format("%s/model.safetensors", dir);
+  assert_int_equal(model_open(path, &m, &err), SLUICE_INPUT);
+  assert_non_null(strstr(err.message, "git lfs pull"));
+  write_file("model.safetensors", "<html>", 6);
+  assert_int_equal(model_open(path, &m, &err), SLUICE_INPUT);
+  assert_non_null(strstr(err.message, "neither a GGUF file nor a model's folder"));
+  write_file("model.safetensors", "", 0);
+  assert_int_equal(model_open(path, &m, &err), SLUICE_INPUT);
+  free(path);
+}
+
 static void the_default_folder_can_be_named(void **state) {
   (void)state;
   struct sluice_error err;
@@ -433,6 +454,7 @@ int main(void) {
       cmocka_unit_test_setup(wrong_tensors_are_refused_by_name, clean),
       cmocka_unit_test_setup(the_tokenizer_belongs_to_the_folder, clean),
       cmocka_unit_test_setup(all_ends_of_a_turn_are_known, clean),
+      cmocka_unit_test_setup(what_is_no_model_is_told_apart, clean),
       cmocka_unit_test_setup(the_default_folder_can_be_named, clean),
       cmocka_unit_test_setup(threads_may_ask_for_the_hash, clean),
   };

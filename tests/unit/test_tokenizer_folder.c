@@ -213,6 +213,8 @@ static void other_models_are_refused_by_member(void **state) {
   write_text("tokenizer.model", "");
   refused("no pieces");
   write_text("tokenizer.model", "version https://git-lfs.github.com/spec/v1\n");
+  refused("git lfs pull");
+  write_text("tokenizer.model", "\x0a\x7f");
   refused("byte");
 }
 
