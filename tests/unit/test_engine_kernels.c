@@ -197,6 +197,37 @@ static void test_rounding(void **state) {
     }
 }
 
+/* What a longer row left behind the end of a shorter one takes no part in its sums, even if it was no number. */
+static void test_shorter_row(void **state) {
+  (void)state;
+  enum { LONG = 768, SHORT = 256, TOKENS = 9 };
+  struct rng r;
+  struct operand o;
+  struct sluice_error err;
+  uint8_t data[LONG * 2];
+  double w[LONG];
+  float x[TOKENS * LONG], y[TOKENS], *panel = sluice_alloc_aligned(panel_floats(LONG) * sizeof *panel);
+  rng_seed(&r, 12);
+  for (int i = 0; i < N_NAMES; i++)
+    for (int d = DTYPE_Q8_0; kernel(i) && d < DTYPE_COUNT; d++)
+      for (int tokens = 1; tokens <= TOKENS; tokens += TOKENS - 1) {
+        const int cols = dtype_block((enum dtype)d) == ACT_GROUP ? 4 * ACT_GROUP : SHORT;
+        const struct weight weight = {.data = data, .dtype = (enum dtype)d, .rows = 1, .cols = cols};
+        assert_int_equal(operand_open(&o, LONG, tokens, &err), SLUICE_OK);
+        random_weights(&r, (enum dtype)d, cols, data, w);
+        for (int c = 0; c < TOKENS * LONG; c++) x[c] = NAN;
+        o.x = x, o.ldx = LONG, o.cols = LONG, o.n_tokens = tokens;
+        kernel(i)->prepare(&o, (enum dtype)d, 0, tokens);
+        for (int c = 0; c < TOKENS * LONG; c++) x[c] = 1;
+        o.cols = cols;
+        kernel(i)->prepare(&o, (enum dtype)d, 0, tokens);
+        kernel(i)->matmul(&weight, 0, 1, &o, y, 1, false, panel);
+        for (int t = 0; t < tokens; t++) assert_true(isfinite(y[t]));
+        operand_free(&o);
+      }
+  free(panel);
+}
+
 static void test_elementwise(void **state) {
   (void)state;
   enum { N = 208 };
@@ -521,6 +552,7 @@ int main(void) {
       cmocka_unit_test(test_matmul),
       cmocka_unit_test(test_extremes),
       cmocka_unit_test(test_rounding),
+      cmocka_unit_test(test_shorter_row),
       cmocka_unit_test(test_elementwise),
       cmocka_unit_test(test_attention),
       cmocka_unit_test(test_rope_far_away),
