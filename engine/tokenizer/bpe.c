@@ -9,16 +9,6 @@
 
 enum { SCAN_AT_MOST = 48 }; /* ids; a scan beats the heap below about this */
 
-struct bpe_node {
-  int32_t id;
-  int32_t prev, next; /* -1: none. id -1: merged into its left neighbour */
-};
-
-struct bpe_candidate {
-  int32_t rank, at;    /* at: the left node */
-  int32_t left, right; /* the ids when it was pushed: it is stale when they have changed */
-};
-
 sluice_status id_list_push(struct id_list *list, int32_t id, struct sluice_error *err) {
   if (list->n == list->cap) {
     size_t cap = list->cap < 64 ? 64 : list->cap * 2;
@@ -29,12 +19,6 @@ sluice_status id_list_push(struct id_list *list, int32_t id, struct sluice_error
   }
   list->ids[list->n++] = id;
   return SLUICE_OK;
-}
-
-void bpe_scratch_free(struct bpe_scratch *s) {
-  free(s->nodes);
-  free(s->heap);
-  s->nodes = NULL, s->heap = NULL, s->n_nodes = 0;
 }
 
 size_t bpe_character(const char *text, size_t len) {
@@ -92,81 +76,31 @@ static void merge_by_scan(const struct tokenizer *t, struct id_list *out, size_t
   out->n = begun + n;
 }
 
-static bool before(const struct bpe_candidate *a, const struct bpe_candidate *b) {
-  return a->rank != b->rank ? a->rank < b->rank : a->at < b->at;
+static void offer(const struct tokenizer *t, struct merge_list *l, int32_t at) {
+  if (at < 0 || l->symbols[at].next < 0) return;
+  const struct merge *m = merge_map_get(&t->merges, l->symbols[at].what, l->symbols[l->symbols[at].next].what);
+  if (m) merge_list_push(l, at, m->rank);
 }
 
-static void heap_push(struct bpe_candidate *heap, size_t *n, struct bpe_candidate c) {
-  size_t i = (*n)++;
-  for (; i > 0 && before(&c, &heap[(i - 1) / 2]); i = (i - 1) / 2) heap[i] = heap[(i - 1) / 2];
-  heap[i] = c;
-}
-
-static struct bpe_candidate heap_pop(struct bpe_candidate *heap, size_t *n) {
-  struct bpe_candidate top = heap[0], last = heap[--*n];
-  size_t i = 0;
-  for (size_t child; (child = 2 * i + 1) < *n; i = child) {
-    if (child + 1 < *n && before(&heap[child + 1], &heap[child])) child++;
-    if (!before(&heap[child], &last)) break;
-    heap[i] = heap[child];
-  }
-  heap[i] = last;
-  return top;
-}
-
-/* Room for len nodes and 2 * len candidates: len - 1 to begin with, and each of at most len - 1 merges takes one and
- * adds at most two. */
-static sluice_status make_room(struct bpe_scratch *s, size_t len, struct sluice_error *err) {
-  if (s->n_nodes >= len) return SLUICE_OK;
-  bpe_scratch_free(s);
-  s->nodes = malloc(len * sizeof *s->nodes);
-  s->heap = malloc(2 * len * sizeof *s->heap);
-  if (!s->nodes || !s->heap) {
-    bpe_scratch_free(s);
-    return sluice_fail(err, SLUICE_NOMEM, "out of memory for a piece of %zu bytes without a cut", len);
-  }
-  s->n_nodes = len;
-  return SLUICE_OK;
-}
-
-static void push_pair(const struct tokenizer *t, struct bpe_scratch *s, int32_t at) {
-  if (at < 0 || s->nodes[at].next < 0) return;
-  int32_t left = s->nodes[at].id, right = s->nodes[s->nodes[at].next].id;
-  const struct merge *m = merge_map_get(&t->merges, left, right);
-  if (m) heap_push(s->heap, &s->n_heap, (struct bpe_candidate){m->rank, at, left, right});
-}
-
-static void merge_all(const struct tokenizer *t, struct bpe_scratch *s) {
-  while (s->n_heap > 0) {
-    struct bpe_candidate c = heap_pop(s->heap, &s->n_heap);
-    struct bpe_node *left = &s->nodes[c.at];
-    if (left->id != c.left || left->next < 0 || s->nodes[left->next].id != c.right) continue;
-    struct bpe_node *right = &s->nodes[left->next];
-    left->id = merge_map_get(&t->merges, c.left, c.right)->id;
-    left->next = right->next;
-    right->id = -1;
-    if (left->next >= 0) s->nodes[left->next].prev = c.at;
-    push_pair(t, s, left->prev);
-    push_pair(t, s, c.at);
-  }
-}
-
-static sluice_status merge_by_heap(const struct tokenizer *t, struct id_list *out, size_t begun, struct bpe_scratch *s,
+static sluice_status merge_by_heap(const struct tokenizer *t, struct id_list *out, size_t begun, struct merge_list *l,
                                    struct sluice_error *err) {
   const size_t n = out->n - begun;
-  sluice_status st = make_room(s, n, err);
+  sluice_status st = merge_list_reserve(l, n, err);
   if (st) return st;
   for (size_t i = 0; i < n; i++)
-    s->nodes[i] = (struct bpe_node){out->ids[begun + i], (int32_t)i - 1, i + 1 < n ? (int32_t)i + 1 : -1};
-  s->n_heap = 0;
-  for (size_t i = 0; i + 1 < n; i++) push_pair(t, s, (int32_t)i);
-  merge_all(t, s);
+    l->symbols[i] = (struct merge_symbol){out->ids[begun + i], (int32_t)i - 1, i + 1 < n ? (int32_t)i + 1 : -1};
+  for (size_t i = 0; i + 1 < n; i++) offer(t, l, (int32_t)i);
+  for (struct merge_pair p; merge_list_pop(l, &p);) {
+    merge_list_join(l, p.at, merge_map_get(&t->merges, p.left, p.right)->id);
+    offer(t, l, l->symbols[p.at].prev);
+    offer(t, l, p.at);
+  }
   out->n = begun;
-  for (int32_t i = 0; i >= 0; i = s->nodes[i].next) out->ids[out->n++] = s->nodes[i].id;
+  for (int32_t i = 0; i >= 0; i = l->symbols[i].next) out->ids[out->n++] = l->symbols[i].what;
   return SLUICE_OK;
 }
 
-sluice_status bpe_encode(const struct tokenizer *t, const char *piece, size_t len, struct bpe_scratch *scratch,
+sluice_status bpe_encode(const struct tokenizer *t, const char *piece, size_t len, struct merge_list *scratch,
                          struct id_list *out, struct sluice_error *err) {
   if (len > TOKENIZER_MAX_PIECE)
     return sluice_fail(err, SLUICE_LIMIT, "a piece of %zu bytes without a cut; at most %d are taken", len,

@@ -25,7 +25,7 @@ struct encoding {
   const struct tokenizer *t;
   unsigned flags;
   bool begun; /* something of this text has become tokens */
-  struct bpe_scratch scratch;
+  struct merge_list scratch;
   struct id_list out;
 };
 
@@ -118,8 +118,7 @@ sluice_status tokenizer_encode(const struct tokenizer *t, struct slice text, uns
                                struct sluice_error *err) {
   struct encoding e = {.t = t, .flags = flags, .out = {*ids, *n, *n}};
   sluice_status st = encode_cut(&e, text, false, encode_normalized, err);
-  bpe_scratch_free(&e.scratch);
-  score_scratch_free(&e.scratch);
+  merge_list_free(&e.scratch);
   *ids = e.out.ids; /* also on failure: the old block may have moved */
   if (!st) *n = e.out.n;
   return st;

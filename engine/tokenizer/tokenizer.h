@@ -4,6 +4,7 @@
 #define SLUICE_ENGINE_TOKENIZER_H
 
 #include "engine/engine.h"
+#include "engine/tokenizer/merge.h"
 #include "engine/tokenizer/split.h"
 
 enum {
@@ -171,27 +172,16 @@ struct id_list {
 };
 sluice_status id_list_push(struct id_list *list, int32_t id, struct sluice_error *err);
 
-/* Memory that one call of tokenizer_encode reuses from piece to piece. */
-struct bpe_scratch {
-  struct bpe_node *nodes;
-  struct bpe_candidate *heap;
-  size_t n_nodes, n_heap;
-  struct score_symbol *symbols; /* scores.c */
-  struct score_pair *pairs;
-  size_t n_symbols;
-};
-void bpe_scratch_free(struct bpe_scratch *s);
 /* Appends the ids that stand for bytes without a token of their own: their fallbacks, else the unknown token. */
 sluice_status bpe_fall_back(const struct tokenizer *t, const char *bytes, size_t len, struct id_list *out,
                             struct sluice_error *err);
 /* Length of the character at the front, 1 for an invalid byte. */
 size_t bpe_character(const char *text, size_t len);
 /* VOCABULARY_SCORES, scores.c: the pair whose token scores highest merges first, of equal scores the leftmost. */
-void score_scratch_free(struct bpe_scratch *s);
-sluice_status score_encode(const struct tokenizer *t, const char *piece, size_t len, struct bpe_scratch *scratch,
+sluice_status score_encode(const struct tokenizer *t, const char *piece, size_t len, struct merge_list *scratch,
                            struct id_list *out, struct sluice_error *err);
 /* Appends the ids of one piece: the lowest rank merges first, of equal ranks the leftmost. */
-sluice_status bpe_encode(const struct tokenizer *t, const char *piece, size_t len, struct bpe_scratch *scratch,
+sluice_status bpe_encode(const struct tokenizer *t, const char *piece, size_t len, struct merge_list *scratch,
                          struct id_list *out, struct sluice_error *err);
 
 #endif

@@ -162,6 +162,37 @@ static void a_model_file_is_read(void **state) {
   free(path);
 }
 
+/* Of two pairs that share a letter the one that scores higher merges, whatever the signs. */
+static void the_higher_score_merges(void **state) {
+  (void)state;
+  static const float scores[][2] = {{1, 2}, {-2, -1}, {-1, 1}, {0, 1}, {-1, 0}};
+  for (size_t i = 0; i < 2 * sizeof scores / sizeof *scores; i++) {
+    const float lower = scores[i / 2][0], higher = scores[i / 2][1];
+    const bool first = i % 2;
+    struct buffer b;
+    buffer_init(&b, 0);
+    put_piece(&b, "<unk>", 0, 2), put_piece(&b, "<s>", 0, 3), put_piece(&b, "</s>", 0, 3);
+    put_piece(&b, "a", -9, 1), put_piece(&b, "b", -9, 1), put_piece(&b, "c", -9, 1);
+    put_piece(&b, "ab", first ? higher : lower, 1), put_piece(&b, "bc", first ? lower : higher, 1);
+    struct buffer part;
+    buffer_init(&part, 0);
+    put_whole(&part, 3, 2);
+    put_bytes(&b, 2, part.ptr, part.len);
+    buffer_clear(&part);
+    put_bytes(&part, 1, "identity", 8);
+    put_whole(&part, 3, 0), put_whole(&part, 4, 0), put_whole(&part, 5, 1);
+    put_bytes(&b, 3, part.ptr, part.len);
+    write_file("tokenizer.model", b.ptr, b.len);
+    buffer_free(&part), buffer_free(&b);
+    struct tokenizer *t = opened();
+    if (first)
+      EXPECT(t, "abc", TOKENIZE_PLAIN, 6, 5);
+    else
+      EXPECT(t, "abc", TOKENIZE_PLAIN, 3, 7);
+    tokenizer_close(t);
+  }
+}
+
 /* What transformers reads beside it. */
 static void files_beside_are_followed(void **state) {
   (void)state;
@@ -271,6 +302,7 @@ static void a_folder_may_have_none(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_teardown(a_model_file_is_read, clean),
+      cmocka_unit_test_teardown(the_higher_score_merges, clean),
       cmocka_unit_test_teardown(files_beside_are_followed, clean),
       cmocka_unit_test_teardown(other_models_are_refused_by_member, clean),
       cmocka_unit_test_teardown(every_cut_is_survived, clean),
