@@ -162,10 +162,12 @@ static sluice_status begin_completion(struct serve_choice *c, const struct gener
   return st || !r->echo || r->logprobs ? st : echo(c, err);
 }
 
-/* A dialogue whose policy keeps everything must fit what the model was trained on. */
+/* A dialogue whose policy keeps everything must fit what the model was trained on. An answer whose length nobody named
+ * ends there. */
 static sluice_status check_context(const struct serve_choice *c, int asked, struct sluice_error *err) {
   const uint64_t most = c->call->serve->max_context;
   const uint64_t prompt = (uint64_t)reply_timing(c->reply)->prompt_tokens;
+  if (most && prompt < most) reply_limit(c->reply, (int)(most - prompt));
   if (!most || prompt + (c->call->request.max_tokens > 0 ? (uint64_t)asked : 1) <= most) return SLUICE_OK;
   return sluice_fail(err, SLUICE_LIMIT,
                      "%s: %llu tokens and an answer of %d are more than this model's %llu; shorten them, or serve it "

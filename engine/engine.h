@@ -271,6 +271,7 @@ sluice_status reply_begin(struct talk *t, const struct reply_request *r, const s
 sluice_status replies_advance(struct reply *const *replies, size_t n, struct sluice_error *err);
 bool reply_done(const struct reply *a);
 const struct talk_timing *reply_timing(const struct reply *a);
+void reply_limit(struct reply *a, int max_tokens); /* lowers generate_options.max_tokens of one that has begun */
 /* Of a done reply: closes its turn in the dialogue (raw: leaves the talk of no further use). */
 sluice_status reply_end(struct reply *a, enum outcome *outcome, struct sluice_error *err);
 void reply_close(struct reply *a); /* before its talk */

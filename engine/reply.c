@@ -458,6 +458,10 @@ const struct talk_timing *reply_timing(const struct reply *a) {
   return &a->timing;
 }
 
+void reply_limit(struct reply *a, int max_tokens) {
+  if (max_tokens < a->max_tokens) a->max_tokens = max_tokens;
+}
+
 sluice_status reply_end(struct reply *a, enum outcome *outcome, struct sluice_error *err) {
   struct local_talk *t = a->talk;
   struct ids tail = {0};

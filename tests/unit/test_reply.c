@@ -401,6 +401,27 @@ static void test_cuts_against_a_sort(void **state) {
   }
 }
 
+/* A limit that is known only when the context is counted. */
+static void test_a_limit_lowers(void **state) {
+  (void)state;
+  struct engine *e = open_engine(true);
+  static struct heard h;
+  struct talk *t;
+  struct reply *r;
+  struct sluice_error err = {0};
+  enum outcome outcome;
+  begin(e, 0, &h, &t, &r);
+  reply_limit(r, 1 << 20);
+  reply_limit(r, 2);
+  while (!reply_done(r)) assert_int_equal(replies_advance(&r, 1, &err), SLUICE_OK);
+  assert_int_equal(reply_end(r, &outcome, &err), SLUICE_OK);
+  assert_int_equal(reply_timing(r)->output_tokens, 2);
+  assert_int_equal(outcome, OUTCOME_TRUNCATED);
+  reply_close(r);
+  talk_close(t);
+  engine_close(e);
+}
+
 /* OpenAI's penalties count what the answer has, not its context; biases hold for every token. */
 static void test_openai_s_penalties_and_biases(void **state) {
   (void)state;
@@ -464,6 +485,7 @@ int main(void) {
                                      cmocka_unit_test(test_stop_texts),
                                      cmocka_unit_test(test_the_likeliest_are_told),
                                      cmocka_unit_test(test_cuts_against_a_sort),
+                                     cmocka_unit_test(test_a_limit_lowers),
                                      cmocka_unit_test(test_openai_s_penalties_and_biases),
                                      cmocka_unit_test(test_repetition_is_penalised)};
   return cmocka_run_group_tests(tests, NULL, NULL);
