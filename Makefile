@@ -68,7 +68,18 @@ CUDA_PLUGIN := $(BUILD)/libsluice-cuda.so
 CUDA_OBJECTS += $(patsubst %,$(BUILD)/pic/%.o,base/arena base/status base/utf8 base/signal engine/train/optimizer \
   engine/cpu/rope engine/model/dtype engine/model/dtype_blocks)
 endif
-# Hyperscan (Vectorscan elsewhere has the same interface): what the bench holds the pattern layer against.
+# Hyperscan (Vectorscan elsewhere has the same interface) looks through long texts. Its header is needed here; the program
+# loads libhs.so.5 when the first long text has come, and does without where it is not there. libsluice never does.
+# HYPERSCAN=0 builds without.
+ifneq ($(filter-out $(STAGED) uninstall clean help format check-style,$(or $(MAKECMDGOALS),all)),)
+HYPERSCAN_FLAGS := $(if $(filter 0,$(HYPERSCAN)),,$(shell $(PKG_CONFIG) --exists libhs 2>/dev/null && echo -DSLUICE_HYPERSCAN))
+endif
+$(BUILD)/hyperscan: always
+	@mkdir -p $(@D)
+	@echo '$(HYPERSCAN_FLAGS)' | cmp -s - $@ || echo '$(HYPERSCAN_FLAGS)' >$@
+$(BUILD)/obj/monitor/gate.o: $(BUILD)/hyperscan
+$(BUILD)/obj/monitor/gate.o: CPPFLAGS += $(HYPERSCAN_FLAGS)
+# The bench holds the pattern layer against it, too.
 BESIDE_HYPERSCAN := $(BUILD)/tests/bench/bench_monitor $(BUILD)/tests/bench/bench_texts
 ifneq ($(filter bench $(BESIDE_HYPERSCAN),$(MAKECMDGOALS)),)
 HYPERSCAN_LIBS := $(shell $(PKG_CONFIG) --libs libhs 2>/dev/null)

@@ -24,6 +24,9 @@ has_library sqlite3 || need libsqlite3-dev
 { has_library libcrypto && has_library libssl; } || need libssl-dev
 has_library zlib || need zlib1g-dev
 has_library icu-i18n || need libicu-dev
+# Looks through long texts; a build without it does the same more slowly.
+case $(uname -m 2>/dev/null) in aarch64 | ppc64*) hyperscan=libvectorscan-dev ;; *) hyperscan=libhyperscan-dev ;; esac
+has_library libhs || want $hyperscan
 
 . "${OS_RELEASE:-/etc/os-release}" 2>/dev/null
 if [ "${1:-}" = --test ]; then

@@ -34,7 +34,7 @@ static size_t mul_sat(size_t a, size_t b) {
   return a && b > NODE_UNBOUNDED / a ? NODE_UNBOUNDED : a * b;
 }
 
-static void lengths(const struct node *n, size_t *min, size_t *max) {
+void pattern_lengths(const struct node *n, size_t *min, size_t *max) {
   size_t lo = 0, hi = 0;
   *min = n->kind == NODE_ALT ? NODE_UNBOUNDED : 0;
   *max = 0;
@@ -46,7 +46,7 @@ static void lengths(const struct node *n, size_t *min, size_t *max) {
     *max = n->max;
   }
   for (const struct node *c = n->child; c; c = c->next) {
-    lengths(c, &lo, &hi);
+    pattern_lengths(c, &lo, &hi);
     if (n->kind == NODE_ALT) {
       if (lo < *min) *min = lo;
       if (hi > *max) *max = hi;
@@ -225,7 +225,7 @@ static struct part examine_cat(struct analyst *a, const struct node *n, bool ins
   bool joined_inside = false, broken = false;
   for (const struct node *c = n->child; c && !a->nomem; c = c->next) {
     struct part p = examine(a, c, inside), more = p.exact ? product(a, &joined, &p) : nothing();
-    lengths(c, &min, &max);
+    pattern_lengths(c, &min, &max);
     if (more.exact) {
       joined = more;
       joined_inside |= p.protected_max > 0;
@@ -367,7 +367,7 @@ static struct part examine(struct analyst *a, const struct node *n, bool inside)
   case NODE_GROUP:
     inside |= is_protected(a, n->group);
     p = examine(a, n->child, inside);
-    lengths(n, &min, &max);
+    pattern_lengths(n, &min, &max);
     if (inside) p.protected_max = max;
     break;
   case NODE_ASSERT:
@@ -422,7 +422,7 @@ static bool begins_word(const struct node *n, const struct node *follows) {
 
 static bool mandatory(const struct node *n, uint32_t group) {
   size_t min = 0, max = 0;
-  lengths(n, &min, &max);
+  pattern_lengths(n, &min, &max);
   if (n->kind == NODE_GROUP && n->group == group) return min > 0;
   if (n->kind == NODE_ALT || (n->kind == NODE_REPEAT && n->min == 0)) return false;
   for (const struct node *c = n->child; c; c = c->next)
@@ -442,7 +442,7 @@ sluice_status pattern_shape_read(struct arena *arena, const struct pattern_quest
   sluice_status st = pattern_tree_read(arena, q->pattern, q->flags, q->ascii, &root, &out->unknown, err);
   if (st || !root) return st;
   out->known = true;
-  lengths(root, &out->min, &out->max);
+  pattern_lengths(root, &out->min, &out->max);
   struct part whole = examine(&a, root, q->protect[0] == 0);
   out->literals = set_of_part(&a, &whole);
   out->word_start = begins_word(root, NULL);

@@ -376,7 +376,11 @@ static struct node *read_group(struct reader *r) {
   struct node *inner = read_alternatives(r);
   if (!inner || !take(r, ")")) return give_up(r, "a group without end");
   r->options = before;
-  if (look) return assertion(r, ASSERT_OTHER);
+  if (look) {
+    struct node *n = assertion(r, ASSERT_OTHER);
+    if (n) n->look = inner;
+    return n;
+  }
   if (!capture) return inner;
   struct node *group = new_node(r, NODE_GROUP);
   if (!group) return NULL;

@@ -20,12 +20,12 @@ enum assert_kind { ASSERT_WORD_BOUNDARY, ASSERT_START, ASSERT_END, ASSERT_OTHER 
 
 struct node {
   enum node_kind kind;
-  struct node *child, *next;
-  uint64_t ascii[2]; /* NODE_SET: which of U+0000..U+007F */
-  bool beyond;       /* NODE_SET: characters past ASCII too */
-  uint8_t bytes_max; /* NODE_SET: of its longest character in UTF-8 */
-  size_t min, max;   /* NODE_REPEAT: times; NODE_UNKNOWN: bytes */
-  uint32_t group;    /* NODE_GROUP */
+  struct node *child, *next, *look; /* look: what a look-around asks for, else NULL */
+  uint64_t ascii[2];                /* NODE_SET: which of U+0000..U+007F */
+  bool beyond;                      /* NODE_SET: characters past ASCII too */
+  uint8_t bytes_max;                /* NODE_SET: of its longest character in UTF-8 */
+  size_t min, max;                  /* NODE_REPEAT: times; NODE_UNKNOWN: bytes */
+  uint32_t group;                   /* NODE_GROUP */
   enum assert_kind assertion;
 };
 static inline bool node_has(const struct node *set, unsigned c) {
@@ -78,6 +78,24 @@ sluice_status pattern_shape_read(struct arena *a, const struct pattern_question 
                                  struct sluice_error *err);
 /* Whether PCRE2 may sleep until one of the literals has come: they say more than the pattern's first byte does. */
 bool pattern_gates(const struct literal_set *set);
+void pattern_lengths(const struct node *n, size_t *min, size_t *max); /* bytes */
+
+/* ---- gate (pattern_gate.c) ---- */
+enum { GATE_SLACK = 8 /* bytes: one character more, and one */, GATE_REACH_MAX = 1024 };
+struct pattern_gate_question {
+  struct slice pattern;
+  uint32_t flags; /* PCRE2's */
+  bool ascii;
+  size_t max_match;
+  uint32_t match_limit;
+};
+struct pattern_gate {
+  size_t reach; /* bytes that decide an attempt, from its start; 0: no other engine may answer */
+  bool capped;  /* an attempt can ask for more than max_match bytes; then it ends in a long run */
+  struct buffer *expression, *long_run; /* appended to, in Hyperscan's syntax, without flags, over bytes */
+};
+sluice_status pattern_gate_read(const struct pattern_gate_question *q, struct pattern_gate *out,
+                                struct sluice_error *err);
 /* Share of the bytes of English text that are c; at a word's first byte, with word_start. */
 double english_share(unsigned char c, bool word_start);
 

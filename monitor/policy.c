@@ -1,4 +1,5 @@
 /* The policy file: JSON with comments, strict keys. docs/monitor.md is its manual. */
+#include "monitor/gate.h"
 #include "monitor/pattern_tree.h"
 #include "monitor/guard.h"
 #include "monitor/policy.h"
@@ -459,6 +460,8 @@ static sluice_status read_root(struct monitor_policy *p, const cJSON *root, stru
   st = index_first_bytes(p, err);
   if (!st) st = policy_index_lanes(p, err);
   if (!st) st = keywords_build(p, err);
+  p->gate_min = GATE_BYTES_MIN;
+  if (!st) st = gate_new(&p->gate, err);
   return st ? st : note_rules(p, err);
 }
 
@@ -515,6 +518,7 @@ void monitor_policy_free(struct monitor_policy *p) {
   free(p->keywords);
   free(p->first_byte);
   policy_free_lanes(p);
+  gate_release(p->gate);
   automaton_free(&p->words);
   arena_free(&p->strings);
   free(p);
@@ -562,5 +566,6 @@ sluice_status monitor_policy_default_path(char **path, struct sluice_error *err)
   if (!*path) return sluice_fail(err, SLUICE_NOMEM, "no memory for the policy's path");
   if (file_exists(*path)) return SLUICE_OK;
   free(*path);
+  *path = NULL;
   return sluice_fail(err, SLUICE_USAGE, "no default policy found; name one with --policy FILE or $SLUICE_POLICY");
 }

@@ -4,7 +4,7 @@
 
 #include "monitor/policy.h"
 
-enum { VIEW_SLICE = 4096 /* bytes scanned at a time, so that the view's memory has a bound */ };
+enum { VIEW_SLICE = 16384 /* bytes scanned at a time, so that the view's memory has a bound */ };
 
 /* The bytes that detectors read: valid UTF-8, as long as the raw text, invalid bytes replaced. Offsets are raw offsets.
  */
@@ -57,6 +57,7 @@ struct monitor {
   pcre2_match_data *match;
   pcre2_match_context *match_context;
   pcre2_jit_stack *jit_stack;
+  struct gate_marks *marks; /* gate.h; NULL until the first long text */
   bool probing;
   size_t probe_min; /* what the probe's callout saw, an offset in its subject */
 };

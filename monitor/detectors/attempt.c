@@ -55,9 +55,9 @@ static uint64_t next_character(const struct lane *s, uint64_t at) {
   return view_round_up(&s->view, at + 1);
 }
 
-/* One start, decided on its full window: nothing more may be seen. */
-static enum attempt_result decide_capped(struct lane *s, const struct rule *r, const struct window *w, uint64_t at,
-                                         struct attempt *a) {
+/* One start, decided on what there is: nothing more may be seen, or nothing more comes. */
+static enum attempt_result decide(struct lane *s, const struct rule *r, const struct window *w, uint64_t at,
+                                  struct attempt *a) {
   int rc = run(s, r, r->anchored, w, at, 0);
   a->start = at;
   if (rc >= 0) {
@@ -65,11 +65,11 @@ static enum attempt_result decide_capped(struct lane *s, const struct rule *r, c
     return ATTEMPT_HIT;
   }
   if (rc != PCRE2_ERROR_NOMATCH) return ATTEMPT_FAULT;
-  if (a->capped == UINT64_MAX) a->capped = at;
+  if (w->full && a->capped == UINT64_MAX) a->capped = at;
   return ATTEMPT_MISS;
 }
 
-/* Start by start: at the text's end, and to learn which one hit the match limit. */
+/* Start by start, to learn which one hit the match limit. */
 static enum attempt_result run_each(struct lane *s, const struct rule *r, uint64_t lo, uint64_t hi, bool final,
                                     struct attempt *a) {
   for (uint64_t at = lo; at <= hi && at < view_ready_end(&s->view); at = next_character(s, at)) {
@@ -82,7 +82,7 @@ static enum attempt_result run_each(struct lane *s, const struct rule *r, uint64
     }
     if (rc == PCRE2_ERROR_PARTIAL) {
       if (!w.full) return ATTEMPT_OPEN;
-      enum attempt_result result = decide_capped(s, r, &w, at, a);
+      enum attempt_result result = decide(s, r, &w, at, a);
       if (result != ATTEMPT_MISS) return result;
     } else if (rc != PCRE2_ERROR_NOMATCH) {
       return ATTEMPT_FAULT;
@@ -95,7 +95,6 @@ enum attempt_result attempt_run(struct lane *s, const struct rule *r, uint64_t l
                                 struct attempt *a) {
   uint64_t from = lo < s->view.base ? view_round_up(&s->view, s->view.base) : lo, ready = view_ready_end(&s->view);
   a->capped = UINT64_MAX;
-  if (final) return run_each(s, r, from, hi, true, a);
   while (from <= hi && from < ready) {
     struct window w = window_from(s, r, from);
     pcre2_set_offset_limit(s->monitor->match_context, hi < w.end ? (PCRE2_SIZE)(hi - w.base) : PCRE2_UNSET);
@@ -113,15 +112,15 @@ enum attempt_result attempt_run(struct lane *s, const struct rule *r, uint64_t l
       a->start = at;
       if (at > from) {
         from = at; /* the starts before it have failed; look again with its own window */
-        if (!w.full) return ATTEMPT_OPEN;
-        continue;
+        if (!w.full && !final) return ATTEMPT_OPEN;
+        if (w.full) continue;
       }
-      if (!w.full) return ATTEMPT_OPEN;
-      enum attempt_result result = decide_capped(s, r, &w, at, a);
+      if (!w.full && !final) return ATTEMPT_OPEN;
+      enum attempt_result result = decide(s, r, &w, at, a);
       if (result != ATTEMPT_MISS) return result;
       from = next_character(s, at);
     } else {
-      return run_each(s, r, from, hi, false, a);
+      return run_each(s, r, from, hi, final, a);
     }
   }
   return ATTEMPT_MISS;

@@ -2,6 +2,7 @@
  * come; awake, it is tried from where it left off, so that no start is decided twice. */
 #include "monitor/detectors/attempt.h"
 #include "monitor/detectors/detectors.h"
+#include "monitor/gate.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -203,6 +204,12 @@ static uint64_t next_start(const struct lane *s, uint64_t at) {
   return view_round_up(&s->view, at + 1);
 }
 
+/* Starts before it, from `from` on, cannot match. *last: the end of the stretch that can. */
+static uint64_t next_place(const struct lane *s, uint32_t index, uint64_t from, bool final, uint64_t *last) {
+  uint64_t at = gate_next(s->monitor, index, from, final, last);
+  return at > from ? view_round_up(&s->view, at) : from;
+}
+
 /* ---- one rule ---- */
 
 /* Deals with one decided attempt and moves st->from past it. */
@@ -225,11 +232,18 @@ static sluice_status take(struct lane *s, uint32_t index, struct rule_state *st,
 static sluice_status run_ungated(struct lane *s, uint32_t index, struct rule_state *st, bool final, bool *open,
                                  uint64_t *hold, struct sluice_error *err) {
   const struct rule *r = &s->monitor->policy->rules[index];
+  uint64_t tried = 0; /* at the text's end, where a miss is none should text follow after all */
   struct attempt a;
   for (;;) {
-    enum attempt_result result = attempt_run(s, r, st->from, UINT64_MAX, final, &a);
+    uint64_t last = UINT64_MAX, from = next_place(s, index, max_u64(st->from, tried), final, &last);
+    enum attempt_result result = attempt_run(s, r, from, last, final, &a);
     sluice_status status = a.capped == UINT64_MAX ? SLUICE_OK : report_capped(s, index, st, a.capped, err);
     if (status) return status;
+    if (result == ATTEMPT_MISS && last != UINT64_MAX) {
+      tried = next_start(s, last);
+      if (!final) st->from = tried;
+      continue;
+    }
     if (result == ATTEMPT_MISS) {
       if (!final) st->from = view_ready_end(&s->view);
       return SLUICE_OK;
@@ -253,14 +267,18 @@ static sluice_status run_keyworded(struct lane *s, uint32_t index, struct rule_s
   uint64_t again_from = 0, again_keyword = NO_KEYWORD;
   struct attempt a;
   while (st->keyword != NO_KEYWORD) {
-    uint64_t k = st->keyword;
+    uint64_t k = st->keyword, last = UINT64_MAX;
+    uint64_t place = next_place(s, index, st->from, final, &last);
+    if (final && place > st->from && again_keyword == NO_KEYWORD) again_from = st->from, again_keyword = k;
+    st->from = place;
     if (k < st->from) { /* inside or before what is decided */
       st->keyword = st->keyword_last < st->from ? NO_KEYWORD : first_keyword(s, index, st->from, ready);
       continue;
     }
     uint64_t back = odd_case || r->lead >= r->max_match ? r->max_match - 1 : r->lead;
     uint64_t lo = max_u64(st->from, view_round_up(&s->view, k > back ? k - back : 0));
-    enum attempt_result result = attempt_run(s, r, lo, k, final, &a);
+    a.capped = UINT64_MAX;
+    enum attempt_result result = lo > last ? ATTEMPT_MISS : attempt_run(s, r, lo, min_u64(k, last), final, &a);
     sluice_status status = a.capped == UINT64_MAX ? SLUICE_OK : report_capped(s, index, st, a.capped, err);
     if (status) return status;
     if (result == ATTEMPT_OPEN) {
@@ -269,6 +287,11 @@ static sluice_status run_keyworded(struct lane *s, uint32_t index, struct rule_s
       if (r->action != MONITOR_FLAG)
         *hold = min_u64(*hold, max_u64(attempt_probe(s, r, a.start), clip_at(s, index, k)));
       return SLUICE_OK;
+    }
+    if (result == ATTEMPT_MISS && last < k) {
+      if (final && again_keyword == NO_KEYWORD) again_from = st->from, again_keyword = k;
+      st->from = next_start(s, last);
+      continue;
     }
     if (result == ATTEMPT_MISS) {
       if (final && again_keyword == NO_KEYWORD) again_from = st->from, again_keyword = k;
@@ -368,10 +391,19 @@ static uint64_t hold_prefixes(const struct lane *s, const struct rules_state *st
   return p->any_hold_word ? word_start(s, min_u64(hold, end - a->depth[st->at])) : hold;
 }
 
-static sluice_status rules_scan(struct lane *s, void *state, bool final, uint64_t *hold, struct sluice_error *err) {
+/* Long new text is looked through as a whole before any rule runs. */
+static void look_ahead(const struct lane *s, bool final) {
+  const struct gate *g = s->monitor->policy->gate;
+  uint64_t ready = view_ready_end(&s->view);
+  if ((!final && ready - s->scanned < s->monitor->policy->gate_min) || ready == s->view.base || !gate_is_ready(g))
+    return;
+  uint64_t back = gate_look_back(g), from = s->scanned > s->view.base + back ? s->scanned - back : s->view.base;
+  gate_look(s->monitor, (struct slice){view_at(&s->view, from), (size_t)(ready - from)}, from);
+}
+
+static sluice_status run_awake(struct lane *s, struct rules_state *st, bool final, uint64_t *hold,
+                               struct sluice_error *err) {
   const struct monitor_policy *p = s->monitor->policy;
-  struct rules_state *st = state;
-  wake(s, st);
   for (size_t w = 0; w < p->n_open_words; w++) {
     uint64_t bits = (st->awake[w] | st->open[w]) & s->enabled[w];
     st->awake[w] = 0;
@@ -395,8 +427,18 @@ static sluice_status rules_scan(struct lane *s, void *state, bool final, uint64_
       st->open[w] = open ? st->open[w] | bit : st->open[w] & ~bit;
     }
   }
-  if (!final && p->n_keywords) *hold = min_u64(*hold, hold_prefixes(s, st));
   return SLUICE_OK;
 }
 
+static sluice_status rules_scan(struct lane *s, void *state, bool final, uint64_t *hold, struct sluice_error *err) {
+  const struct monitor_policy *p = s->monitor->policy;
+  struct rules_state *st = state;
+  wake(s, st);
+  look_ahead(s, final);
+  sluice_status status = run_awake(s, st, final, hold, err);
+  gate_clear(s->monitor);
+  if (status) return status;
+  if (!final && p->n_keywords) *hold = min_u64(*hold, hold_prefixes(s, st));
+  return SLUICE_OK;
+}
 const struct detector detector_rules = {"rules", rules_open, rules_close, rules_copy, rules_same, rules_scan};

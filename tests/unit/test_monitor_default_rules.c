@@ -12,6 +12,8 @@
 static const struct {
   const char *text, *want; /* output; a stop is marked by a last | */
 } cases[] = {
+    /* a long number that begins like a telephone's is neither one nor a reason to stop */
+    {"pi has 0011111111111111111111111111111111111111111111111111111111111111 digits", NULL},
     /* harm: the stream ends before the named thing */
     {"Here is how to build a pipe bomb at home.", "Here is how to build a |"},
     {"First you will need to make a Molotov cocktail, then", "First you will need to make a |"},

@@ -1,0 +1,428 @@
+/* The gate over long texts. Each rule for which pattern_gate.c answers has an expression that matches wherever the rule
+ * does; its match ends are marked in a row of bits over the slice, and an attempt is worth making only less than the
+ * rule's reach before a mark, or so near the slice's end that what follows decides. libhs is loaded when the first long
+ * text has come: it and its C++ library take a while, and most runs never need them. */
+#include "monitor/gate.h"
+#include "monitor/pattern_tree.h"
+#include "monitor/stream.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  BITS = 256,
+  WORDS = BITS / 64,
+  WORTH_BYTES = 64 << 10,
+  COMMON_BYTES = 3 /* of a keyword */,
+  DROPPED_MAX = 64,
+  EXPRESSIONS_MAX = 64 << 20
+};
+enum gate_state { GATE_IDLE, GATE_BUILDING, GATE_READY, GATE_FAILED };
+
+struct marks_row {
+  uint64_t bits[WORDS];
+};
+struct gate_marks {
+  const struct gate *gate;
+  void *scratch;
+  struct marks_row *rows; /* one a rule */
+  uint32_t *touched;      /* rows that hold a bit */
+  size_t n_touched, n_rules;
+  size_t block; /* bytes a bit */
+  uint64_t base, end;
+  bool active;
+};
+
+#ifdef SLUICE_HYPERSCAN
+#include <dlfcn.h>
+#include <hs/hs.h>
+
+struct gate_rule {
+  char *pattern;
+  size_t len, max_match, reach;
+  uint32_t flags, run; /* run: the row of its long runs, 0: none */
+  bool ascii;
+};
+struct gate {
+  atomic_int references, state;
+  atomic_size_t offered;
+  size_t n_rules, n_rows, look_back; /* rows: one a rule, and one for each kind of long run */
+  uint32_t match_limit;
+  struct gate_rule *rules;
+  hs_database_t *db;
+};
+
+/* ---- the library ---- */
+
+static struct {
+  __typeof__(hs_valid_platform) *valid_platform;
+  __typeof__(hs_version) *version;
+  __typeof__(hs_compile_multi) *compile_multi;
+  __typeof__(hs_free_compile_error) *free_compile_error;
+  __typeof__(hs_alloc_scratch) *alloc_scratch;
+  __typeof__(hs_free_scratch) *free_scratch;
+  __typeof__(hs_free_database) *free_database;
+  __typeof__(hs_scan) *scan;
+  const char *why; /* it is not there; NULL: it is */
+} hs;
+static pthread_once_t hs_once = PTHREAD_ONCE_INIT;
+
+static void load_library(void) {
+  static const char *const names[] = {"hs_valid_platform",     "hs_version",       "hs_compile_multi",
+                                      "hs_free_compile_error", "hs_alloc_scratch", "hs_free_scratch",
+                                      "hs_free_database",      "hs_scan"};
+  void *found[sizeof names / sizeof *names];
+  const char *off = getenv("SLUICE_HYPERSCAN");
+  hs.why = "switched off by $SLUICE_HYPERSCAN";
+  if (off && strcmp(off, "0") == 0) return;
+  hs.why = "libhs.so.5 is not there (libhyperscan5, libvectorscan5)";
+  void *library = dlopen("libhs.so.5", RTLD_NOW | RTLD_LOCAL);
+  if (!library) return;
+  hs.why = "libhs.so.5 lacks a function";
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (!(found[i] = dlsym(library, names[i]))) return;
+  memcpy(&hs, found, sizeof found); /* its members stand in the order of the names */
+  hs.why = hs.valid_platform() == HS_SUCCESS ? NULL : "libhs does not run on this processor";
+}
+
+static bool library_there(void) {
+  pthread_once(&hs_once, load_library);
+  return !hs.why;
+}
+
+void monitor_gate_source(char *out, size_t size) {
+  if (library_there())
+    snprintf(out, size, "Hyperscan %s", hs.version());
+  else
+    snprintf(out, size, "none: %s", hs.why);
+}
+
+/* ---- compiling ---- */
+
+sluice_status gate_new(struct gate **out, struct sluice_error *err) {
+  struct gate *g = calloc(1, sizeof *g);
+  if (!g) return sluice_fail(err, SLUICE_NOMEM, "no memory for the policy");
+  atomic_init(&g->references, 1);
+  *out = g;
+  return SLUICE_OK;
+}
+
+void gate_release(struct gate *g) {
+  if (!g || atomic_fetch_sub(&g->references, 1) != 1) return;
+  if (g->db) hs.free_database(g->db);
+  for (size_t i = 0; g->rules && i < g->n_rules; i++) free(g->rules[i].pattern);
+  free(g->rules);
+  free(g);
+}
+
+struct expressions {
+  struct buffer text; /* each ends with a zero byte */
+  const char **at;
+  unsigned *ids, *flags, n;
+};
+
+static sluice_status add_expression(struct expressions *e, size_t *offsets, size_t rule, const struct buffer *text,
+                                    struct sluice_error *err) {
+  offsets[e->n] = e->text.len;
+  e->ids[e->n++] = (unsigned)rule;
+  sluice_status st = buffer_append(&e->text, text->ptr, text->len, err);
+  return st ? st : buffer_append(&e->text, "", 1, err);
+}
+
+/* Rules that can go on in the same characters up to the same bound share a row. */
+static sluice_status add_long_run(struct gate *g, struct expressions *e, size_t *offsets, struct gate_rule *r,
+                                  const struct buffer *text, struct sluice_error *err) {
+  for (unsigned i = 0; i < e->n; i++) {
+    const char *known = e->text.ptr + offsets[i];
+    if (e->ids[i] < g->n_rules || strlen(known) != text->len || memcmp(known, text->ptr, text->len)) continue;
+    r->run = e->ids[i];
+    return SLUICE_OK;
+  }
+  r->run = (uint32_t)g->n_rows;
+  return add_expression(e, offsets, g->n_rows++, text, err);
+}
+
+static sluice_status write_expressions(struct gate *g, struct expressions *e, struct sluice_error *err) {
+  size_t *offsets = calloc(2 * g->n_rules, sizeof *offsets);
+  struct buffer expression, long_run;
+  sluice_status st = offsets ? SLUICE_OK : SLUICE_NOMEM;
+  buffer_init(&expression, EXPRESSIONS_MAX);
+  buffer_init(&long_run, EXPRESSIONS_MAX);
+  for (size_t i = 0; i < g->n_rules && !st; i++) {
+    struct gate_rule *r = &g->rules[i];
+    const struct pattern_gate_question q = {{r->pattern, r->len}, r->flags, r->ascii, r->max_match, g->match_limit};
+    struct pattern_gate answer = {.expression = &expression, .long_run = &long_run};
+    buffer_clear(&expression);
+    buffer_clear(&long_run);
+    if (r->pattern) st = pattern_gate_read(&q, &answer, err);
+    r->reach = answer.reach;
+    if (st || !r->reach) continue;
+    st = add_expression(e, offsets, i, &expression, err);
+    if (!st && answer.capped) st = add_long_run(g, e, offsets, r, &long_run, err);
+  }
+  for (unsigned i = 0; i < e->n && !st; i++) e->at[i] = e->text.ptr + offsets[i];
+  buffer_free(&expression);
+  buffer_free(&long_run);
+  free(offsets);
+  return st;
+}
+
+/* What the library finds too large or cannot express always runs. */
+static void drop(struct gate *g, struct expressions *e, unsigned rule) {
+  unsigned kept = 0;
+  for (unsigned i = 0; i < e->n; i++) {
+    if (e->ids[i] == rule) continue;
+    e->at[kept] = e->at[i];
+    e->ids[kept++] = e->ids[i];
+  }
+  e->n = kept;
+  for (size_t i = 0; i < g->n_rules; i++)
+    if (i == rule || (rule >= g->n_rules && g->rules[i].run == rule)) g->rules[i].reach = 0;
+}
+
+static bool compile(struct gate *g, struct expressions *e) {
+  for (int dropped = 0; dropped <= DROPPED_MAX && e->n; dropped++) {
+    hs_compile_error_t *error = NULL;
+    if (hs.compile_multi(e->at, e->flags, e->ids, e->n, HS_MODE_BLOCK, NULL, &g->db, &error) == HS_SUCCESS) return true;
+    int at = error ? error->expression : -1;
+    hs.free_compile_error(error);
+    if (at < 0 || (unsigned)at >= e->n) return false;
+    drop(g, e, e->ids[at]);
+  }
+  return false;
+}
+
+static bool build(struct gate *g) {
+  struct expressions e = {.at = calloc(2 * g->n_rules, sizeof *e.at),
+                          .ids = calloc(2 * g->n_rules, sizeof *e.ids),
+                          .flags = calloc(2 * g->n_rules, sizeof *e.flags)};
+  struct sluice_error ignored;
+  buffer_init(&e.text, EXPRESSIONS_MAX);
+  bool done = library_there() && e.at && e.ids && e.flags && !write_expressions(g, &e, &ignored) && compile(g, &e);
+  for (size_t i = 0; i < g->n_rules; i++)
+    if (g->rules[i].reach > g->look_back) g->look_back = g->rules[i].reach;
+  buffer_free(&e.text);
+  free(e.at);
+  free(e.ids);
+  free(e.flags);
+  return done;
+}
+
+static void *build_on_thread(void *arg) {
+  struct gate *g = arg;
+  atomic_store(&g->state, build(g) ? GATE_READY : GATE_FAILED);
+  gate_release(g);
+  return NULL;
+}
+
+/* A rule that sleeps until a rare word has come is tried seldom: nothing to gain. */
+static void mark_rare(const struct monitor_policy *p, bool *rare) {
+  for (size_t i = 0; i < p->n_rules; i++) rare[i] = p->rules[i].keyworded && !p->gate_rare;
+  for (size_t k = 0; k < p->n_keywords; k++)
+    if (!p->keywords[k].context && p->keywords[k].len <= COMMON_BYTES) rare[p->keywords[k].rule] = false;
+}
+
+/* The policy may go while its patterns are compiled. */
+static bool copy_rules(struct gate *g, const struct monitor_policy *p) {
+  g->n_rules = g->n_rows = p->n_rules;
+  g->match_limit = p->match_limit;
+  g->rules = calloc(p->n_rules, sizeof *g->rules);
+  bool *rare = calloc(p->n_rules, sizeof *rare), done = g->rules && rare;
+  if (done) mark_rare(p, rare);
+  for (size_t i = 0; done && i < p->n_rules; i++) {
+    const struct rule *r = &p->rules[i];
+    char *copy = r->pattern && !rare[i] ? malloc(r->pattern_len + 1) : NULL;
+    done = copy || !r->pattern || rare[i];
+    if (!copy) continue;
+    memcpy(copy, r->pattern, r->pattern_len);
+    copy[r->pattern_len] = '\0';
+    g->rules[i] = (struct gate_rule){copy, r->pattern_len, r->max_match, 0, r->flags, 0, r->ascii};
+  }
+  free(rare);
+  return done;
+}
+
+static bool begin(const struct monitor_policy *p) {
+  int idle = GATE_IDLE;
+  struct gate *g = p->gate;
+  if (!atomic_compare_exchange_strong(&g->state, &idle, GATE_BUILDING)) return false;
+  if (copy_rules(g, p)) return true;
+  atomic_store(&g->state, GATE_FAILED);
+  return false;
+}
+
+void gate_offer(const struct monitor_policy *p, size_t bytes) {
+  struct gate *g = p->gate;
+  pthread_t thread;
+  sigset_t all, before;
+  if (!g || atomic_load_explicit(&g->state, memory_order_relaxed) != GATE_IDLE) return;
+  if (atomic_fetch_add(&g->offered, bytes) + bytes < WORTH_BYTES || !begin(p)) return;
+  atomic_fetch_add(&g->references, 1);
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before); /* a program's signals are its own threads' */
+  int failed = pthread_create(&thread, NULL, build_on_thread, g);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (!failed) {
+    pthread_detach(thread);
+    return;
+  }
+  atomic_store(&g->state, GATE_FAILED);
+  gate_release(g);
+}
+
+bool monitor_policy_compile_gate(const struct monitor_policy *p) {
+  if (p->gate && begin(p)) atomic_store(&p->gate->state, build(p->gate) ? GATE_READY : GATE_FAILED);
+  return gate_is_ready(p->gate);
+}
+
+size_t monitor_policy_gated(const struct monitor_policy *p) {
+  size_t n = 0;
+  for (size_t i = 0; gate_is_ready(p->gate) && i < p->n_rules; i++) n += p->gate->rules[i].reach > 0;
+  return n;
+}
+
+bool gate_is_ready(const struct gate *g) {
+  return g && atomic_load_explicit(&g->state, memory_order_acquire) == GATE_READY;
+}
+
+size_t gate_look_back(const struct gate *g) {
+  return g->look_back;
+}
+
+/* ---- looking ---- */
+
+void gate_marks_free(struct gate_marks *marks) {
+  if (!marks) return;
+  if (marks->scratch) hs.free_scratch(marks->scratch);
+  free(marks->rows);
+  free(marks->touched);
+  free(marks);
+}
+
+static struct gate_marks *marks_of(struct monitor *m) {
+  const struct gate *g = m->policy->gate;
+  if (m->marks) return m->marks;
+  struct gate_marks *marks = calloc(1, sizeof *marks);
+  if (!marks) return NULL;
+  hs_scratch_t *scratch = NULL;
+  marks->gate = g;
+  marks->rows = calloc(g->n_rows, sizeof *marks->rows);
+  marks->touched = calloc(g->n_rows, sizeof *marks->touched);
+  if (!marks->rows || !marks->touched || hs.alloc_scratch(g->db, &scratch) != HS_SUCCESS) {
+    gate_marks_free(marks);
+    return NULL;
+  }
+  marks->scratch = scratch;
+  return m->marks = marks;
+}
+
+static int mark(unsigned id, unsigned long long from, unsigned long long to, unsigned flags, void *context) {
+  struct gate_marks *marks = context;
+  struct marks_row *row = &marks->rows[id];
+  size_t bit = (size_t)(to - 1) / marks->block;
+  (void)from, (void)flags;
+  if (!(row->bits[0] | row->bits[1] | row->bits[2] | row->bits[3])) marks->touched[marks->n_touched++] = id;
+  row->bits[bit / 64] |= (uint64_t)1 << (bit % 64);
+  return 0;
+}
+
+void gate_look(struct monitor *m, struct slice text, uint64_t from) {
+  struct gate_marks *marks = marks_of(m);
+  if (!marks || text.len > UINT32_MAX) return;
+  marks->block = (text.len + BITS - 1) / BITS;
+  marks->base = from;
+  marks->end = from + text.len;
+  marks->active =
+      hs.scan(m->policy->gate->db, text.ptr, (unsigned)text.len, 0, marks->scratch, mark, marks) == HS_SUCCESS;
+}
+
+void gate_clear(struct monitor *m) {
+  struct gate_marks *marks = m->marks;
+  if (!marks) return;
+  for (size_t i = 0; i < marks->n_touched; i++) marks->rows[marks->touched[i]] = (struct marks_row){{0}};
+  marks->n_touched = 0;
+  marks->active = false;
+}
+
+/* The first set bit at or behind `bit`; BITS: none. */
+static size_t next_bit(const struct marks_row *row, size_t bit) {
+  for (size_t w = bit / 64; w < WORDS; w++) {
+    uint64_t bits = row->bits[w];
+    if (w == bit / 64) bits &= ~(uint64_t)0 << (bit % 64);
+    if (bits) return w * 64 + (size_t)__builtin_ctzll(bits);
+  }
+  return BITS;
+}
+
+uint64_t gate_next(const struct monitor *m, uint32_t rule, uint64_t from, bool final, uint64_t *last) {
+  const struct gate_marks *marks = m->marks;
+  *last = UINT64_MAX;
+  if (!marks || !marks->active || !marks->gate->rules[rule].reach) return from;
+  const struct gate_rule *r = &marks->gate->rules[rule];
+  const uint64_t reach = r->reach, block = marks->block, tail = final ? 0 : reach;
+  const uint64_t open = marks->end > marks->base + tail ? marks->end - tail : marks->base;
+  if (from < marks->base) from = marks->base; /* they were decided when less text was there */
+  if (from >= open) return from;
+  struct marks_row row = marks->rows[rule];
+  for (size_t w = 0; r->run && w < WORDS; w++) row.bits[w] |= marks->rows[r->run].bits[w];
+  size_t bit = next_bit(&row, (size_t)((from - marks->base) / block));
+  uint64_t at = marks->base + bit * block, start = at > reach ? at - reach : 0;
+  if (bit == BITS || start >= open) return open;
+  while (bit + 1 < BITS && next_bit(&row, bit + 1) == bit + 1) bit++;
+  uint64_t end = marks->base + (bit + 1) * block;
+  if (end < open) *last = end - 1;
+  return start > from ? start : from;
+}
+#else
+
+struct gate {
+  char unused;
+};
+void monitor_gate_source(char *out, size_t size) {
+  snprintf(out, size, "none: built without it");
+}
+sluice_status gate_new(struct gate **out, struct sluice_error *err) {
+  (void)err;
+  *out = NULL;
+  return SLUICE_OK;
+}
+void gate_release(struct gate *g) {
+  (void)g;
+}
+void gate_offer(const struct monitor_policy *p, size_t bytes) {
+  (void)p, (void)bytes;
+}
+bool monitor_policy_compile_gate(const struct monitor_policy *p) {
+  (void)p;
+  return false;
+}
+size_t monitor_policy_gated(const struct monitor_policy *p) {
+  (void)p;
+  return 0;
+}
+bool gate_is_ready(const struct gate *g) {
+  (void)g;
+  return false;
+}
+size_t gate_look_back(const struct gate *g) {
+  (void)g;
+  return 0;
+}
+void gate_marks_free(struct gate_marks *marks) {
+  (void)marks;
+}
+void gate_look(struct monitor *m, struct slice text, uint64_t from) {
+  (void)m, (void)text, (void)from;
+}
+void gate_clear(struct monitor *m) {
+  (void)m;
+}
+uint64_t gate_next(const struct monitor *m, uint32_t rule, uint64_t from, bool final, uint64_t *last) {
+  (void)m, (void)rule, (void) final;
+  *last = UINT64_MAX;
+  return from;
+}
+#endif
