@@ -4,7 +4,7 @@
 
 #include "monitor/policy.h"
 
-enum { VIEW_SLICE = 16384 /* bytes scanned at a time, so that the view's memory has a bound */ };
+enum { VIEW_SLICE = 4096 /* bytes scanned at a time, so that the view's memory has a bound */ };
 
 /* The bytes that detectors read: valid UTF-8, as long as the raw text, invalid bytes replaced. Offsets are raw offsets.
  */
