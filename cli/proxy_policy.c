@@ -56,6 +56,7 @@ static sluice_status generation_read(struct proxy_run *r, struct generation *g, 
   if (!r->policy_path) st = monitor_policy_default_path(&shipped, err);
   if (!st) st = monitor_guard_load_as(r->policy_path ? r->policy_path : shipped, r->mode, &g->guard, err);
   if (!st) g->policy = monitor_guard_policy(g->guard);
+  if (!st) monitor_guard_prepare(g->guard);
   free(shipped);
   for (size_t i = 0; !st && monitor_policy_note(g->policy, i); i++)
     log_line(LOG_WARN, "%s", monitor_policy_note(g->policy, i));

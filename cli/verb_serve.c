@@ -34,6 +34,7 @@ static sluice_status open_monitor(struct serve *s, const struct serve_words *w, 
   if (!w->monitor) return SLUICE_OK;
   sluice_status st = strcmp(w->monitor, "default") == 0 ? monitor_policy_default_path(&found, err) : SLUICE_OK;
   if (!st) st = monitor_guard_load(found ? found : w->monitor, &s->guard, err);
+  if (!st) monitor_guard_prepare(s->guard);
   free(found);
   if (!st && w->audit) {
     const struct monitor_policy *policy = monitor_guard_policy(s->guard);

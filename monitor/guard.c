@@ -252,6 +252,10 @@ sluice_status monitor_guard_load(const char *path, struct monitor_guard **out, s
   return monitor_guard_load_as(path, NULL, out, err);
 }
 
+void monitor_guard_prepare(const struct monitor_guard *g) {
+  for (size_t i = 0; i < g->n_policies; i++) monitor_policy_prepare(g->policies[i]);
+}
+
 void monitor_guard_free(struct monitor_guard *g) {
   if (!g) return;
   for (size_t i = 0; i < g->n_policies; i++)

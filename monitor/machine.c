@@ -62,6 +62,10 @@ bool machine_probes(const struct rule *r) {
   return obtain(r)->probe_jit;
 }
 
+void monitor_policy_prepare(const struct monitor_policy *p) {
+  for (size_t i = 0; i < p->n_rules; i++) obtain(&p->rules[i]);
+}
+
 bool machine_there(void) {
   uint32_t jit = 0;
   return pcre2_config(PCRE2_CONFIG_JIT, &jit) >= 0 && jit;

@@ -132,6 +132,7 @@ static sluice_status policy_wrap(struct monitor_policy *policy, struct sluice_po
   }
   memset(p, 0, sizeof *p);
   p->policy = policy;
+  monitor_policy_prepare(policy);
   atomic_init(&p->references, 1);
   atomic_init(&p->n_spaces, 0);
   for (size_t i = 0; i < WORKSPACES_MAX; i++) atomic_flag_clear(&p->spaces[i].taken);

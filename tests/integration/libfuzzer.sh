@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every fuzz target under libFuzzer from its corpus, with sanitizers: 3,000 inputs from a fixed seed, so that a compiler tries the
+# Every fuzz target under libFuzzer from its corpus, with sanitizers: 2,000 inputs from a fixed seed, so that a compiler tries the
 # same ones each time. `make fuzz` goes on to others.
 # timeout: 600
 set -u
@@ -17,7 +17,7 @@ if ! env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u BUILD make -s fuzz-programs >"$w
   exit 1
 fi
 mv build/fuzz/found "$work/found" 2>/dev/null # an earlier run's inputs would change what this one tries
-FUZZ_SEED=1 FUZZ_RUNS=3000 BUILD=build/fuzz tests/fuzz/run.sh 30
+FUZZ_SEED=1 FUZZ_RUNS=2000 BUILD=build/fuzz tests/fuzz/run.sh 30
 bad=$?
 rm -rf build/fuzz/found
 [ -d "$work/found" ] && mv "$work/found" build/fuzz/found
