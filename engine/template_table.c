@@ -20,6 +20,10 @@
 #define COMMAND_TURN(role) "<|START_OF_TURN_TOKEN|><|" role "_TOKEN|>"
 #define LLAMA3_NEEDS "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"
 #define LLAMA3_DATES "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
+/* What the forms of Mistral's have in common that know no system turn; blanks around labels and answers differ. */
+#define MISTRAL_TURNS                                                                                                  \
+  .user_after_system = {"", ""}, .closes = {[ROLE_SYSTEM] = "\n\n", [ROLE_USER] = " [/INST]", [ROLE_BOT] = "</s>"},    \
+  .close = "</s>", .needs = {"<s>", "</s>"}
 #define ALL_TRIMMED                                                                                                    \
   { true, true, true }
 
@@ -172,41 +176,29 @@ static const struct chat_template table[] = {
      .summary = "<s> [INST] TEXT [/INST] ANSWER</s>",
      .begin = "<s>",
      .open = {[ROLE_SYSTEM] = {"", " [INST] "}, [ROLE_USER] = {"", " [INST] "}, [ROLE_BOT] = {"", " ", ""}},
-     .user_after_system = {"", ""},
-     .closes = {[ROLE_SYSTEM] = "\n\n", [ROLE_USER] = " [/INST]", [ROLE_BOT] = "</s>"},
-     .close = "</s>",
-     .needs = {"<s>", "</s>"},
+     MISTRAL_TURNS,
      .marks = {Q " [INST] " Q, Q " [/INST]" Q, Q " " Q "+" CONTENT "+eos_token}}"},
      .strange = {"[SYSTEM_PROMPT]", "<<SYS>>"}},
     {.name = "mistral-v0.2",
      .summary = "<s>[INST] TEXT [/INST]ANSWER</s>",
      .begin = "<s>",
      .open = {[ROLE_SYSTEM] = {"", "[INST] "}, [ROLE_USER] = {"", "[INST] "}, [ROLE_BOT] = {"", "", ""}},
-     .user_after_system = {"", ""},
-     .closes = {[ROLE_SYSTEM] = "\n\n", [ROLE_USER] = " [/INST]", [ROLE_BOT] = "</s>"},
-     .close = "</s>",
-     .needs = {"<s>", "</s>"},
+     MISTRAL_TURNS,
      .marks = {Q "[INST] " Q, Q " [/INST]" Q, "{{" CONTENT "+eos_token}}"},
      .strange = {"[SYSTEM_PROMPT]", "<<SYS>>"}},
     {.name = "mistral-v0.1",
      .summary = "<s>[INST] TEXT [/INST]ANSWER</s> with a space behind",
      .begin = "<s>",
      .open = {[ROLE_SYSTEM] = {"", "[INST] "}, [ROLE_USER] = {"", "[INST] "}, [ROLE_BOT] = {"", "", ""}},
-     .user_after_system = {"", ""},
      .user_label_after_bot = " [INST] ",
-     .closes = {[ROLE_SYSTEM] = "\n\n", [ROLE_USER] = " [/INST]", [ROLE_BOT] = "</s>"},
-     .close = "</s>",
-     .needs = {"<s>", "</s>"},
+     MISTRAL_TURNS,
      .marks = {Q "[INST] " Q, Q " [/INST]" Q, "{{" CONTENT "+eos_token+" Q " " Q "}}"},
      .strange = {"[SYSTEM_PROMPT]", "<<SYS>>"}},
     {.name = "mistral",
      .summary = "<s>[INST] TEXT [/INST] ANSWER</s>",
      .begin = "<s>",
      .open = {[ROLE_SYSTEM] = {"", "[INST] "}, [ROLE_USER] = {"", "[INST] "}, [ROLE_BOT] = {"", " ", ""}},
-     .user_after_system = {"", ""},
-     .closes = {[ROLE_SYSTEM] = "\n\n", [ROLE_USER] = " [/INST]", [ROLE_BOT] = "</s>"},
-     .close = "</s>",
-     .needs = {"<s>", "</s>"},
+     MISTRAL_TURNS,
      .marks = {"[INST] ", " [/INST]"},
      .strange = {"[SYSTEM_PROMPT]", "<<SYS>>", Q " [INST] ", Q "[/INST]" Q}},
     {.name = "vicuna-spaced",
