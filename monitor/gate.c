@@ -121,7 +121,7 @@ void gate_release(struct gate *g) {
 struct expressions {
   struct buffer text; /* each ends with a zero byte */
   const char **at;
-  unsigned *ids, *flags, n;
+  unsigned *ids, n;
 };
 
 static sluice_status add_expression(struct expressions *e, size_t *offsets, size_t rule, const struct buffer *text,
@@ -186,7 +186,7 @@ static void drop(struct gate *g, struct expressions *e, unsigned rule) {
 static bool compile(struct gate *g, struct expressions *e) {
   for (int dropped = 0; dropped <= DROPPED_MAX && e->n; dropped++) {
     hs_compile_error_t *error = NULL;
-    if (hs.compile_multi(e->at, e->flags, e->ids, e->n, HS_MODE_BLOCK, NULL, &g->db, &error) == HS_SUCCESS) return true;
+    if (hs.compile_multi(e->at, NULL, e->ids, e->n, HS_MODE_BLOCK, NULL, &g->db, &error) == HS_SUCCESS) return true;
     int at = error ? error->expression : -1;
     hs.free_compile_error(error);
     if (at < 0 || (unsigned)at >= e->n) return false;
@@ -196,18 +196,15 @@ static bool compile(struct gate *g, struct expressions *e) {
 }
 
 static bool build(struct gate *g) {
-  struct expressions e = {.at = calloc(2 * g->n_rules, sizeof *e.at),
-                          .ids = calloc(2 * g->n_rules, sizeof *e.ids),
-                          .flags = calloc(2 * g->n_rules, sizeof *e.flags)};
+  struct expressions e = {.at = calloc(2 * g->n_rules, sizeof *e.at), .ids = calloc(2 * g->n_rules, sizeof *e.ids)};
   struct sluice_error ignored;
   buffer_init(&e.text, EXPRESSIONS_MAX);
-  bool done = library_there() && e.at && e.ids && e.flags && !write_expressions(g, &e, &ignored) && compile(g, &e);
+  bool done = library_there() && e.at && e.ids && !write_expressions(g, &e, &ignored) && compile(g, &e);
   for (size_t i = 0; i < g->n_rules; i++)
     if (g->rules[i].reach > g->look_back) g->look_back = g->rules[i].reach;
   buffer_free(&e.text);
   free(e.at);
   free(e.ids);
-  free(e.flags);
   return done;
 }
 

@@ -1,11 +1,10 @@
 /* What the files of the CUDA inference back end share. Private to engine/cuda.
  *
- * Where a decode step is not one launch
- * (token.cuh) it is one CUDA graph: a copy of a few hundred bytes that say what the step is, the kernels, a copy back.
- * All of its inputs lie at fixed places, so that one graph serves every session of a back end. Kernels read what the
- * kernel before them wrote past the L1 cache (__ldcg): with programmatic launches they begin while that one still
- * runs, and fetch their weights meanwhile. Every sum has a fixed order (no atomics), so that a run repeats bit for
- * bit. */
+ * Where a decode step is not one launch (token.cuh) it is one CUDA graph: a copy of a few hundred bytes that say what
+ * the step is, the kernels, a copy back. All of its inputs lie at fixed places, so that one graph serves every
+ * session of a back end. Kernels read what the kernel before them wrote past the L1 cache (__ldcg): with programmatic
+ * launches they begin while that one still runs, and fetch their weights meanwhile. Every sum has a fixed order (no
+ * atomics), so that a run repeats bit for bit. */
 #ifndef SLUICE_ENGINE_CUDA_INFERENCE_CUH
 #define SLUICE_ENGINE_CUDA_INFERENCE_CUH
 
