@@ -77,8 +77,8 @@ endif
 $(BUILD)/hyperscan: always
 	@mkdir -p $(@D)
 	@echo '$(HYPERSCAN_FLAGS)' | cmp -s - $@ || echo '$(HYPERSCAN_FLAGS)' >$@
-$(BUILD)/obj/monitor/gate.o: $(BUILD)/hyperscan
-$(BUILD)/obj/monitor/gate.o: CPPFLAGS += $(HYPERSCAN_FLAGS)
+$(BUILD)/obj/monitor/prefilter.o: $(BUILD)/hyperscan
+$(BUILD)/obj/monitor/prefilter.o: CPPFLAGS += $(HYPERSCAN_FLAGS)
 # The bench holds the pattern layer against it, too.
 BESIDE_HYPERSCAN := $(BUILD)/tests/bench/bench_monitor $(BUILD)/tests/bench/bench_texts
 ifneq ($(filter bench $(BESIDE_HYPERSCAN),$(MAKECMDGOALS)),)

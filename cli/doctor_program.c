@@ -53,7 +53,7 @@ void doctor_build(struct doctor *d) {
   if (!build_pcre2_jit())
     doctor_remedy(d, DOCTOR_NOTE, "this PCRE2 has no JIT: rules mean the same but are matched more slowly");
   char gate[160];
-  monitor_gate_source(gate, sizeof gate);
+  monitor_prefilter_source(gate, sizeof gate);
   bool there = strncmp(gate, "none", 4) != 0;
   if (there) doctor_say(d, ", %s", gate);
   doctor_string(d, "long_texts", there ? gate : NULL);
@@ -96,7 +96,8 @@ void doctor_model(struct doctor *d) {
     doctor_number(d, "parameters", (double)model_parameters(m));
     doctor_number(d, "max_context", c->max_context);
     st = run_one_token(m, d, &err);
-    if (!st && !model_tokenizer(m)) st = sluice_fail(&err, SLUICE_INPUT, "%s: no tokenizer.json or tokenizer.model", dir);
+    if (!st && !model_tokenizer(m))
+      st = sluice_fail(&err, SLUICE_INPUT, "%s: no tokenizer.json or tokenizer.model", dir);
   }
   if (st) {
     doctor_say(d, "%s%s", m ? "; but " : "", err.message);

@@ -25,7 +25,7 @@ static void print_text(const char *cuda, bool cuda_there) {
   const char *fold = monitor_fold_source();
   printf("fold table %s\n", *fold ? fold : "not folded: built without ICU");
   char gate[160];
-  monitor_gate_source(gate, sizeof gate);
+  monitor_prefilter_source(gate, sizeof gate);
   printf("long texts %s\n", gate);
   if (cuda_there)
     printf("CUDA       %s\n", cuda);
@@ -37,7 +37,7 @@ static sluice_status print_json(const char *cuda, bool cuda_there, struct sluice
   struct library_fact libraries[LIBRARY_FACTS];
   struct buffer out;
   char gate[160];
-  monitor_gate_source(gate, sizeof gate);
+  monitor_prefilter_source(gate, sizeof gate);
   build_libraries(libraries);
   buffer_init(&out, 1 << 16);
   sluice_status st =

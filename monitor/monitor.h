@@ -75,11 +75,11 @@ sluice_status monitor_import_words(const char *name, struct slice text, const st
 const char *monitor_fold_source(void);
 
 /* What looks through long texts before PCRE2 does: "Hyperscan 5.4.0 2023-03-11", or "none: " and why. */
-void monitor_gate_source(char *out, size_t size);
+void monitor_prefilter_source(char *out, size_t size);
 /* Compiles a policy's patterns for it now, not when long texts have come and on a thread of its own. false: not there.
  */
-bool monitor_policy_compile_gate(const struct monitor_policy *p);
-size_t monitor_policy_gated(const struct monitor_policy *p); /* for how many rules it answers */
+bool monitor_policy_compile_prefilter(const struct monitor_policy *p);
+size_t monitor_policy_prefiltered(const struct monitor_policy *p); /* for how many rules it answers */
 
 /* ---- events ------------------------------------------------------------------------------------------------------ */
 enum monitor_channel {

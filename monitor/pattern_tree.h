@@ -80,22 +80,22 @@ sluice_status pattern_shape_read(struct arena *a, const struct pattern_question 
 bool pattern_gates(const struct literal_set *set);
 void pattern_lengths(const struct node *n, size_t *min, size_t *max); /* bytes */
 
-/* ---- gate (pattern_gate.c) ---- */
-enum { GATE_SLACK = 8 /* bytes: one character more, and one */, GATE_REACH_MAX = 1024 };
-struct pattern_gate_question {
+/* ---- prefilter (pattern_prefilter.c) ---- */
+enum { PREFILTER_SLACK = 8 /* bytes: one character more, and one */, PREFILTER_REACH_MAX = 1024 };
+struct pattern_prefilter_question {
   struct slice pattern;
   uint32_t flags; /* PCRE2's */
   bool ascii;
   size_t max_match;
   uint32_t match_limit;
 };
-struct pattern_gate {
+struct pattern_prefilter {
   size_t reach; /* bytes that decide an attempt, from its start; 0: no other engine may answer */
   bool capped;  /* an attempt can ask for more than max_match bytes; then it ends in a long run */
   struct buffer *expression, *long_run; /* appended to, in Hyperscan's syntax, without flags, over bytes */
 };
-sluice_status pattern_gate_read(const struct pattern_gate_question *q, struct pattern_gate *out,
-                                struct sluice_error *err);
+sluice_status pattern_prefilter_read(const struct pattern_prefilter_question *q, struct pattern_prefilter *out,
+                                     struct sluice_error *err);
 /* Share of the bytes of English text that are c; at a word's first byte, with word_start. */
 double english_share(unsigned char c, bool word_start);
 

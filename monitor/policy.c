@@ -1,5 +1,5 @@
 /* The policy file: JSON with comments, strict keys. docs/monitor.md is its manual. */
-#include "monitor/gate.h"
+#include "monitor/prefilter.h"
 #include "monitor/pattern_tree.h"
 #include "monitor/guard.h"
 #include "monitor/policy.h"
@@ -460,8 +460,8 @@ static sluice_status read_root(struct monitor_policy *p, const cJSON *root, stru
   st = index_first_bytes(p, err);
   if (!st) st = policy_index_lanes(p, err);
   if (!st) st = keywords_build(p, err);
-  p->gate_min = GATE_BYTES_MIN;
-  if (!st) st = gate_new(&p->gate, err);
+  p->prefilter_min = PREFILTER_BYTES_MIN;
+  if (!st) st = prefilter_new(&p->prefilter, err);
   return st ? st : note_rules(p, err);
 }
 
@@ -518,7 +518,7 @@ void monitor_policy_free(struct monitor_policy *p) {
   free(p->keywords);
   free(p->first_byte);
   policy_free_lanes(p);
-  gate_release(p->gate);
+  prefilter_release(p->prefilter);
   automaton_free(&p->words);
   arena_free(&p->strings);
   free(p);

@@ -104,9 +104,10 @@ struct monitor_policy {
   bool lane_any[LANES];
   size_t lane_back[LANES]; /* bytes behind which a rule of the lane sees nothing any more */
   uint32_t match_limit;
-  struct gate *gate; /* gate.h; NULL: built without */
-  size_t gate_min;   /* bytes of new text that it is asked about, GATE_BYTES_MIN; tests ask about every piece, */
-  bool gate_rare;    /* and for rules too that are seldom tried */
+  struct prefilter *prefilter; /* prefilter.h; NULL: built without */
+  size_t
+      prefilter_min;   /* bytes of new text that it is asked about, PREFILTER_BYTES_MIN; tests ask about every piece, */
+  bool prefilter_rare; /* and for rules too that are seldom tried */
   char **notes;
   size_t n_notes;
 };

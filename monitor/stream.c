@@ -1,5 +1,5 @@
 /* One text through the detectors of a policy. */
-#include "monitor/gate.h"
+#include "monitor/prefilter.h"
 #include "monitor/layer.h"
 
 #include <stdlib.h>
@@ -57,7 +57,7 @@ void monitor_close(struct monitor *m) {
   pcre2_match_data_free(m->match);
   pcre2_match_context_free(m->match_context);
   pcre2_jit_stack_free(m->jit_stack);
-  gate_marks_free(m->marks);
+  prefilter_marks_free(m->marks);
   free(m);
 }
 
@@ -128,7 +128,7 @@ sluice_status monitor_push(struct monitor_stream *s, struct slice bytes, struct 
   sluice_status st = SLUICE_OK;
   s->counts.pieces++;
   s->counts.bytes += bytes.len;
-  if (bytes.len >= GATE_BYTES_MIN) gate_offer(s->monitor->policy, bytes.len);
+  if (bytes.len >= PREFILTER_BYTES_MIN) prefilter_offer(s->monitor->policy, bytes.len);
   while (!st && !s->stopped && bytes.len) {
     struct slice part = {bytes.ptr, bytes.len < VIEW_SLICE ? bytes.len : VIEW_SLICE};
     st = view_append(&s->text->raw.view, part, keep_from(s), err);

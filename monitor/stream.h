@@ -57,7 +57,7 @@ struct monitor {
   pcre2_match_data *match;
   pcre2_match_context *match_context;
   pcre2_jit_stack *jit_stack;
-  struct gate_marks *marks; /* gate.h; NULL until the first long text */
+  struct prefilter_marks *marks; /* prefilter.h; NULL until the first long text */
   bool probing;
   size_t probe_min; /* what the probe's callout saw, an offset in its subject */
 };

@@ -14,18 +14,19 @@
 
 static unsigned cuts_match_limit = 100000; /* as the policy's own default */
 
-/* With true, the gate over long texts answers on every piece, however short, for every rule that it can answer for. */
-static bool cuts_gate;
-static inline void cuts_gate_policy(struct monitor_policy *p) {
-  if (!p || !cuts_gate) return;
-  p->gate_min = 1;
-  p->gate_rare = true;
-  monitor_policy_compile_gate(p);
+/* With true, the prefilter over long texts answers on every piece, however short, for every rule that it can answer
+ * for. */
+static bool cuts_prefilter;
+static inline void cuts_prefilter_policy(struct monitor_policy *p) {
+  if (!p || !cuts_prefilter) return;
+  p->prefilter_min = 1;
+  p->prefilter_rare = true;
+  monitor_policy_compile_prefilter(p);
 }
 
-static inline bool cuts_gate_there(void) {
+static inline bool cuts_prefilter_there(void) {
   char source[160];
-  monitor_gate_source(source, sizeof source);
+  monitor_prefilter_source(source, sizeof source);
   return strncmp(source, "none", 4) != 0;
 }
 
@@ -55,7 +56,7 @@ static inline struct monitor_policy *try_policy_of(const struct ref_rule *rules,
   }
   buffer_append_str(&json, "]}", err);
   if (monitor_policy_parse("test", NULL, (struct slice){json.ptr, json.len}, &p, err)) p = NULL;
-  cuts_gate_policy(p);
+  cuts_prefilter_policy(p);
   buffer_free(&json);
   return p;
 }

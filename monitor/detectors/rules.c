@@ -2,7 +2,7 @@
  * come; awake, it is tried from where it left off, so that no start is decided twice. */
 #include "monitor/detectors/attempt.h"
 #include "monitor/detectors/detectors.h"
-#include "monitor/gate.h"
+#include "monitor/prefilter.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -206,7 +206,7 @@ static uint64_t next_start(const struct lane *s, uint64_t at) {
 
 /* Starts before it, from `from` on, cannot match. *last: the end of the stretch that can. */
 static uint64_t next_place(const struct lane *s, uint32_t index, uint64_t from, bool final, uint64_t *last) {
-  uint64_t at = gate_next(s->monitor, index, from, final, last);
+  uint64_t at = prefilter_next(s->monitor, index, from, final, last);
   return at > from ? view_round_up(&s->view, at) : from;
 }
 
@@ -393,12 +393,13 @@ static uint64_t hold_prefixes(const struct lane *s, const struct rules_state *st
 
 /* Long new text is looked through as a whole before any rule runs. */
 static void look_ahead(const struct lane *s, bool final) {
-  const struct gate *g = s->monitor->policy->gate;
+  const struct prefilter *g = s->monitor->policy->prefilter;
   uint64_t ready = view_ready_end(&s->view);
-  if ((!final && ready - s->scanned < s->monitor->policy->gate_min) || ready == s->view.base || !gate_is_ready(g))
+  if ((!final && ready - s->scanned < s->monitor->policy->prefilter_min) || ready == s->view.base ||
+      !prefilter_is_ready(g))
     return;
-  uint64_t back = gate_look_back(g), from = s->scanned > s->view.base + back ? s->scanned - back : s->view.base;
-  gate_look(s->monitor, (struct slice){view_at(&s->view, from), (size_t)(ready - from)}, from);
+  uint64_t back = prefilter_look_back(g), from = s->scanned > s->view.base + back ? s->scanned - back : s->view.base;
+  prefilter_look(s->monitor, (struct slice){view_at(&s->view, from), (size_t)(ready - from)}, from);
 }
 
 static sluice_status run_awake(struct lane *s, struct rules_state *st, bool final, uint64_t *hold,
@@ -436,7 +437,7 @@ static sluice_status rules_scan(struct lane *s, void *state, bool final, uint64_
   wake(s, st);
   look_ahead(s, final);
   sluice_status status = run_awake(s, st, final, hold, err);
-  gate_clear(s->monitor);
+  prefilter_clear(s->monitor);
   if (status) return status;
   if (!final && p->n_keywords) *hold = min_u64(*hold, hold_prefixes(s, st));
   return SLUICE_OK;

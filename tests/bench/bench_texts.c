@@ -1,5 +1,5 @@
-/* What the rules cost on texts of many kinds: `bench_texts [--policy NAME]... [--text NAME]... [--kb N] [--no-gate]
- * [DIR]`.
+/* What the rules cost on texts of many kinds: `bench_texts [--policy NAME]... [--text NAME]... [--kb N]
+ * [--no-prefilter] [DIR]`.
  *
  * Policies: "shipped", "gitleaks" (DIR/gitleaks.toml), "forms" (1,000 rules: gitleaks', DIR/en a line each, 160 forms
  * of numbers and codes without any fixed letter, made-up names). DIR: $SLUICE_DATA/rules, else build/data/rules. Texts,
@@ -280,7 +280,7 @@ struct wanted {
   const char *policies[NAMES_MAX], *texts[NAMES_MAX];
   int n_policies, n_texts;
   size_t kb;
-  bool ungated;
+  bool unfiltered;
   char *dir;
 };
 
@@ -350,11 +350,11 @@ static sluice_status measure(const char *name, const struct wanted *w, struct sl
   if (!st)
     st = shipped ? monitor_policy_load(path, &p, err) : monitor_policy_parse(name, NULL, slice_of(json), &p, err);
   const double loading = cpu_seconds() - began;
-  if (!st && !w->ungated) {
+  if (!st && !w->unfiltered) {
     const double compiling = cpu_seconds();
-    bool there = monitor_policy_compile_gate(p);
-    printf("\ngate over %zu rules, %.0f ms to compile%s\n", monitor_policy_gated(p), (cpu_seconds() - compiling) * 1e3,
-           there ? "" : " (none)");
+    bool there = monitor_policy_compile_prefilter(p);
+    printf("\nprefilter over %zu rules, %.0f ms to compile%s\n", monitor_policy_prefiltered(p),
+           (cpu_seconds() - compiling) * 1e3, there ? "" : " (none)");
   }
   if (!st) st = table(name, p, loading, w, err);
   monitor_policy_free(p);
@@ -378,8 +378,8 @@ int main(int argc, char **argv) {
       w.texts[w.n_texts++] = argv[++i];
     else if (value && strcmp(argv[i], "--kb") == 0)
       w.kb = strtoul(argv[++i], NULL, 10);
-    else if (strcmp(argv[i], "--no-gate") == 0)
-      w.ungated = true;
+    else if (strcmp(argv[i], "--no-prefilter") == 0)
+      w.unfiltered = true;
     else
       dir = argv[i];
   }

@@ -8,7 +8,7 @@
 enum { SUBJECT_MAX = 2000, PATTERN_MAX = 2000, CUTS = 12, SHORT = 7, SAMPLES = 4, REASONS = 48 };
 
 struct tally {
-  unsigned tried, refused, wrong, left_out, short_cuts, long_cuts, bounded, gated;
+  unsigned tried, refused, wrong, left_out, short_cuts, long_cuts, bounded, prefiltered;
   struct rng rng;
   char reasons[REASONS][120], bounds[REASONS][60];
   unsigned counts[REASONS], kinds;
@@ -106,7 +106,7 @@ static void check_pattern(struct tally *t, const char *pattern, const char *flag
     note_refusal(t, err.message);
     return;
   }
-  t->gated += monitor_policy_gated(p) > 0;
+  t->prefiltered += monitor_policy_prefiltered(p) > 0;
   buffer_init(&out, 0);
   assert_int_equal(monitor_open(p, NULL, NULL, &m, &err), SLUICE_OK);
   memcpy(text, subjects, n);
@@ -158,8 +158,8 @@ static void print_tally(const struct tally *t, const char *name) {
       t->long_cuts);
   for (unsigned i = 0; i < t->kinds; i++) print_message("  refused %u: %s\n", t->counts[i], t->reasons[i]);
   for (unsigned i = 0; i < t->bounded && i < REASONS; i++) print_message("  hits the match limit: %s\n", t->bounds[i]);
-  if (cuts_gate) print_message("  the gate answers for %u\n", t->gated);
-  if (cuts_gate) assert_true(t->gated * 10 > t->tried);
+  if (cuts_prefilter) print_message("  the prefilter answers for %u\n", t->prefiltered);
+  if (cuts_prefilter) assert_true(t->prefiltered * 10 > t->tried);
   assert_true(t->bounded < REASONS);
   assert_true(t->tried > 100);
   assert_true(t->refused * 5 <= t->tried);
@@ -309,12 +309,12 @@ int main(void) {
       cmocka_unit_test(pcre2_odd_patterns),
   };
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  if (!cuts_gate_there()) return failed;
-  cuts_gate = true;
-  const struct CMUnitTest gated[] = {
-      {"re2_vectors_gated", re2_vectors, NULL, NULL, NULL},
-      {"pcre2_patterns_gated", pcre2_patterns, NULL, NULL, NULL},
-      {"pcre2_odd_patterns_gated", pcre2_odd_patterns, NULL, NULL, NULL},
+  if (!cuts_prefilter_there()) return failed;
+  cuts_prefilter = true;
+  const struct CMUnitTest prefiltered[] = {
+      {"re2_vectors_prefiltered", re2_vectors, NULL, NULL, NULL},
+      {"pcre2_patterns_prefiltered", pcre2_patterns, NULL, NULL, NULL},
+      {"pcre2_odd_patterns_prefiltered", pcre2_odd_patterns, NULL, NULL, NULL},
   };
-  return failed + cmocka_run_group_tests(gated, NULL, NULL);
+  return failed + cmocka_run_group_tests(prefiltered, NULL, NULL);
 }

@@ -174,7 +174,7 @@ static struct monitor_policy *policy_from(const cJSON *everywhere, const cJSON *
   cJSON_AddItemToObject(o, "rules", list);
   char *json = cJSON_PrintUnformatted(o);
   if (monitor_policy_parse("gitleaks", NULL, slice_of(json), &p, &err)) fail_msg("%s", err.message);
-  cuts_gate_policy(p);
+  cuts_prefilter_policy(p);
   free(json);
   cJSON_Delete(o);
   return p;
@@ -290,12 +290,12 @@ int main(void) {
       cmocka_unit_test(all_gitleaks_rules),
       cmocka_unit_test(word_list),
   };
-  const struct CMUnitTest gated[] = {
-      {"each_gitleaks_rule_gated", each_gitleaks_rule, NULL, NULL, NULL},
-      {"all_gitleaks_rules_gated", all_gitleaks_rules, NULL, NULL, NULL},
-      {"word_list_gated", word_list, NULL, NULL, NULL},
+  const struct CMUnitTest prefiltered[] = {
+      {"each_gitleaks_rule_prefiltered", each_gitleaks_rule, NULL, NULL, NULL},
+      {"all_gitleaks_rules_prefiltered", all_gitleaks_rules, NULL, NULL, NULL},
+      {"word_list_prefiltered", word_list, NULL, NULL, NULL},
   };
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  cuts_gate = cuts_gate_there();
-  return cuts_gate ? failed + cmocka_run_group_tests(gated, NULL, NULL) : failed;
+  cuts_prefilter = cuts_prefilter_there();
+  return cuts_prefilter ? failed + cmocka_run_group_tests(prefiltered, NULL, NULL) : failed;
 }

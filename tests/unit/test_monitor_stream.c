@@ -218,11 +218,11 @@ int main(void) {
       cmocka_unit_test(test_definition_is_a_whole_text_scan),
       cmocka_unit_test(test_holds_no_more_than_asked),
   };
-  const struct CMUnitTest gated[] = {
-      {"test_short_texts_all_cuts_gated", test_short_texts_all_cuts, NULL, NULL, NULL},
-      {"test_long_texts_random_cuts_gated", test_long_texts_random_cuts, NULL, NULL, NULL},
+  const struct CMUnitTest prefiltered[] = {
+      {"test_short_texts_all_cuts_prefilterd", test_short_texts_all_cuts, NULL, NULL, NULL},
+      {"test_long_texts_random_cuts_prefilterd", test_long_texts_random_cuts, NULL, NULL, NULL},
   };
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  cuts_gate = cuts_gate_there();
-  return cuts_gate ? failed + cmocka_run_group_tests(gated, NULL, NULL) : failed;
+  cuts_prefilter = cuts_prefilter_there();
+  return cuts_prefilter ? failed + cmocka_run_group_tests(prefiltered, NULL, NULL) : failed;
 }

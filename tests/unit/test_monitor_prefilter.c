@@ -1,5 +1,5 @@
-/* The gate over long texts changes nothing: the shipped policy with and without it, over long texts of many kinds in
- * which what it names stands here and there, whole and in pieces: the same output, the same events. */
+/* The prefilter over long texts changes nothing: the shipped policy with and without it, over long texts of many kinds
+ * in which what it names stands here and there, whole and in pieces: the same output, the same events. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -83,11 +83,11 @@ static void test_same_outcome(void **state) {
   buffer_init(&text, 0);
   buffer_init(&want, 0);
   buffer_init(&got, 0);
-  if (!monitor_policy_compile_gate(with)) skip();
-  assert_true(monitor_policy_gated(with) >= 6);
-  without->gate_min = SIZE_MAX;
-  cuts_gate = true;
-  cuts_gate_policy(always);
+  if (!monitor_policy_compile_prefilter(with)) skip();
+  assert_true(monitor_policy_prefiltered(with) >= 6);
+  without->prefilter_min = SIZE_MAX;
+  cuts_prefilter = true;
+  cuts_prefilter_policy(always);
   for (int i = 0; i < TEXTS; i++) {
     make_text(&rng, &text);
     const struct slice all = {text.ptr, text.len};
@@ -95,9 +95,9 @@ static void test_same_outcome(void **state) {
     for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
       judge(without, all, sizes[k], &want);
       assert_true(want.len > text.len / 2);
-      const struct monitor_policy *gated[] = {with, always};
+      const struct monitor_policy *prefiltered[] = {with, always};
       for (int g = 0; g < 2; g++) {
-        judge(gated[g], all, sizes[k], &got);
+        judge(prefiltered[g], all, sizes[k], &got);
         if (got.len != want.len || memcmp(got.ptr, want.ptr, got.len))
           fail_msg("text %d in pieces of %zu bytes differs", i, sizes[k]);
       }

@@ -198,8 +198,8 @@ static sluice_status put_long_run(const struct first *f, size_t max_match, struc
   return st ? st : buffer_printf(out, err, "]{%zu}", max_match - 4);
 }
 
-sluice_status pattern_gate_read(const struct pattern_gate_question *q, struct pattern_gate *out,
-                                struct sluice_error *err) {
+sluice_status pattern_prefilter_read(const struct pattern_prefilter_question *q, struct pattern_prefilter *out,
+                                     struct sluice_error *err) {
   static const struct first nothing;
   struct arena scratch = {0};
   struct first all = {0};
@@ -213,9 +213,9 @@ sluice_status pattern_gate_read(const struct pattern_gate_question *q, struct pa
     alphabet(root, &all);
     out->capped = sees(root, 0) > q->max_match;
     size_t most = out->capped ? q->max_match : sees(root, 0);
-    bool fits = min > 0 && most + GATE_SLACK <= GATE_REACH_MAX;
+    bool fits = min > 0 && most + PREFILTER_SLACK <= PREFILTER_REACH_MAX;
     if (out->capped) fits &= q->max_match > LONG_RUN_MIN && !(has(&all, ' ') && has(&all, 'e'));
-    if (fits && mul_sat(ways(root, &nothing, most), most) <= q->match_limit / 2) out->reach = most + GATE_SLACK;
+    if (fits && mul_sat(ways(root, &nothing, most), most) <= q->match_limit / 2) out->reach = most + PREFILTER_SLACK;
   }
   if (!st && out->reach) st = put(root, out->expression, err);
   if (!st && out->reach && out->capped) st = put_long_run(&all, q->max_match, out->long_run, err);

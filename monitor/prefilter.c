@@ -1,8 +1,8 @@
-/* The gate over long texts. Each rule for which pattern_gate.c answers has an expression that matches wherever the rule
- * does; its match ends are marked in a row of bits over the slice, and an attempt is worth making only less than the
- * rule's reach before a mark, or so near the slice's end that what follows decides. libhs is loaded when the first long
- * text has come: it and its C++ library take a while, and most runs never need them. */
-#include "monitor/gate.h"
+/* The prefilter over long texts. Each rule for which pattern_prefilter.c answers has an expression that matches
+ * wherever the rule does; its match ends are marked in a row of bits over the slice, and an attempt is worth making
+ * only less than the rule's reach before a mark, or so near the slice's end that what follows decides. libhs is loaded
+ * when the first long text has come: it and its C++ library take a while, and most runs never need them. */
+#include "monitor/prefilter.h"
 #include "monitor/pattern_tree.h"
 #include "monitor/stream.h"
 
@@ -20,13 +20,13 @@ enum {
   DROPPED_MAX = 64,
   EXPRESSIONS_MAX = 64 << 20
 };
-enum gate_state { GATE_IDLE, GATE_BUILDING, GATE_READY, GATE_FAILED };
+enum prefilter_state { PREFILTER_IDLE, PREFILTER_BUILDING, PREFILTER_READY, PREFILTER_FAILED };
 
 struct marks_row {
   uint64_t bits[WORDS];
 };
-struct gate_marks {
-  const struct gate *gate;
+struct prefilter_marks {
+  const struct prefilter *prefilter;
   void *scratch;
   struct marks_row *rows; /* one a rule */
   uint32_t *touched;      /* rows that hold a bit */
@@ -40,18 +40,18 @@ struct gate_marks {
 #include <dlfcn.h>
 #include <hs/hs.h>
 
-struct gate_rule {
+struct prefilter_rule {
   char *pattern;
   size_t len, max_match, reach;
   uint32_t flags, run; /* run: the row of its long runs, 0: none */
   bool ascii;
 };
-struct gate {
+struct prefilter {
   atomic_int references, state;
   atomic_size_t offered;
   size_t n_rules, n_rows, look_back; /* rows: one a rule, and one for each kind of long run */
   uint32_t match_limit;
-  struct gate_rule *rules;
+  struct prefilter_rule *rules;
   hs_database_t *db;
 };
 
@@ -93,7 +93,7 @@ static bool library_there(void) {
   return !hs.why;
 }
 
-void monitor_gate_source(char *out, size_t size) {
+void monitor_prefilter_source(char *out, size_t size) {
   if (library_there())
     snprintf(out, size, "Hyperscan %s", hs.version());
   else
@@ -102,20 +102,20 @@ void monitor_gate_source(char *out, size_t size) {
 
 /* ---- compiling ---- */
 
-sluice_status gate_new(struct gate **out, struct sluice_error *err) {
-  struct gate *g = calloc(1, sizeof *g);
-  if (!g) return sluice_fail(err, SLUICE_NOMEM, "no memory for the policy");
-  atomic_init(&g->references, 1);
-  *out = g;
+sluice_status prefilter_new(struct prefilter **out, struct sluice_error *err) {
+  struct prefilter *f = calloc(1, sizeof *f);
+  if (!f) return sluice_fail(err, SLUICE_NOMEM, "no memory for the policy");
+  atomic_init(&f->references, 1);
+  *out = f;
   return SLUICE_OK;
 }
 
-void gate_release(struct gate *g) {
-  if (!g || atomic_fetch_sub(&g->references, 1) != 1) return;
-  if (g->db) hs.free_database(g->db);
-  for (size_t i = 0; g->rules && i < g->n_rules; i++) free(g->rules[i].pattern);
-  free(g->rules);
-  free(g);
+void prefilter_release(struct prefilter *f) {
+  if (!f || atomic_fetch_sub(&f->references, 1) != 1) return;
+  if (f->db) hs.free_database(f->db);
+  for (size_t i = 0; f->rules && i < f->n_rules; i++) free(f->rules[i].pattern);
+  free(f->rules);
+  free(f);
 }
 
 struct expressions {
@@ -133,35 +133,36 @@ static sluice_status add_expression(struct expressions *e, size_t *offsets, size
 }
 
 /* Rules that can go on in the same characters up to the same bound share a row. */
-static sluice_status add_long_run(struct gate *g, struct expressions *e, size_t *offsets, struct gate_rule *r,
+static sluice_status add_long_run(struct prefilter *f, struct expressions *e, size_t *offsets, struct prefilter_rule *r,
                                   const struct buffer *text, struct sluice_error *err) {
   for (unsigned i = 0; i < e->n; i++) {
     const char *known = e->text.ptr + offsets[i];
-    if (e->ids[i] < g->n_rules || strlen(known) != text->len || memcmp(known, text->ptr, text->len)) continue;
+    if (e->ids[i] < f->n_rules || strlen(known) != text->len || memcmp(known, text->ptr, text->len)) continue;
     r->run = e->ids[i];
     return SLUICE_OK;
   }
-  r->run = (uint32_t)g->n_rows;
-  return add_expression(e, offsets, g->n_rows++, text, err);
+  r->run = (uint32_t)f->n_rows;
+  return add_expression(e, offsets, f->n_rows++, text, err);
 }
 
-static sluice_status write_expressions(struct gate *g, struct expressions *e, struct sluice_error *err) {
-  size_t *offsets = calloc(2 * g->n_rules, sizeof *offsets);
+static sluice_status write_expressions(struct prefilter *f, struct expressions *e, struct sluice_error *err) {
+  size_t *offsets = calloc(2 * f->n_rules, sizeof *offsets);
   struct buffer expression, long_run;
   sluice_status st = offsets ? SLUICE_OK : SLUICE_NOMEM;
   buffer_init(&expression, EXPRESSIONS_MAX);
   buffer_init(&long_run, EXPRESSIONS_MAX);
-  for (size_t i = 0; i < g->n_rules && !st; i++) {
-    struct gate_rule *r = &g->rules[i];
-    const struct pattern_gate_question q = {{r->pattern, r->len}, r->flags, r->ascii, r->max_match, g->match_limit};
-    struct pattern_gate answer = {.expression = &expression, .long_run = &long_run};
+  for (size_t i = 0; i < f->n_rules && !st; i++) {
+    struct prefilter_rule *r = &f->rules[i];
+    const struct pattern_prefilter_question q = {
+        {r->pattern, r->len}, r->flags, r->ascii, r->max_match, f->match_limit};
+    struct pattern_prefilter answer = {.expression = &expression, .long_run = &long_run};
     buffer_clear(&expression);
     buffer_clear(&long_run);
-    if (r->pattern) st = pattern_gate_read(&q, &answer, err);
+    if (r->pattern) st = pattern_prefilter_read(&q, &answer, err);
     r->reach = answer.reach;
     if (st || !r->reach) continue;
     st = add_expression(e, offsets, i, &expression, err);
-    if (!st && answer.capped) st = add_long_run(g, e, offsets, r, &long_run, err);
+    if (!st && answer.capped) st = add_long_run(f, e, offsets, r, &long_run, err);
   }
   for (unsigned i = 0; i < e->n && !st; i++) e->at[i] = e->text.ptr + offsets[i];
   buffer_free(&expression);
@@ -171,7 +172,7 @@ static sluice_status write_expressions(struct gate *g, struct expressions *e, st
 }
 
 /* What the library finds too large or cannot express always runs. */
-static void drop(struct gate *g, struct expressions *e, unsigned rule) {
+static void drop(struct prefilter *f, struct expressions *e, unsigned rule) {
   unsigned kept = 0;
   for (unsigned i = 0; i < e->n; i++) {
     if (e->ids[i] == rule) continue;
@@ -179,29 +180,29 @@ static void drop(struct gate *g, struct expressions *e, unsigned rule) {
     e->ids[kept++] = e->ids[i];
   }
   e->n = kept;
-  for (size_t i = 0; i < g->n_rules; i++)
-    if (i == rule || (rule >= g->n_rules && g->rules[i].run == rule)) g->rules[i].reach = 0;
+  for (size_t i = 0; i < f->n_rules; i++)
+    if (i == rule || (rule >= f->n_rules && f->rules[i].run == rule)) f->rules[i].reach = 0;
 }
 
-static bool compile(struct gate *g, struct expressions *e) {
+static bool compile(struct prefilter *f, struct expressions *e) {
   for (int dropped = 0; dropped <= DROPPED_MAX && e->n; dropped++) {
     hs_compile_error_t *error = NULL;
-    if (hs.compile_multi(e->at, NULL, e->ids, e->n, HS_MODE_BLOCK, NULL, &g->db, &error) == HS_SUCCESS) return true;
+    if (hs.compile_multi(e->at, NULL, e->ids, e->n, HS_MODE_BLOCK, NULL, &f->db, &error) == HS_SUCCESS) return true;
     int at = error ? error->expression : -1;
     hs.free_compile_error(error);
     if (at < 0 || (unsigned)at >= e->n) return false;
-    drop(g, e, e->ids[at]);
+    drop(f, e, e->ids[at]);
   }
   return false;
 }
 
-static bool build(struct gate *g) {
-  struct expressions e = {.at = calloc(2 * g->n_rules, sizeof *e.at), .ids = calloc(2 * g->n_rules, sizeof *e.ids)};
+static bool build(struct prefilter *f) {
+  struct expressions e = {.at = calloc(2 * f->n_rules, sizeof *e.at), .ids = calloc(2 * f->n_rules, sizeof *e.ids)};
   struct sluice_error ignored;
   buffer_init(&e.text, EXPRESSIONS_MAX);
-  bool done = library_there() && e.at && e.ids && !write_expressions(g, &e, &ignored) && compile(g, &e);
-  for (size_t i = 0; i < g->n_rules; i++)
-    if (g->rules[i].reach > g->look_back) g->look_back = g->rules[i].reach;
+  bool done = library_there() && e.at && e.ids && !write_expressions(f, &e, &ignored) && compile(f, &e);
+  for (size_t i = 0; i < f->n_rules; i++)
+    if (f->rules[i].reach > f->look_back) f->look_back = f->rules[i].reach;
   buffer_free(&e.text);
   free(e.at);
   free(e.ids);
@@ -209,25 +210,25 @@ static bool build(struct gate *g) {
 }
 
 static void *build_on_thread(void *arg) {
-  struct gate *g = arg;
-  atomic_store(&g->state, build(g) ? GATE_READY : GATE_FAILED);
-  gate_release(g);
+  struct prefilter *f = arg;
+  atomic_store(&f->state, build(f) ? PREFILTER_READY : PREFILTER_FAILED);
+  prefilter_release(f);
   return NULL;
 }
 
 /* A rule that sleeps until a rare word has come is tried seldom: nothing to gain. */
 static void mark_rare(const struct monitor_policy *p, bool *rare) {
-  for (size_t i = 0; i < p->n_rules; i++) rare[i] = p->rules[i].keyworded && !p->gate_rare;
+  for (size_t i = 0; i < p->n_rules; i++) rare[i] = p->rules[i].keyworded && !p->prefilter_rare;
   for (size_t k = 0; k < p->n_keywords; k++)
     if (!p->keywords[k].context && p->keywords[k].len <= COMMON_BYTES) rare[p->keywords[k].rule] = false;
 }
 
 /* The policy may go while its patterns are compiled. */
-static bool copy_rules(struct gate *g, const struct monitor_policy *p) {
-  g->n_rules = g->n_rows = p->n_rules;
-  g->match_limit = p->match_limit;
-  g->rules = calloc(p->n_rules, sizeof *g->rules);
-  bool *rare = calloc(p->n_rules, sizeof *rare), done = g->rules && rare;
+static bool copy_rules(struct prefilter *f, const struct monitor_policy *p) {
+  f->n_rules = f->n_rows = p->n_rules;
+  f->match_limit = p->match_limit;
+  f->rules = calloc(p->n_rules, sizeof *f->rules);
+  bool *rare = calloc(p->n_rules, sizeof *rare), done = f->rules && rare;
   if (done) mark_rare(p, rare);
   for (size_t i = 0; done && i < p->n_rules; i++) {
     const struct rule *r = &p->rules[i];
@@ -236,62 +237,63 @@ static bool copy_rules(struct gate *g, const struct monitor_policy *p) {
     if (!copy) continue;
     memcpy(copy, r->pattern, r->pattern_len);
     copy[r->pattern_len] = '\0';
-    g->rules[i] = (struct gate_rule){copy, r->pattern_len, r->max_match, 0, r->flags, 0, r->ascii};
+    f->rules[i] = (struct prefilter_rule){copy, r->pattern_len, r->max_match, 0, r->flags, 0, r->ascii};
   }
   free(rare);
   return done;
 }
 
 static bool begin(const struct monitor_policy *p) {
-  int idle = GATE_IDLE;
-  struct gate *g = p->gate;
-  if (!atomic_compare_exchange_strong(&g->state, &idle, GATE_BUILDING)) return false;
-  if (copy_rules(g, p)) return true;
-  atomic_store(&g->state, GATE_FAILED);
+  int idle = PREFILTER_IDLE;
+  struct prefilter *f = p->prefilter;
+  if (!atomic_compare_exchange_strong(&f->state, &idle, PREFILTER_BUILDING)) return false;
+  if (copy_rules(f, p)) return true;
+  atomic_store(&f->state, PREFILTER_FAILED);
   return false;
 }
 
-void gate_offer(const struct monitor_policy *p, size_t bytes) {
-  struct gate *g = p->gate;
+void prefilter_offer(const struct monitor_policy *p, size_t bytes) {
+  struct prefilter *f = p->prefilter;
   pthread_t thread;
   sigset_t all, before;
-  if (!g || atomic_load_explicit(&g->state, memory_order_relaxed) != GATE_IDLE) return;
-  if (atomic_fetch_add(&g->offered, bytes) + bytes < WORTH_BYTES || !begin(p)) return;
-  atomic_fetch_add(&g->references, 1);
+  if (!f || atomic_load_explicit(&f->state, memory_order_relaxed) != PREFILTER_IDLE) return;
+  if (atomic_fetch_add(&f->offered, bytes) + bytes < WORTH_BYTES || !begin(p)) return;
+  atomic_fetch_add(&f->references, 1);
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before); /* a program's signals are its own threads' */
-  int failed = pthread_create(&thread, NULL, build_on_thread, g);
+  int failed = pthread_create(&thread, NULL, build_on_thread, f);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (!failed) {
     pthread_detach(thread);
     return;
   }
-  atomic_store(&g->state, GATE_FAILED);
-  gate_release(g);
+  atomic_store(&f->state, PREFILTER_FAILED);
+  prefilter_release(f);
 }
 
-bool monitor_policy_compile_gate(const struct monitor_policy *p) {
-  if (p->gate && begin(p)) atomic_store(&p->gate->state, build(p->gate) ? GATE_READY : GATE_FAILED);
-  return gate_is_ready(p->gate);
+bool monitor_policy_compile_prefilter(const struct monitor_policy *p) {
+  if (p->prefilter && begin(p))
+    atomic_store(&p->prefilter->state, build(p->prefilter) ? PREFILTER_READY : PREFILTER_FAILED);
+  return prefilter_is_ready(p->prefilter);
 }
 
-size_t monitor_policy_gated(const struct monitor_policy *p) {
+size_t monitor_policy_prefiltered(const struct monitor_policy *p) {
   size_t n = 0;
-  for (size_t i = 0; gate_is_ready(p->gate) && i < p->n_rules; i++) n += p->gate->rules[i].reach > 0;
+  for (size_t i = 0; prefilter_is_ready(p->prefilter) && i < p->n_rules; i++) n += p->prefilter->rules[i].reach > 0;
   return n;
 }
 
-bool gate_is_ready(const struct gate *g) {
-  return g && atomic_load_explicit(&g->state, memory_order_acquire) == GATE_READY;
+bool prefilter_is_ready(const struct prefilter *f) {
+  return f && atomic_load_explicit(&f->state, memory_order_acquire) == PREFILTER_READY;
 }
 
-size_t gate_look_back(const struct gate *g) {
-  return g->look_back;
+size_t prefilter_look_back(const struct prefilter *f) {
+  return f->look_back;
 }
 
 /* ---- looking ---- */
 
-void gate_marks_free(struct gate_marks *marks) {
+void prefilter_marks_free(struct prefilter_marks *marks) {
   if (!marks) return;
   if (marks->scratch) hs.free_scratch(marks->scratch);
   free(marks->rows);
@@ -299,17 +301,17 @@ void gate_marks_free(struct gate_marks *marks) {
   free(marks);
 }
 
-static struct gate_marks *marks_of(struct monitor *m) {
-  const struct gate *g = m->policy->gate;
+static struct prefilter_marks *marks_of(struct monitor *m) {
+  const struct prefilter *f = m->policy->prefilter;
   if (m->marks) return m->marks;
-  struct gate_marks *marks = calloc(1, sizeof *marks);
+  struct prefilter_marks *marks = calloc(1, sizeof *marks);
   if (!marks) return NULL;
   hs_scratch_t *scratch = NULL;
-  marks->gate = g;
-  marks->rows = calloc(g->n_rows, sizeof *marks->rows);
-  marks->touched = calloc(g->n_rows, sizeof *marks->touched);
-  if (!marks->rows || !marks->touched || hs.alloc_scratch(g->db, &scratch) != HS_SUCCESS) {
-    gate_marks_free(marks);
+  marks->prefilter = f;
+  marks->rows = calloc(f->n_rows, sizeof *marks->rows);
+  marks->touched = calloc(f->n_rows, sizeof *marks->touched);
+  if (!marks->rows || !marks->touched || hs.alloc_scratch(f->db, &scratch) != HS_SUCCESS) {
+    prefilter_marks_free(marks);
     return NULL;
   }
   marks->scratch = scratch;
@@ -317,7 +319,7 @@ static struct gate_marks *marks_of(struct monitor *m) {
 }
 
 static int mark(unsigned id, unsigned long long from, unsigned long long to, unsigned flags, void *context) {
-  struct gate_marks *marks = context;
+  struct prefilter_marks *marks = context;
   struct marks_row *row = &marks->rows[id];
   size_t bit = (size_t)(to - 1) / marks->block;
   (void)from, (void)flags;
@@ -326,18 +328,18 @@ static int mark(unsigned id, unsigned long long from, unsigned long long to, uns
   return 0;
 }
 
-void gate_look(struct monitor *m, struct slice text, uint64_t from) {
-  struct gate_marks *marks = marks_of(m);
+void prefilter_look(struct monitor *m, struct slice text, uint64_t from) {
+  struct prefilter_marks *marks = marks_of(m);
   if (!marks || text.len > UINT32_MAX) return;
   marks->block = (text.len + BITS - 1) / BITS;
   marks->base = from;
   marks->end = from + text.len;
   marks->active =
-      hs.scan(m->policy->gate->db, text.ptr, (unsigned)text.len, 0, marks->scratch, mark, marks) == HS_SUCCESS;
+      hs.scan(m->policy->prefilter->db, text.ptr, (unsigned)text.len, 0, marks->scratch, mark, marks) == HS_SUCCESS;
 }
 
-void gate_clear(struct monitor *m) {
-  struct gate_marks *marks = m->marks;
+void prefilter_clear(struct monitor *m) {
+  struct prefilter_marks *marks = m->marks;
   if (!marks) return;
   for (size_t i = 0; i < marks->n_touched; i++) marks->rows[marks->touched[i]] = (struct marks_row){{0}};
   marks->n_touched = 0;
@@ -354,11 +356,11 @@ static size_t next_bit(const struct marks_row *row, size_t bit) {
   return BITS;
 }
 
-uint64_t gate_next(const struct monitor *m, uint32_t rule, uint64_t from, bool final, uint64_t *last) {
-  const struct gate_marks *marks = m->marks;
+uint64_t prefilter_next(const struct monitor *m, uint32_t rule, uint64_t from, bool final, uint64_t *last) {
+  const struct prefilter_marks *marks = m->marks;
   *last = UINT64_MAX;
-  if (!marks || !marks->active || !marks->gate->rules[rule].reach) return from;
-  const struct gate_rule *r = &marks->gate->rules[rule];
+  if (!marks || !marks->active || !marks->prefilter->rules[rule].reach) return from;
+  const struct prefilter_rule *r = &marks->prefilter->rules[rule];
   const uint64_t reach = r->reach, block = marks->block, tail = final ? 0 : reach;
   const uint64_t open = marks->end > marks->base + tail ? marks->end - tail : marks->base;
   if (from < marks->base) from = marks->base; /* they were decided when less text was there */
@@ -375,49 +377,49 @@ uint64_t gate_next(const struct monitor *m, uint32_t rule, uint64_t from, bool f
 }
 #else
 
-struct gate {
+struct prefilter {
   char unused;
 };
-void monitor_gate_source(char *out, size_t size) {
+void monitor_prefilter_source(char *out, size_t size) {
   snprintf(out, size, "none: built without it");
 }
-sluice_status gate_new(struct gate **out, struct sluice_error *err) {
+sluice_status prefilter_new(struct prefilter **out, struct sluice_error *err) {
   (void)err;
   *out = NULL;
   return SLUICE_OK;
 }
-void gate_release(struct gate *g) {
-  (void)g;
+void prefilter_release(struct prefilter *f) {
+  (void)f;
 }
-void gate_offer(const struct monitor_policy *p, size_t bytes) {
+void prefilter_offer(const struct monitor_policy *p, size_t bytes) {
   (void)p, (void)bytes;
 }
-bool monitor_policy_compile_gate(const struct monitor_policy *p) {
+bool monitor_policy_compile_prefilter(const struct monitor_policy *p) {
   (void)p;
   return false;
 }
-size_t monitor_policy_gated(const struct monitor_policy *p) {
+size_t monitor_policy_prefiltered(const struct monitor_policy *p) {
   (void)p;
   return 0;
 }
-bool gate_is_ready(const struct gate *g) {
-  (void)g;
+bool prefilter_is_ready(const struct prefilter *f) {
+  (void)f;
   return false;
 }
-size_t gate_look_back(const struct gate *g) {
-  (void)g;
+size_t prefilter_look_back(const struct prefilter *f) {
+  (void)f;
   return 0;
 }
-void gate_marks_free(struct gate_marks *marks) {
+void prefilter_marks_free(struct prefilter_marks *marks) {
   (void)marks;
 }
-void gate_look(struct monitor *m, struct slice text, uint64_t from) {
+void prefilter_look(struct monitor *m, struct slice text, uint64_t from) {
   (void)m, (void)text, (void)from;
 }
-void gate_clear(struct monitor *m) {
+void prefilter_clear(struct monitor *m) {
   (void)m;
 }
-uint64_t gate_next(const struct monitor *m, uint32_t rule, uint64_t from, bool final, uint64_t *last) {
+uint64_t prefilter_next(const struct monitor *m, uint32_t rule, uint64_t from, bool final, uint64_t *last) {
   (void)m, (void)rule, (void) final;
   *last = UINT64_MAX;
   return from;
