@@ -52,12 +52,11 @@ void doctor_build(struct doctor *d) {
   doctor_flag(d, "pcre2_jit", build_pcre2_jit());
   if (!build_pcre2_jit())
     doctor_remedy(d, DOCTOR_NOTE, "this PCRE2 has no JIT: rules mean the same but are matched more slowly");
-  char gate[160];
-  monitor_prefilter_source(gate, sizeof gate);
-  bool there = strncmp(gate, "none", 4) != 0;
-  if (there) doctor_say(d, ", %s", gate);
-  doctor_string(d, "long_texts", there ? gate : NULL);
-  if (!there) doctor_remedy(d, DOCTOR_NOTE, "Hyperscan: %s; long texts are judged more slowly, and alike", gate);
+  char what[160];
+  bool there = monitor_prefilter_there(what, sizeof what);
+  if (there) doctor_say(d, ", %s", what);
+  doctor_string(d, "long_texts", there ? what : NULL);
+  if (!there) doctor_remedy(d, DOCTOR_NOTE, "no Hyperscan: %s; long texts are judged more slowly, and alike", what);
 }
 
 /* One token through the network: reading the files is not yet running them. */

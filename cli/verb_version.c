@@ -24,9 +24,9 @@ static void print_text(const char *cuda, bool cuda_there) {
            i + 1 < LIBRARY_FACTS ? "," : "\n");
   const char *fold = monitor_fold_source();
   printf("fold table %s\n", *fold ? fold : "not folded: built without ICU");
-  char gate[160];
-  monitor_prefilter_source(gate, sizeof gate);
-  printf("long texts %s\n", gate);
+  char what[160];
+  bool there = monitor_prefilter_there(what, sizeof what);
+  printf("long texts %s%s\n", there ? "" : "no Hyperscan: ", what);
   if (cuda_there)
     printf("CUDA       %s\n", cuda);
   else
@@ -36,8 +36,8 @@ static void print_text(const char *cuda, bool cuda_there) {
 static sluice_status print_json(const char *cuda, bool cuda_there, struct sluice_error *err) {
   struct library_fact libraries[LIBRARY_FACTS];
   struct buffer out;
-  char gate[160];
-  monitor_prefilter_source(gate, sizeof gate);
+  char what[160];
+  bool there = monitor_prefilter_there(what, sizeof what);
   build_libraries(libraries);
   buffer_init(&out, 1 << 16);
   sluice_status st =
@@ -49,9 +49,10 @@ static sluice_status print_json(const char *cuda, bool cuda_there, struct sluice
     st = buffer_printf(&out, err, "%s\"%s\":{\"built\":\"%s\",\"running\":\"%s\"}", i ? "," : "", libraries[i].name,
                        libraries[i].built, libraries[i].running);
   if (!st)
-    st = buffer_printf(
-        &out, err, "},\"pcre2_jit\":%s,\"fold_table\":\"%s\",\"long_texts\":\"%s\",\"cuda\":%s,\"cuda_library\":",
-        build_pcre2_jit() ? "true" : "false", monitor_fold_source(), gate, cuda_there ? "true" : "false");
+    st = buffer_printf(&out, err,
+                       "},\"pcre2_jit\":%s,\"fold_table\":\"%s\",\"long_texts\":%s%s%s,\"cuda\":%s,\"cuda_library\":",
+                       build_pcre2_jit() ? "true" : "false", monitor_fold_source(), there ? "\"" : "",
+                       there ? what : "null", there ? "\"" : "", cuda_there ? "true" : "false");
   if (!st) st = json_quote(&out, cuda, slice_of(cuda).len, err);
   if (!st) st = buffer_append_str(&out, "}\n", err);
   if (!st) fwrite(out.ptr, 1, out.len, stdout);

@@ -74,8 +74,9 @@ sluice_status monitor_import_words(const char *name, struct slice text, const st
 /* What look-alikes are folded by: "Unicode 15.0 (ICU 72.1)"; empty: built without ICU, nothing is folded. */
 const char *monitor_fold_source(void);
 
-/* What looks through long texts before PCRE2 does: "Hyperscan 5.4.0 2023-03-11", or "none: " and why. */
-void monitor_prefilter_source(char *out, size_t size);
+/* Whether another engine looks through long texts before PCRE2 does: its name and version in `what`
+ * ("Hyperscan 5.4.0 2023-03-11"), or why there is none. */
+bool monitor_prefilter_there(char *what, size_t size);
 /* Compiles a policy's patterns for it now, not when long texts have come and on a thread of its own. false: not there.
  */
 bool monitor_policy_compile_prefilter(const struct monitor_policy *p);

@@ -93,11 +93,10 @@ static bool library_there(void) {
   return !hs.why;
 }
 
-void monitor_prefilter_source(char *out, size_t size) {
-  if (library_there())
-    snprintf(out, size, "Hyperscan %s", hs.version());
-  else
-    snprintf(out, size, "none: %s", hs.why);
+bool monitor_prefilter_there(char *what, size_t size) {
+  bool there = library_there();
+  snprintf(what, size, "%s%s", there ? "Hyperscan " : "", there ? hs.version() : hs.why);
+  return there;
 }
 
 /* ---- compiling ---- */
@@ -380,8 +379,9 @@ uint64_t prefilter_next(const struct monitor *m, uint32_t rule, uint64_t from, b
 struct prefilter {
   char unused;
 };
-void monitor_prefilter_source(char *out, size_t size) {
-  snprintf(out, size, "none: built without it");
+bool monitor_prefilter_there(char *what, size_t size) {
+  snprintf(what, size, "built without it");
+  return false;
 }
 sluice_status prefilter_new(struct prefilter **out, struct sluice_error *err) {
   (void)err;

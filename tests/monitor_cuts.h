@@ -25,9 +25,8 @@ static inline void cuts_prefilter_policy(struct monitor_policy *p) {
 }
 
 static inline bool cuts_prefilter_there(void) {
-  char source[160];
-  monitor_prefilter_source(source, sizeof source);
-  return strncmp(source, "none", 4) != 0;
+  char what[160];
+  return monitor_prefilter_there(what, sizeof what);
 }
 
 /* The rules as a policy; NULL and a message in err when one is refused. */
