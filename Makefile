@@ -80,7 +80,7 @@ $(BUILD)/hyperscan: always
 $(BUILD)/obj/monitor/prefilter.o: $(BUILD)/hyperscan
 $(BUILD)/obj/monitor/prefilter.o: CPPFLAGS += $(HYPERSCAN_FLAGS)
 # The bench holds the pattern layer against it, too.
-BESIDE_HYPERSCAN := $(BUILD)/tests/bench/bench_monitor $(BUILD)/tests/bench/bench_texts
+BESIDE_HYPERSCAN := $(BUILD)/tests/bench/bench_monitor $(BUILD)/tests/bench/bench_texts $(BUILD)/tests/bench/bench_streams
 ifneq ($(filter bench $(BESIDE_HYPERSCAN),$(MAKECMDGOALS)),)
 HYPERSCAN_LIBS := $(shell $(PKG_CONFIG) --libs libhs 2>/dev/null)
 endif
@@ -229,6 +229,8 @@ bench: $(BUILD)/sluice $(BUILD)/tests/bench/bench_engine $(BESIDE_HYPERSCAN)
 	$(BUILD)/tests/bench/bench_monitor
 	$(BUILD)/tests/bench/bench_monitor --rules $${SLUICE_DATA:-build/data}/rules
 	$(BUILD)/tests/bench/bench_texts
+	$(BUILD)/tests/bench/bench_streams --alone
+	$(BUILD)/tests/bench/bench_streams --hostile --kb 1024
 
 SECONDS ?= 3600
 .PHONY: soak

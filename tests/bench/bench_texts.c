@@ -16,147 +16,10 @@
 
 #include "hyperscan_alone.h"
 #include "made_rules.h"
+#include "made_texts.h"
 #include "monitor/policy.h"
 
 enum { TOKEN_BYTES = 4, PROMPT_BYTES = 4096, RUNS = 3, FORM_RULES = 160, ALL_RULES = 1000, NAMES_MAX = 16 };
-
-/* ---- texts ---- */
-
-struct text_kind {
-  const char *name;
-  sluice_status (*line)(struct rng *rng, struct buffer *out, struct sluice_error *err);
-};
-
-static const char *pick(struct rng *rng, const char *const *words, size_t n) {
-  return words[rng_below(rng, (uint32_t)n)];
-}
-#define PICK(rng, words) pick(rng, words, sizeof words / sizeof *words)
-
-static sluice_status digits_of(struct rng *rng, const char *alphabet, unsigned n, struct buffer *out,
-                               struct sluice_error *err) {
-  char bytes[128];
-  uint32_t size = (uint32_t)strlen(alphabet);
-  for (unsigned i = 0; i < n; i++) bytes[i] = alphabet[rng_below(rng, size)];
-  return buffer_append(out, bytes, n, err);
-}
-
-static sluice_status prose_line(struct rng *rng, struct buffer *out, struct sluice_error *err) {
-  static const char *const starts[] = {"The harbour was quiet", "He took the rope from her hands",
-                                       "Rain had been falling", "A single lamp was burning",
-                                       "\"You are late,\" said the old man"};
-  static const char *const ends[] = {" when the last boat came in. ", " without another word; ", " since noon. ",
-                                     " in the customs house, and nobody spoke. ", ".\n\n"};
-  const char *start = PICK(rng, starts);
-  return buffer_printf(out, err, "%s%s", start, PICK(rng, ends));
-}
-
-static sluice_status code_line(struct rng *rng, struct buffer *out, struct sluice_error *err) {
-  static const char *const names[] = {"state",        "token_end", "n_keys", "buffer",
-                                      "password_len", "at",        "offset", "secret"};
-  const char *a = PICK(rng, names), *b = PICK(rng, names), *c = PICK(rng, names);
-  switch (rng_below(rng, 5)) {
-  case 0:
-    return buffer_printf(out, err, "  if (%s->%s < %u) return fail(err, \"%s: no memory for %%zu bytes\", %s);\n", a, b,
-                         rng_below(rng, 4096), c, a);
-  case 1:
-    return buffer_printf(out, err, "  for (size_t i = 0; i < %s->n; i++) %s[i] = (uint8_t)(%s >> %u & 0xff);\n", a, b,
-                         c, 8 * rng_below(rng, 4));
-  case 2:
-    return buffer_printf(out, err, "static const uint32_t %s_%s[] = {0x%08x, 0x%08x, %u};\n", a, b,
-                         (uint32_t)rng_u64(rng), (uint32_t)rng_u64(rng), rng_below(rng, 100000));
-  case 3:
-    return buffer_printf(out, err, "  memcpy(%s + %s, %s, sizeof *%s); /* whole rows only, see %s() */\n", a, b, c, a,
-                         b);
-  default:
-    return buffer_printf(out, err, "}\n\n/* The %s of a %s. */\nstatic int %s_of(const struct %s *%s) {\n", a, b, a, b,
-                         c);
-  }
-}
-
-static sluice_status json_line(struct rng *rng, struct buffer *out, struct sluice_error *err) {
-  static const char *const levels[] = {"info", "info", "debug", "warn", "error"};
-  static const char *const what[] = {"request done", "connection reset by peer", "cache miss", "retry scheduled"};
-  const char *level = PICK(rng, levels);
-  sluice_status st = buffer_printf(
-      out, err, "{\"ts\":\"2026-03-%02uT%02u:%02u:%02u.%06uZ\",\"level\":\"%s\",\"msg\":\"%s\",\"status\":%u,",
-      1 + rng_below(rng, 28), rng_below(rng, 24), rng_below(rng, 60), rng_below(rng, 60), rng_below(rng, 1000000),
-      level, PICK(rng, what), 200 + rng_below(rng, 304));
-  if (!st)
-    st = buffer_printf(out, err, "\"latency_ms\":%u.%03u,\"peer\":\"10.%u.%u.%u:%u\",\"trace\":\"", rng_below(rng, 900),
-                       rng_below(rng, 1000), rng_below(rng, 256), rng_below(rng, 256), rng_below(rng, 256),
-                       1024 + rng_below(rng, 60000));
-  if (!st) st = digits_of(rng, "0123456789abcdef", 32, out, err);
-  return st ? st : buffer_append_str(out, "\"}\n", err);
-}
-
-static sluice_status base64_line(struct rng *rng, struct buffer *out, struct sluice_error *err) {
-  sluice_status st = digits_of(rng, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", 76, out, err);
-  return st ? st : buffer_append_str(out, "\n", err);
-}
-
-static sluice_status csv_line(struct rng *rng, struct buffer *out, struct sluice_error *err) {
-  sluice_status st = buffer_printf(out, err, "%u", 100000 + rng_below(rng, 900000));
-  for (int i = 0; i < 8 && !st; i++)
-    st = i % 2 ? buffer_printf(out, err, ",%u.%02u", rng_below(rng, 10000), rng_below(rng, 100))
-               : buffer_printf(out, err, ",%u", rng_below(rng, 1u << (8 + i)));
-  return st ? st : buffer_append_str(out, "\n", err);
-}
-
-static sluice_status languages_line(struct rng *rng, struct buffer *out, struct sluice_error *err) {
-  static const char *const lines[] = {
-      /* clang-format off: it counts wide characters twice */
-      "昨夜はずっと雨が降っていて、港には誰もいなかった。",
-      "最后一班船进港的时候，码头上静悄悄的。\n",
-      "كان الميناء هادئا عندما وصل القارب الأخير. ",
-      "Der Regen fällt seit Mittag; über den Dächern hängt Nebel. ",
-      "Гавань была тиха, когда пришла последняя лодка. ",
-      "부두에는 아무도 없었고 비만 내리고 있었다. ",
-      "Le café était fermé, et l’été déjà loin… ",
-      "हवा चल रही थी और नाव धीरे-धीरे आ रही थी। ",
-      "👩‍🚀🚀✨ yes!! 🎉🎉 ",
-      "Το λιμάνι ήταν ήσυχο. ",
-      "The harbour was quiet. ",
-      /* clang-format on */
-  };
-  return buffer_append_str(out, PICK(rng, lines), err);
-}
-
-static sluice_status dense_line(struct rng *rng, struct buffer *out, struct sluice_error *err) {
-  static const char *const names[] = {"api_key",    "session", "client_secret", "checksum",
-                                      "auth_token", "commit",  "access"};
-  sluice_status st = buffer_printf(out, err, "%s = \"", PICK(rng, names));
-  if (!st) st = digits_of(rng, "0123456789abcdef", 32, out, err);
-  return st ? st : buffer_append_str(out, "\"\n", err);
-}
-
-static const struct text_kind kinds[] = {
-    {"prose", prose_line}, {"code", code_line},           {"json", json_line},   {"base64", base64_line},
-    {"csv", csv_line},     {"languages", languages_line}, {"dense", dense_line},
-};
-enum { KINDS = sizeof kinds / sizeof *kinds };
-
-static sluice_status read_novels(struct buffer *out, size_t bytes, struct sluice_error *err) {
-  const char *dir = getenv("SLUICE_DATA");
-  char *path = sluice_format("%s/english_novels/Gaskell_Wives_1865.txt", dir && dir[0] ? dir : "build/data"),
-       *text = NULL;
-  size_t len = 0;
-  if (!path) return sluice_fail(err, SLUICE_NOMEM, "no memory for a path");
-  sluice_status st = file_exists(path) ? file_read(path, MADE_FILE_BYTES, &text, &len, err) : SLUICE_OK;
-  while (!st && len && out->len < bytes)
-    st = buffer_append(out, text, len < bytes - out->len ? len : bytes - out->len, err);
-  free(text);
-  free(path);
-  return st;
-}
-
-static sluice_status make_text(size_t kind, size_t bytes, struct buffer *out, struct sluice_error *err) {
-  struct rng rng;
-  rng_seed(&rng, 7);
-  buffer_clear(out);
-  sluice_status st = kind == 0 ? read_novels(out, bytes, err) : SLUICE_OK;
-  while (!st && out->len < bytes) st = kinds[kind].line(&rng, out, err);
-  return st;
-}
 
 /* ---- ours ---- */
 
@@ -300,9 +163,9 @@ static sluice_status row(struct monitor *m, struct beside *b, size_t kind, struc
   if (st) return st;
   beside_time(b, text);
   const double n_prompts = ceil((double)text.len / PROMPT_BYTES), n_tokens = (double)text.len / TOKEN_BYTES;
-  printf("%-10s %7.1f %7.1f %6.2f  %8.1f %6.2f  %8.3f %8.3f %6.2f  %6.3f %6.2f  %llu/%llu/%llu\n", kinds[kind].name,
-         mb / whole_s, mb / b->whole, whole_s / b->whole, prompts_s * 1e6 / n_prompts, prompts_s / b->prompts,
-         tokens_s * 1e6 / n_tokens, b->tokens * 1e6 / n_tokens, tokens_s / b->tokens,
+  printf("%-10s %7.1f %7.1f %6.2f  %8.1f %6.2f  %8.3f %8.3f %6.2f  %6.3f %6.2f  %llu/%llu/%llu\n",
+         made_texts[kind].name, mb / whole_s, mb / b->whole, whole_s / b->whole, prompts_s * 1e6 / n_prompts,
+         prompts_s / b->prompts, tokens_s * 1e6 / n_tokens, b->tokens * 1e6 / n_tokens, tokens_s / b->tokens,
          (double)tokens.pattern_runs / n_tokens, 100.0 * (double)tokens.pieces_held / (double)tokens.pieces,
          (unsigned long long)tokens.stops, (unsigned long long)tokens.masks, (unsigned long long)tokens.flags);
   fflush(stdout);
@@ -321,9 +184,9 @@ static sluice_status table(const char *name, const struct monitor_policy *p, dou
          "us/token", "alone", "x", "PCRE2", "held%", "stops/masks/flags");
   beside_open(&b, p);
   sluice_status st = monitor_open(p, NULL, NULL, &m, err);
-  for (size_t k = 0; !st && k < KINDS; k++) {
-    if (!is_wanted(w->texts, w->n_texts, kinds[k].name)) continue;
-    st = make_text(k, w->kb << 10, &text, err);
+  for (size_t k = 0; !st && k < MADE_TEXTS; k++) {
+    if (!is_wanted(w->texts, w->n_texts, made_texts[k].name)) continue;
+    st = made_text(k, w->kb << 10, &text, err);
     if (!st) st = row(m, &b, k, (struct slice){text.ptr, text.len}, err);
   }
   monitor_close(m);

@@ -12,8 +12,8 @@
 
 enum { MADE_FILE_BYTES = 8 << 20 };
 
-static void made_add(cJSON *rules, const char *action, const char *pattern, const char *keyword, const char *hold,
-                     int protect) {
+static inline void made_add(cJSON *rules, const char *action, const char *pattern, const char *keyword,
+                            const char *hold, int protect) {
   char id[32];
   cJSON *r = cJSON_CreateObject();
   snprintf(id, sizeof id, "made-%d", cJSON_GetArraySize(rules));
@@ -84,6 +84,65 @@ static inline void made_forms(cJSON *rules, int until) {
     snprintf(pattern, sizeof pattern, "\\b%s%s\\d{%u}\\b", letters[i % 4], between[i / 4 % 5], 4 + i / 20);
     made_add(rules, "mask", pattern, NULL, NULL, 0);
   }
+}
+
+/* An empty policy; the caller deletes it. */
+static inline cJSON *made_empty(void) {
+  cJSON *root = cJSON_CreateObject();
+  cJSON_AddItemToObject(root, "rules", cJSON_CreateArray());
+  return root;
+}
+
+static inline void made_capped(cJSON *rules, const char *pattern, int max_match) {
+  made_add(rules, "mask", pattern, NULL, NULL, 0);
+  cJSON_AddNumberToObject(cJSON_GetArrayItem(rules, cJSON_GetArraySize(rules) - 1), "max_match", max_match);
+}
+
+/* Shapes that lists of personal data and secrets ask for, without a literal that could wake them. */
+static inline void made_bare(cJSON *rules) {
+  static const char *const bare[] = {
+      "[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\\.[A-Za-z0-9-]{1,63}){1,4}",
+      "(?:\\+?1[-. ]?)?\\(?\\d{3}\\)?[-. ]?\\d{3}[-. ]?\\d{4}\\b",
+      "(?:\\+\\d{1,3}[- ]?)?\\d{2,4}[- ]\\d{3,4}[- ]\\d{3,4}",
+      "\\b(?:\\d{1,3}\\.){3}\\d{1,3}\\b",
+      "\\b(?:[A-Fa-f0-9]{1,4}:){7}[A-Fa-f0-9]{1,4}\\b",
+      "\\b(?:4\\d{3}|5[1-5]\\d{2}|6011|3[47]\\d{2})[- ]?\\d{4}[- ]?\\d{4}[- ]?\\d{3,4}\\b",
+      "\\b(?:\\d[ -]?){13,16}\\b",
+      "\\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\\b",
+      "\\b[a-f0-9]{32}\\b",
+      "\\b[a-f0-9]{40}\\b",
+      "\\b[a-fA-F0-9]{64}\\b",
+      "[a-z0-9]{32}",
+      "[0-9a-f]{32}",
+      "[A-Za-z0-9+/]{40}",
+      "(?<![A-Za-z0-9/+=])[A-Za-z0-9/+=]{40}(?![A-Za-z0-9/+=])",
+      "[A-Za-z0-9_-]{24}\\.[A-Za-z0-9_-]{6}\\.[A-Za-z0-9_-]{27}",
+      "[0-9]{15,25}-[a-zA-Z0-9]{20,40}",
+      "[1-9][0-9]+-[0-9a-zA-Z]{40}",
+      "[0-9]+:[A-Za-z0-9_-]{35}",
+      "[0-9a-zA-Z]{24}[-_.][0-9a-zA-Z]{12}",
+      "\\b[A-Z0-9]{20}\\b",
+      "\\b[A-Za-z0-9]{43}=",
+      "(?:[A-Za-z0-9+/]{4}){10,}(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)",
+      "\\b[13][a-km-zA-HJ-NP-Z1-9]{25,34}\\b",
+      "\\b(?!000|666|9\\d{2})\\d{3}[- ](?!00)\\d{2}[- ](?!0000)\\d{4}\\b",
+      "\\b[A-Z]{2}\\d{2}[ ]?(?:[A-Z0-9]{4}[ ]?){2,7}[A-Z0-9]{1,4}\\b",
+      "\\b(?:0[1-9]|1[0-2])[/-](?:0[1-9]|[12]\\d|3[01])[/-](?:19|20)?\\d{2}\\b",
+      "\\b\\d{1,2}[/.-]\\d{1,2}[/.-]\\d{2,4}\\b",
+      "\\b\\d{4}-\\d{2}-\\d{2}(?:[T ]\\d{2}:\\d{2}(?::\\d{2})?)?\\b",
+      "\\b[A-Z][a-z]+ [A-Z][a-z]+\\b, \\d{1,3}",
+      "\\b\\d{5}(?:-\\d{4})?\\b",
+      "\\b[A-Z]{1,2}\\d[A-Z\\d]? ?\\d[A-Z]{2}\\b",
+      "\\b\\d{2}[A-Z]{5}\\d{4}[A-Z]\\d[A-Z]\\d\\b",
+      "\\b\\d{9}\\b",
+      "\\b[A-Z]\\d{8}\\b",
+      "\\b\\d{3}-\\d{7}-\\d\\b",
+      "\\$\\d{1,3}(?:,\\d{3})*(?:\\.\\d{2})?",
+      "\\b(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,6}/\\S+",
+      "(?:^|[^0-9])([0-9]{11})(?:[^0-9]|$)",
+      "\\b[0-9A-Za-z]{5}-[0-9A-Za-z]{5}-[0-9A-Za-z]{5}-[0-9A-Za-z]{5}\\b",
+  };
+  for (size_t i = 0; i < sizeof bare / sizeof *bare; i++) made_add(rules, "mask", bare[i], NULL, NULL, 0);
 }
 
 /* One rule for each line of a word list. */
