@@ -67,6 +67,16 @@ static sluice_status read_beside(struct slice json, struct json_span o, const ch
   return st;
 }
 
+/* A message, whole or as it begins: what it says, and what stands around that. */
+static sluice_status read_message(struct slice json, struct json_span message, struct sketch *s,
+                                  struct sluice_error *err) {
+  static const char *const known[] = {"id",    "type",        "role",          "model",     "content",
+                                      "usage", "stop_reason", "stop_sequence", "container", "context_management",
+                                      NULL};
+  sluice_status st = read_blocks(json, message, s, err);
+  return st ? st : read_beside(json, message, known, s, err);
+}
+
 /* An event with the object that its type is known for under `key`; without it all that it says is judged. */
 static sluice_status read_event(struct slice json, struct json_span root, const char *key, int64_t block,
                                 struct sketch *s, struct sluice_error *err) {
@@ -74,7 +84,7 @@ static sluice_status read_event(struct slice json, struct json_span root, const 
   struct json_span v;
   if (!member_of(json, root, key, JSON_OBJECT, &v)) known[2] = NULL;
   sluice_status st = SLUICE_OK;
-  if (known[2] && slice_is(slice_of(key), "message")) st = read_blocks(json, v, s, err);
+  if (known[2] && slice_is(slice_of(key), "message")) st = read_message(json, v, s, err);
   if (known[2] && slice_is(slice_of(key), "content_block")) st = read_block(json, v, block, s, err);
   if (known[2] && slice_is(slice_of(key), "delta")) st = read_delta(json, v, block, s, err);
   return st ? st : read_beside(json, root, known, s, err);
@@ -104,7 +114,7 @@ static sluice_status read_frame(struct slice json, struct json_span root, const 
   if (slice_is(type, "message") && json_span_member(json, root, "content", &v)) {
     c.whole = c.finish = true;
     c.has_reason = json_span_member(json, root, "stop_reason", &c.reason);
-    st = read_blocks(json, root, s, err);
+    st = read_message(json, root, s, err);
   } else if (slice_is(type, "message_start")) {
     st = read_event(json, root, "message", 0, s, err);
   } else if (slice_is(type, "content_block_start")) {

@@ -183,10 +183,11 @@ static sluice_status settle_laggards(struct wire_filter *f, size_t lane, bool *s
 
 static sluice_status decode_text(struct slice json, const struct sketch_text *t, struct buffer *out,
                                  struct sluice_error *err) {
+  size_t from = out->len; /* no bytes at all are none of a token's: some servers leave the list empty */
   bool good = false;
   sluice_status st = SLUICE_OK;
   if (t->bytes.end > t->bytes.start) st = logprob_bytes(json, t->bytes, out, &good, err);
-  if (st || good) return st;
+  if (st || (good && out->len > from)) return st;
   if (t->value.type == JSON_STRING) return json_span_decode(json, t->value, out, err);
   return buffer_append(out, json.ptr + t->value.start, t->value.end - t->value.start, err);
 }

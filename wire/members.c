@@ -115,17 +115,57 @@ static bool is_streamed(struct slice key) {
   return any;
 }
 
-static int64_t index_of_key(struct slice key, int64_t seed) {
-  uint64_t h = 0xcbf29ce484222325u ^ (uint64_t)seed;
+static uint64_t mix_key(uint64_t h, struct slice key) {
   for (size_t i = 0; i < key.len; i++) h = (h ^ (unsigned char)key.ptr[i]) * 0x100000001b3u;
+  return h;
+}
+
+/* A picture or sound as a data: URL (RFC 2397), all of it base64: no text, and long enough for short rules to match. */
+static bool is_picture(struct slice s) {
+  static const char *const heads[] = {"data:image/", "data:audio/", "data:video/"};
+  static const char mark[] = ";base64,";
+  bool any = false;
+  for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+    any |= s.len > strlen(heads[i]) && memcmp(s.ptr, heads[i], strlen(heads[i])) == 0;
+  if (!any) return false;
+  const char *comma = memchr(s.ptr, ',', s.len);
+  if (!comma || comma - s.ptr > 64 || comma - s.ptr < 20) return false;
+  if (memcmp(comma + 2 - sizeof mark, mark, sizeof mark - 1) != 0) return false;
+  for (const char *at = s.ptr + strlen(heads[0]); at < comma; at++)
+    if (!memchr(";=.+-_", *at, 6) && !((*at | 32) >= 'a' && (*at | 32) <= 'z') && !(*at >= '0' && *at <= '9'))
+      return false;
+  for (const char *at = comma + 1, *end = s.ptr + s.len; at < end; at++)
+    if (!memchr("+/=", *at, 3) && !(*at == '\\' && at + 1 < end && at[1] == '/') &&
+        !((*at | 32) >= 'a' && (*at | 32) <= 'z') && !(*at >= '0' && *at <= '9'))
+      return false;
+  return true;
+}
+
+/* Where a string stands: the keys around it, so that what one server says under the same key in two places (LiteLLM's
+ * thinking) is two texts. Objects deeper than this count as one. */
+enum { WALK_DEPTH = 16 };
+struct walk_place {
+  uint64_t around[WALK_DEPTH];
+  size_t depth;
+};
+
+static void place_enter(struct walk_place *p, struct slice key) {
+  size_t at = p->depth < WALK_DEPTH ? p->depth : WALK_DEPTH - 1;
+  p->depth++;
+  if (p->depth < WALK_DEPTH) p->around[p->depth] = mix_key(p->around[at] ^ '{', key);
+}
+
+static int64_t index_at(const struct walk_place *p, struct slice key) {
+  uint64_t h = mix_key(p->around[p->depth < WALK_DEPTH ? p->depth : WALK_DEPTH - 1], key);
   return ((int64_t)1 << 30) + (int64_t)((h ^ h >> 32) & 0xFFFFFF);
 }
 
 static sluice_status add_found(struct sketch *s, struct wire_key k, enum manner manner, struct slice key,
-                               struct json_span v, bool aside, struct sluice_error *err) {
+                               const struct walk_place *place, struct json_span v, bool aside,
+                               struct sluice_error *err) {
   if (manner == MIXED) manner = is_streamed(key) ? BY_KEY : WHOLE;
   struct sketch_text t = {.key = k, .value = v, .group = manner == WHOLE ? ++s->groups : 0, .aside = aside};
-  if (manner == BY_KEY) t.key.index = index_of_key(key, k.index);
+  if (manner == BY_KEY) t.key.index = index_at(place, key);
   return sketch_add_text(s, t, err);
 }
 
@@ -149,6 +189,7 @@ static sluice_status walk_values(struct slice json, struct json_span v, struct s
                                         "b64_json",
                                         NULL};
   static const char *const spelled_out[] = {"logprobs", NULL};
+  struct walk_place place = {.around = {0xcbf29ce484222325u ^ (uint64_t)k.index}};
   sluice_status st = SLUICE_OK;
   for (size_t at = v.start; !st && at < v.end;) {
     char c = json.ptr[at];
@@ -159,12 +200,15 @@ static sluice_status walk_values(struct slice json, struct json_span v, struct s
     } else if (c == '"') {
       size_t end = string_end(json, at), next = skip_space(json, end, v.end);
       bool is_key = next < v.end && json.ptr[next] == ':';
-      if (!is_key && end - at > 2 && !key_is(key, no_text))
-        st = add_found(s, k, manner, key, (struct json_span){JSON_STRING, at, end}, aside, err);
+      bool text = !is_key && end - at > 2 && !key_is(key, no_text);
+      if (text && !is_picture((struct slice){json.ptr + at + 1, end - at - 2}))
+        st = add_found(s, k, manner, key, &place, (struct json_span){JSON_STRING, at, end}, aside, err);
       key = is_key ? (struct slice){json.ptr + at + 1, end - at - 2} : key;
       at = is_key ? next + 1 : end;
       continue;
     } else {
+      if (c == '{') place_enter(&place, key);
+      if (c == '}' && place.depth > 0) place.depth--;
       if (c == '{' || c == '}' || c == ']') key = (struct slice){"", 0};
       at++;
     }

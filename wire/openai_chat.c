@@ -3,6 +3,7 @@
 #include "wire/dialect.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 enum { LOGPROBS = 16 }; /* as index of a text: the tokens of its log-probabilities */
 
@@ -159,13 +160,39 @@ static sluice_status read_choice(struct slice json, struct json_span entry, size
   return st ? st : sketch_add_choice(s, c, err);
 }
 
+static bool names_an_id(struct slice json, const struct member *m) {
+  static const char tail[] = "_id\"";
+  size_t n = sizeof tail - 1;
+  return m->key.end - m->key.start > n && memcmp(json.ptr + m->key.end - n, tail, n) == 0;
+}
+
 sluice_status openai_read_root(struct slice json, struct json_span root, struct sketch *s, struct sluice_error *err) {
-  static const char *const said[] = {"error",  "message",   "text",           "content",           "output_text",
-                                     "detail", "citations", "search_results", "related_questions", NULL};
+  /* Said once, and whole; nothing else of what servers add may go by unread either (llama.cpp's __verbose repeats each
+   * piece, Perplexity names pictures). */
+  static const char *const said[] = {"error",          "message",           "detail", "citations",
+                                     "search_results", "related_questions", NULL};
+  static const char *const no_text[] = {"id",
+                                        "object",
+                                        "created",
+                                        "model",
+                                        "choices",
+                                        "usage",
+                                        "system_fingerprint",
+                                        "service_tier",
+                                        "provider",
+                                        "obfuscation",
+                                        "p", /* Mistral's obfuscation */
+                                        "prompt_filter_results",
+                                        "prompt_token_ids",
+                                        "kv_transfer_params",
+                                        NULL};
   struct member m = {{0}, {0}, 0};
   sluice_status st = SLUICE_OK;
-  while (!st && next_member(json, root, s, &m))
-    if (member_among(json, &m, said)) st = add_rest(json, &m, (struct wire_key){0, WIRE_CONTENT, 0}, false, s, err);
+  while (!st && next_member(json, root, s, &m)) {
+    if (member_among(json, &m, no_text) || names_an_id(json, &m)) continue;
+    bool whole = m.value.type < JSON_STRING || member_among(json, &m, said);
+    st = add_rest(json, &m, (struct wire_key){0, WIRE_CONTENT, 0}, !whole, s, err);
+  }
   if (st || s->n_choices || s->n_texts == 0) return st;
   return sketch_add_choice(s, (struct sketch_choice){.wide = true, .bare = true}, err);
 }
