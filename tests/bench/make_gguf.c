@@ -17,6 +17,8 @@ struct shape {
 static const struct shape SHAPES[] = {
     {"qwen2.5-0.5b", "qwen2", 24, 896, 14, 2, 64, 4864, 151936, 32768, 1e6},
     {"llama3.2-1b", "llama", 16, 2048, 32, 8, 64, 8192, 128256, 131072, 5e5},
+    {"smollm2-135m", "llama", 30, 576, 9, 3, 64, 1536, 49152, 8192, 1e5},
+    {"smollm2-360m", "llama", 32, 960, 15, 5, 64, 2560, 49152, 8192, 1e5},
     {"llama2-7b", "llama", 32, 4096, 32, 32, 128, 11008, 32000, 4096, 1e4},
     {"small", "qwen2", 2, 256, 4, 2, 64, 512, 512, 1024, 1e6},
 };
@@ -40,7 +42,7 @@ static const struct {
                         [DTYPE_Q5_1] = {7, 9, 0, 0x1p-8, -15.5},
                         [DTYPE_Q3_K] = {11, 11, 108, 0x1p-11, 0},
                         [DTYPE_Q5_K] = {13, 16, 0, 0x1p-13, 15.5},
-                        [DTYPE_Q2_K] = {10, 10, 80, 0x1p-8, 0},
+                        [DTYPE_Q2_K] = {10, 10, 80, 0x1p-9, 1.5},
                         [DTYPE_IQ4_NL] = {20, 25, 0, 0x1p-11, 0},
                         [DTYPE_IQ4_XS] = {23, 30, 0, 0x1p-15, 0}};
 
@@ -153,7 +155,8 @@ static void random_blocks(struct writer *w, enum dtype d, uint64_t blocks) {
       dtype_from_float(words, d, 0, (float)((double)(words[0] >> 11) * 0x1p-53 - 0.5) / 16);
     else
       dtype_from_float((uint8_t *)words + FORMS[d].scale_at, DTYPE_F16, 0, (float)FORMS[d].scale);
-    if (FORMS[d].minimum != 0) dtype_from_float(words, DTYPE_F16, 1, (float)(FORMS[d].scale * FORMS[d].minimum));
+    if (FORMS[d].minimum != 0)
+      dtype_from_float((uint8_t *)words + FORMS[d].scale_at, DTYPE_F16, 1, (float)(FORMS[d].scale * FORMS[d].minimum));
     put(w, words, bytes);
   }
 }
@@ -235,7 +238,10 @@ int main(int argc, char **argv) {
   for (size_t i = 0; argc > 3 && i < sizeof SHAPES / sizeof *SHAPES; i++)
     w.shape = strcmp(argv[3], SHAPES[i].name) == 0 ? &SHAPES[i] : i == 0 ? NULL : w.shape;
   if (argc < 3 || d == DTYPE_COUNT || !w.shape)
-    return fputs("usage: make_gguf OUT F16|Q8_0|Q4_K|... [qwen2.5-0.5b|llama3.2-1b|llama2-7b|small]\n", stderr), 2;
+    return fputs("usage: make_gguf OUT F16|Q8_0|Q4_K|... "
+                 "[qwen2.5-0.5b|llama3.2-1b|smollm2-135m|smollm2-360m|llama2-7b|small]\n",
+                 stderr),
+           2;
   w.dtype = (enum dtype)d;
   if (w.shape->d % dtype_block(w.dtype) || w.shape->ff % dtype_block(w.dtype))
     return fprintf(stderr, "%s: rows of %d are no whole blocks of %s\n", w.shape->name, w.shape->d, argv[2]), 2;

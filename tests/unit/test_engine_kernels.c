@@ -101,8 +101,8 @@ static void test_matmul(void **state) {
   static const int sizes[][3] = {{1, 1, 1},    {3, 5, 2},    {4, 16, 4},    {7, 17, 5}, {64, 48, 9},
                                  {33, 172, 3}, {8, 192, 64}, {49, 528, 29}, {5, 31, 7}};
   /* multiples of two and of four blocks too: rows of those have ways of their own */
-  static const int blocks[][3] = {{1, 1, 1}, {3, 2, 2}, {5, 3, 8},  {17, 5, 13}, {33, 9, 29}, {16, 19, 7},
-                                  {6, 4, 1}, {9, 8, 2}, {7, 28, 3}, {5, 48, 1},  {6, 14, 7},  {9, 18, 1}};
+  static const int blocks[][3] = {{1, 1, 1}, {3, 2, 2},  {5, 3, 8},  {17, 5, 13}, {33, 9, 29}, {16, 19, 7}, {6, 4, 1},
+                                  {9, 8, 2}, {7, 28, 3}, {5, 48, 1}, {6, 14, 7},  {9, 18, 1},  {5, 22, 3},  {7, 26, 2}};
   for (int i = 0; i < N_NAMES; i++)
     for (int d = DTYPE_F32; kernel(i) && d < DTYPE_COUNT; d++) {
       const bool whole = dtype_is_quantised((enum dtype)d);
