@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "engine/cpu/rope.h"
+
 static sluice_status find(const char *device, const struct backend_ops **out, struct sluice_error *err) {
   static const char *const names[] = {"cpu", "cuda", NULL};
   if (!device || strcmp(device, "cpu") == 0) {
@@ -19,11 +21,19 @@ static sluice_status find(const char *device, const struct backend_ops **out, st
   return sluice_fail(err, SLUICE_USAGE, "device '%.40s': cpu or cuda", device);
 }
 
+/* Devices keep one frequency a pair of dimensions, and scores divided by the root of head_dim alone. */
+static sluice_status check_rotation(const struct model *m, const struct backend_ops *ops, struct sluice_error *err) {
+  if (ops == &backend_cpu || rope_is_fixed(&m->config)) return SLUICE_OK;
+  return sluice_fail(err, SLUICE_UNSUPPORTED, "device '%s': rope_scaling of type \"%s\" is done on the CPU alone",
+                     ops->name, m->config.rope_scaling.type == ROPE_YARN ? "yarn" : "dynamic");
+}
+
 sluice_status backend_open(const struct model *m, const struct backend_options *o, struct backend **out,
                            struct sluice_error *err) {
   const struct backend_ops *ops = NULL;
   const struct kernels *host = NULL;
   sluice_status st = find(o->device, &ops, err);
+  if (!st) st = check_rotation(m, ops, err);
   if (!st) st = kernels_find(ops == &backend_cpu ? o->kernel : NULL, &host, err);
   if (!st) st = ops->open(m, o, out, err);
   if (st) return st;

@@ -38,12 +38,18 @@ bool tokenizer_puts_space(const struct tokenizer *t);
 enum rope_type {
   ROPE_DEFAULT,
   ROPE_LINEAR, /* all divided by factor */
-  ROPE_LLAMA3  /* long waves divided by factor, short ones left, a ramp between (Llama 3.1) */
+  ROPE_LLAMA3, /* long waves divided by factor, short ones left, a ramp between (Llama 3.1) */
+  ROPE_DYNAMIC, /* as they are within original_context; behind it theta grows with the position (dynamic NTK) */
+  ROPE_YARN     /* a ramp by dimension between left and divided, and scores times attention^2 (Peng et al. 2023) */
 };
 struct rope_scaling {
   enum rope_type type;
   double factor, low_freq_factor, high_freq_factor;
-  double original_context; /* tokens: original_max_position_embeddings */
+  double original_context; /* tokens: original_max_position_embeddings; ROPE_DYNAMIC: max_position_embeddings */
+  /* ROPE_YARN: waves in original_context from which a dimension is left and up to which it is divided; what cosines and
+   * sines are multiplied by, of queries and of keys; whether the ramp's ends are whole dimensions. */
+  double beta_fast, beta_slow, attention;
+  bool whole_ramp;
 };
 enum norm_kind { NORM_RMS, NORM_LAYER /* subtracts the mean, adds a bias */ };
 enum activation { ACTIVATION_SILU, ACTIVATION_GELU /* by erf */, ACTIVATION_GELU_TANH };

@@ -70,6 +70,17 @@ sluice_status session_build(struct backend *backend, const struct policy_family 
   return SLUICE_OK;
 }
 
+/* Keys that are rotated once and seen by differences of positions (streaming) stay right under dynamic NTK as long as
+ * no difference passes the trained context. */
+static sluice_status check_reach(const struct model *m, const struct policy_family *family,
+                                 const struct policy_settings *settings, struct sluice_error *err) {
+  const struct rope_scaling *r = &m->config.rope_scaling;
+  if (r->type != ROPE_DYNAMIC || family->n_segments == 1 || settings->budget <= r->original_context) return SLUICE_OK;
+  return sluice_fail(err, SLUICE_UNSUPPORTED,
+                     "policy \"%s\": %u tokens, and the model's rope_scaling is \"dynamic\": expected at most its %.0f",
+                     family->name, settings->budget, r->original_context);
+}
+
 sluice_status session_open(const struct model *m, const struct session_options *o, struct session **out,
                            struct sluice_error *err) {
   static const struct session_options defaults;
@@ -80,6 +91,7 @@ sluice_status session_open(const struct model *m, const struct session_options *
   sluice_status st = policy_parse(o->policy ? o->policy : "full", &family, &settings, err);
   const struct backend_options where = {
       .device = o->device, .kernel = o->kernel, .weights = o->weights, .threads = o->threads};
+  if (!st) st = check_reach(m, family, &settings, err);
   if (!st) st = backend_open(m, &where, &backend, err);
   return st ? st : session_build(backend, family, &settings, o->seed, out, err);
 }

@@ -12,7 +12,7 @@ struct random_shape {
   int n_layers, d, heads, kv_heads, head_dim, ff, vocab;
   enum dtype dtype;
   bool tied;
-  struct model_config block; /* its members behind rope_scaling: what is not Llama's way */
+  struct model_config block; /* rope_scaling (dynamic, yarn) and the members behind it */
 };
 
 struct random_model {
@@ -128,6 +128,12 @@ static inline void random_model_describe(struct random_model *m, const struct ra
                               .layer_norm = b->norm == NORM_LAYER,
                               .parallel = b->parallel_residual,
                               .neighbours = b->rotary_neighbours,
+                              .rope = b->rope_scaling.type == ROPE_DYNAMIC ? REF_ROPE_DYNAMIC
+                                      : b->rope_scaling.type == ROPE_YARN  ? REF_ROPE_YARN
+                                                                           : REF_ROPE_PLAIN,
+                              .rope_factor = b->rope_scaling.factor,
+                              .rope_context = b->rope_scaling.original_context,
+                              .rope_attention = b->rope_scaling.attention,
                               .rotary = b->rotary_dims ? b->rotary_dims : s->head_dim,
                               .window = b->window,
                               .window_from = b->window_from};

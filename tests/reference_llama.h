@@ -20,12 +20,15 @@ struct ref_layer { /* what a model does not have is NULL */
   double *attn_norm_bias, *ffn_norm_bias, *q_norm, *k_norm, *bq, *bk, *bv, *bo, *b_gate, *b_up, *b_down;
 };
 enum ref_activation { REF_SILU, REF_GELU, REF_GELU_TANH };
+enum ref_rope { REF_ROPE_PLAIN, REF_ROPE_DYNAMIC, REF_ROPE_YARN };
 
 struct ref_model {
   int n_layers, d, heads, kv_heads, head_dim, ff, vocab;
   double eps, theta;
   enum ref_activation activation;
   bool layer_norm, parallel, neighbours;
+  enum ref_rope rope;
+  double rope_factor, rope_context, rope_attention;        /* the last: of YaRN, on queries and on keys */
   int rotary, window, window_from;                         /* dimensions of a head; tokens, 0: no window */
   double *embedding, *head, *final_norm, *final_norm_bias; /* [vocab][d], [vocab][d], [d], [d] */
   struct ref_layer layer[REF_LAYERS];
@@ -57,16 +60,39 @@ struct ref_policy {
   int sweep;
 };
 
+/* transformers' modeling_rope_utils.py: dynamic NTK for a text of position + 1 tokens; YaRN with 32 and 1 rotations. */
+static inline double ref_frequency(const struct ref_model *m, int i, int64_t position) {
+  const int dim = m->rotary;
+  double base = m->theta;
+  if (m->rope == REF_ROPE_DYNAMIC) {
+    const double seen = fmax((double)position + 1, m->rope_context);
+    base *= pow(m->rope_factor * seen / m->rope_context - (m->rope_factor - 1), (double)dim / (dim - 2));
+  }
+  const double extrapolated = 1 / pow(base, 2.0 * i / dim);
+  if (m->rope != REF_ROPE_YARN) return extrapolated;
+  const double turn = 2 * acos(-1.0), log2base = 2 * log(base);
+  double low = floor(dim * log(m->rope_context / (32 * turn)) / log2base),
+         high = ceil(dim * log(m->rope_context / (1 * turn)) / log2base);
+  if (low < 0) low = 0;
+  if (high > dim - 1) high = dim - 1;
+  if (low == high) high += 0.001;
+  double ramp = (i - low) / (high - low);
+  if (ramp < 0) ramp = 0;
+  if (ramp > 1) ramp = 1;
+  return extrapolated / m->rope_factor * ramp + extrapolated * (1 - ramp);
+}
+
 static inline void ref_rotate(const struct ref_model *m, double *x, int n_heads, int64_t position) {
   const int half = m->rotary / 2;
   for (int h = 0; h < n_heads; h++)
     for (int i = 0; i < half; i++) {
-      const double angle = (double)position * pow(m->theta, -2.0 * i / m->rotary);
+      const double angle = (double)position * ref_frequency(m, i, position);
+      const double size = m->rope == REF_ROPE_YARN ? m->rope_attention : 1;
       double *head = &x[h * m->head_dim], *a = m->neighbours ? &head[2 * i] : &head[i],
              *b = m->neighbours ? &head[2 * i + 1] : &head[half + i];
       const double u = *a, v = *b;
-      *a = u * cos(angle) - v * sin(angle);
-      *b = v * cos(angle) + u * sin(angle);
+      *a = size * (u * cos(angle) - v * sin(angle));
+      *b = size * (v * cos(angle) + u * sin(angle));
     }
 }
 

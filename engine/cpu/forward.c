@@ -226,14 +226,16 @@ static void run_layer(struct forward *f, const struct backend_job *jobs, size_t 
  */
 
 static void prepare_angles(struct forward *f, const struct forward_plan *plan) {
+  const struct model_config *c = &f->model->config;
   const float scale = 1.0f / sqrtf((float)(2 * f->half));
+  const unsigned use = plan->n_segments > 1 ? ROPE_BY_DIFFERENCE : 0;
   for (int t = 0; t < plan->n; t++) {
     if (plan->form == KEYS_AT_TRUE_POSITION)
-      rope_angles(f->frequency, f->half, plan->position[t], 1, f->k_cosine + t * f->half, f->k_sine + t * f->half);
+      rope_turn(c, f->frequency, plan->position[t], 1, use, f->k_cosine + t * f->half, f->k_sine + t * f->half);
     for (int part = 0; part < plan->n_segments; part++) {
       const int at = (part * CPU_CHUNK + t) * f->half;
-      rope_angles(f->frequency, f->half, plan->segments[t][part].query_position, scale, f->q_cosine + at,
-                  f->q_sine + at);
+      rope_turn(c, f->frequency, plan->segments[t][part].query_position, scale, use | ROPE_QUERY, f->q_cosine + at,
+                f->q_sine + at);
     }
   }
 }
@@ -432,8 +434,8 @@ sluice_status forward_reserve(struct forward *f, uint32_t slots, enum key_form f
   if (keys) {
     ok = ok && replace(&f->row_cosine, plane) && replace(&f->row_sine, plane);
     for (uint32_t i = 0; ok && i < slots; i++)
-      rope_angles(f->frequency, f->half, i, 1, f->row_cosine + (size_t)i * (size_t)f->half,
-                  f->row_sine + (size_t)i * (size_t)f->half);
+      rope_turn(&f->model->config, f->frequency, i, 1, 0, f->row_cosine + (size_t)i * (size_t)f->half,
+                f->row_sine + (size_t)i * (size_t)f->half);
   }
   f->keys_reserved = ok && keys;
   if (!ok) return sluice_fail(err, SLUICE_NOMEM, "out of memory: no room to attend %u tokens", slots);

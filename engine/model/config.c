@@ -1,4 +1,5 @@
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <string.h>
 
 #include "engine/model/config.h"
@@ -99,27 +100,79 @@ static sluice_status read_llama3(const char *where, const cJSON *object, struct 
   if (!st && !(s->low_freq_factor > 0 && s->high_freq_factor > s->low_freq_factor))
     st = sluice_fail(err, SLUICE_USAGE, "%s: expected 0 < low_freq_factor < high_freq_factor, found %g and %g", where,
                      s->low_freq_factor, s->high_freq_factor);
-  if (!st && !(s->original_context >= 1 && s->original_context <= MAX_CONTEXT))
-    st = sluice_fail(err, SLUICE_USAGE, "%s: original_max_position_embeddings: expected 1 to %d, found %g", where,
-                     (int)MAX_CONTEXT, s->original_context);
   return st;
 }
 
+static sluice_status check_original(const char *where, const struct rope_scaling *s, struct sluice_error *err) {
+  if (s->type == ROPE_LINEAR || (s->original_context >= 1 && s->original_context <= MAX_CONTEXT)) return SLUICE_OK;
+  return sluice_fail(err, SLUICE_USAGE, "%s: original_max_position_embeddings: expected 1 to %d, found %g", where,
+                     (int)MAX_CONTEXT, s->original_context);
+}
+
+/* The number of a key; 0, as an absent one, means the default, as in transformers. */
+static sluice_status read_or(const char *where, const cJSON *object, const char *key, double fallback, double *out,
+                             struct sluice_error *err) {
+  sluice_status st = json_double(object, where, key, false, fallback, out, err);
+  if (!st && *out == 0) *out = fallback;
+  return st;
+}
+
+static double yarn_attention(double factor, double mscale) {
+  return factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1;
+}
+
+/* Keys and defaults as in transformers 5. `context`: max_position_embeddings. */
+static sluice_status read_yarn(const char *where, const cJSON *object, int context, struct rope_scaling *s,
+                               struct sluice_error *err) {
+  double attention = 0, mscale = 0, all = 0;
+  sluice_status st = read_or(where, object, "original_max_position_embeddings", context, &s->original_context, err);
+  if (!st) st = read_or(where, object, "factor", context / s->original_context, &s->factor, err);
+  if (!st) st = read_or(where, object, "beta_fast", 32, &s->beta_fast, err);
+  if (!st) st = read_or(where, object, "beta_slow", 1, &s->beta_slow, err);
+  if (!st) st = read_or(where, object, "mscale", 0, &mscale, err);
+  if (!st) st = read_or(where, object, "mscale_all_dim", 0, &all, err);
+  if (!st) st = read_or(where, object, "attention_factor", 0, &attention, err);
+  if (!st) st = json_bool(object, where, "truncate", true, &s->whole_ramp, err);
+  if (st) return st;
+  s->attention = attention != 0            ? attention
+                 : mscale != 0 && all != 0 ? yarn_attention(s->factor, mscale) / yarn_attention(s->factor, all)
+                                           : yarn_attention(s->factor, 1);
+  if (!(s->attention > 0 && s->attention <= 1e3))
+    return sluice_fail(err, SLUICE_USAGE,
+                       "%s: attention_factor, mscale, mscale_all_dim: a factor of %g; expected more "
+                       "than 0 and at most 1000",
+                       where, s->attention);
+  if (!(s->beta_slow > 0 && s->beta_fast > s->beta_slow && s->beta_fast <= 1e6))
+    return sluice_fail(err, SLUICE_USAGE, "%s: expected 0 < beta_slow < beta_fast, found %g and %g", where,
+                       s->beta_slow, s->beta_fast);
+  return SLUICE_OK;
+}
+
 /* rope_scaling (transformers 4, where old files say "type") or rope_parameters (5), its nulls dropped. */
-static sluice_status read_scaling(const char *where, const cJSON *object, struct rope_scaling *s,
+static sluice_status read_scaling(const char *where, const cJSON *object, int context, struct rope_scaling *s,
                                   struct sluice_error *err) {
+  static const char *const types[] = {
+      [ROPE_LINEAR] = "linear", [ROPE_LLAMA3] = "llama3", [ROPE_DYNAMIC] = "dynamic", [ROPE_YARN] = "yarn"};
   const char *type = NULL;
   sluice_status st = json_string(object, where, "type", false, "default", &type, err);
   if (!st) st = json_string(object, where, "rope_type", false, type, &type, err);
   if (st || strcmp(type, "default") == 0) return st;
-  if (strcmp(type, "linear") != 0 && strcmp(type, "llama3") != 0)
+  for (int t = ROPE_LINEAR; t <= ROPE_YARN; t++)
+    if (strcmp(type, types[t]) == 0) s->type = (enum rope_type)t;
+  if (s->type == ROPE_DEFAULT)
     return sluice_fail(err, SLUICE_UNSUPPORTED,
-                       "%s.rope_type: \"%.80s\" is not done here; default, linear and llama3 are", where, type);
-  s->type = strcmp(type, "linear") == 0 ? ROPE_LINEAR : ROPE_LLAMA3;
-  st = json_double(object, where, "factor", true, 1, &s->factor, err);
+                       "%s.rope_type: \"%.80s\" is not done here; default, linear, llama3, dynamic and yarn are", where,
+                       type);
+  s->original_context = context;
+  if (s->type == ROPE_YARN)
+    st = read_yarn(where, object, context, s, err);
+  else
+    st = json_double(object, where, "factor", true, 1, &s->factor, err);
   if (!st && !(s->factor >= 1 && s->factor <= 1e6))
     st = sluice_fail(err, SLUICE_USAGE, "%s: factor: expected 1 to 1e6, found %g", where, s->factor);
-  return st || s->type == ROPE_LINEAR ? st : read_llama3(where, object, s, err);
+  if (!st && s->type == ROPE_LLAMA3) st = read_llama3(where, object, s, err);
+  if (!st && s->type == ROPE_LINEAR) s->original_context = 0;
+  return st ? st : check_original(where, s, err);
 }
 
 /* The share of a head that is rotated, in whole pairs. */
@@ -152,13 +205,14 @@ static sluice_status read_rope(const char *path, cJSON *root, const struct model
         return sluice_fail(err, SLUICE_UNSUPPORTED,
                            "%s.%.80s: one rotation for all layers is done here, not one for each kind", where,
                            item->string);
-    st = read_scaling(where, object, &c->rope_scaling, err);
+    st = read_scaling(where, object, c->max_context, &c->rope_scaling, err);
     if (!st) st = json_double(object, where, "rope_theta", false, c->rope_theta, &c->rope_theta, err);
     if (!st) st = json_double(object, where, "partial_rotary_factor", false, share, &share, err);
   }
   if (!st && !(c->rope_theta >= 1 && c->rope_theta <= 1e12))
     st = sluice_fail(err, SLUICE_USAGE, "%s: %s: expected 1 to 1e12, found %g", path, f->theta_key, c->rope_theta);
-  return st ? st : set_rotary(path, f->rotary_key, share, c, err);
+  if (!st) st = set_rotary(path, f->rotary_key, share, c, err);
+  return st ? st : model_config_check_rope(path, c, err);
 }
 
 /* layer_types (transformers 5) says it layer by layer: full ones first, windowed ones from some layer on. */
@@ -199,6 +253,19 @@ static sluice_status read_window(const char *path, const cJSON *root, const stru
   c->window = c->window_from < c->n_layers ? (int)window : 0;
   if (!c->window) c->window_from = 0;
   return st;
+}
+
+sluice_status model_config_check_rope(const char *path, struct model_config *c, struct sluice_error *err) {
+  const struct rope_scaling *s = &c->rope_scaling;
+  if (s->type == ROPE_DYNAMIC && c->rotary_dims < 4)
+    return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: dynamic RoPE scaling of %d rotated dimensions; expected 4 or more",
+                       path, c->rotary_dims);
+  if (s->type != ROPE_YARN) return SLUICE_OK;
+  if (!(c->rope_theta > 1))
+    return sluice_fail(err, SLUICE_USAGE, "%s: RoPE's theta: yarn expects more than 1, found %g", path, c->rope_theta);
+  const double reach = s->factor * s->original_context;
+  if (reach > c->max_context) c->max_context = reach < MAX_CONTEXT ? (int)reach : MAX_CONTEXT;
+  return SLUICE_OK;
 }
 
 bool model_config_ends(struct model_config *c, int64_t id) {
@@ -343,11 +410,14 @@ static int describe_block(const struct model_config *c, char *out, size_t cap) {
 void model_config_hash(const struct model_config *c, char hex[2 * SHA256_BYTES + 1]) {
   const struct rope_scaling *r = &c->rope_scaling;
   unsigned char digest[SHA256_BYTES];
-  char text[1280];
+  char text[1408];
   int n = snprintf(text, 640, "%d %d %d %d %d %d %d %.9g %.17g %d %d %d %d %.17g %.17g %.17g %.17g", c->n_layers,
                    c->d_model, c->n_heads, c->n_kv_heads, c->head_dim, c->d_ff, c->vocab, (double)c->norm_eps,
                    c->rope_theta, c->tied, c->bos, c->eos, (int)r->type, r->factor, r->low_freq_factor,
                    r->high_freq_factor, r->original_context);
+  if (r->type == ROPE_YARN)
+    n += snprintf(text + n, sizeof text - (size_t)n, " yarn %.17g %.17g %.17g %d", r->beta_fast, r->beta_slow,
+                  r->attention, r->whole_ramp);
   n += describe_block(c, text + n, sizeof text - (size_t)n);
   for (int i = 0; i < c->n_more_ends; i++)
     n += snprintf(text + n, sizeof text - (size_t)n, "%s %d", i ? "" : " ends", c->more_ends[i]);

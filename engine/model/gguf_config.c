@@ -1,5 +1,6 @@
 /* GGUF's metadata as a model_config. Keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. What the metadata
  * leaves open, the tensors tell: which biases there are, a tied head, q, k and v in one matrix. */
+#include <math.h>
 #include <string.h>
 
 #include "engine/model/config.h"
@@ -90,6 +91,29 @@ static sluice_status read_shape(struct reader *r, struct model_config *c, struct
   return SLUICE_OK;
 }
 
+/* llama.cpp's rule: as transformers', scores also times what the file or its author found better. */
+static sluice_status read_yarn(struct reader *r, struct rope_scaling *s, int context, struct sluice_error *err) {
+  double by_author = 1;
+  s->type = ROPE_YARN, s->beta_fast = 32, s->beta_slow = 1, s->whole_ramp = true;
+  sluice_status st =
+      gguf_real(r->g, key_of(r, "rope.scaling.original_context_length"), false, context, &s->original_context, err);
+  if (!st && !(s->original_context >= 1 && s->original_context <= MAX_CONTEXT))
+    return sluice_fail(err, SLUICE_INPUT, "%s: key %s: expected 1 to %d, found %g", gguf_path(r->g), r->key,
+                       (int)MAX_CONTEXT, s->original_context);
+  if (!st) st = gguf_real(r->g, key_of(r, "rope.scaling.yarn_beta_fast"), false, 32, &s->beta_fast, err);
+  if (!st) st = gguf_real(r->g, key_of(r, "rope.scaling.yarn_beta_slow"), false, 1, &s->beta_slow, err);
+  if (!st && !(s->beta_slow > 0 && s->beta_fast > s->beta_slow && s->beta_fast <= 1e6))
+    return sluice_fail(err, SLUICE_INPUT, "%s: key %s: expected more than 0 and less than yarn_beta_fast, %g, found %g",
+                       gguf_path(r->g), r->key, s->beta_fast, s->beta_slow);
+  if (!st) st = gguf_real(r->g, key_of(r, "rope.scaling.attn_factor"), false, 1, &by_author, err);
+  if (!st) st = gguf_real(r->g, key_of(r, "rope.scaling.yarn_attn_factor"), false, by_author, &by_author, err);
+  if (!st && !(by_author > 0 && by_author <= 1e2))
+    return sluice_fail(err, SLUICE_INPUT, "%s: key %s: expected more than 0 and at most 100, found %g", gguf_path(r->g),
+                       r->key, by_author);
+  s->attention = by_author * (1 + 0.1 * log(s->factor));
+  return st;
+}
+
 static sluice_status read_rope(struct reader *r, struct model_config *c, struct sluice_error *err) {
   struct slice type;
   double factor = 1;
@@ -101,15 +125,17 @@ static sluice_status read_rope(struct reader *r, struct model_config *c, struct 
   if (!st) st = gguf_real(r->g, key_of(r, "rope.scaling.factor"), false, factor, &factor, err);
   if (!st) st = gguf_string(r->g, key_of(r, "rope.scaling.type"), &type, err);
   if (st) return st;
-  const bool linear = !type.ptr ? factor != 1 : slice_is(type, "linear");
-  if (type.ptr && !linear && !slice_is(type, "none"))
-    return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: key %s: \"%.*s\" is not done here; none and linear are",
+  const bool yarn = type.ptr && slice_is(type, "yarn"), linear = !type.ptr ? factor != 1 : slice_is(type, "linear");
+  if (type.ptr && !linear && !yarn && !slice_is(type, "none"))
+    return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: key %s: \"%.*s\" is not done here; none, linear and yarn are",
                        gguf_path(r->g), r->key, (int)(type.len < 40 ? type.len : 40), type.ptr);
-  if (linear && !(factor >= 1 && factor <= 1e6))
+  if ((linear || yarn) && !(factor >= 1 && factor <= 1e6))
     return sluice_fail(err, SLUICE_INPUT, "%s: key %s: expected 1 to 1e6, found %g", gguf_path(r->g),
                        key_of(r, "rope.scaling.factor"), factor);
   if (linear) c->rope_scaling = (struct rope_scaling){.type = ROPE_LINEAR, .factor = factor};
-  return SLUICE_OK;
+  c->rope_scaling.factor = linear || yarn ? factor : 0;
+  if (yarn) st = read_yarn(r, &c->rope_scaling, c->max_context, err);
+  return st ? st : model_config_check_rope(gguf_path(r->g), c, err);
 }
 
 /* Llama 3.1's scaling comes as a vector: what each frequency is divided by. It points into the mapping. */

@@ -154,7 +154,8 @@ static void test_families(void **state) {
   c[3].window = 50;
   c[4].rotary_neighbours = true;
   c[5].window = 64, c[5].window_from = 1, c[5].tied = true;
-  c[5].rope_scaling = (struct rope_scaling){ROPE_LLAMA3, 8, 1, 4, 128};
+  c[5].rope_scaling = (struct rope_scaling){
+      .type = ROPE_LLAMA3, .factor = 8, .low_freq_factor = 1, .high_freq_factor = 4, .original_context = 128};
   for (int i = 0; i < 6; i++) {
     struct fixture f;
     setup(&f, &c[i], DTYPE_F32);

@@ -16,6 +16,12 @@ enum { TEXT = 90 };
   .norm = NORM_LAYER, .activation = ACTIVATION_GELU, .plain_ffn = true, .parallel_residual = true, .qkv_bias = true,   \
   .o_bias = true, .ffn_bias = true
 
+#define YARN(context)                                                                                                  \
+  {                                                                                                                    \
+    .type = ROPE_YARN, .factor = 4, .original_context = context, .beta_fast = 32, .beta_slow = 1, .attention = 1.25,   \
+    .whole_ramp = true                                                                                                 \
+  }
+
 struct family_case {
   const char *name;
   struct random_shape shape;
@@ -59,6 +65,15 @@ static const struct family_case FAMILIES[] = {
       .vocab = 50,
       .block = {.norm = NORM_LAYER, .activation = ACTIVATION_GELU_TANH, .plain_ffn = true, .rotary_dims = 8}}},
     {"half a head by neighbours", {SMALL, .block = {.rotary_dims = 4, .rotary_neighbours = true}}},
+#define WIDE_HEADS .n_layers = 2, .d = 40, .heads = 2, .kv_heads = 1, .head_dim = 32, .ff = 84, .vocab = 101
+    {"yarn", {WIDE_HEADS, .block = {.rope_scaling = YARN(64)}}},
+    {"yarn over half a head",
+     {WIDE_HEADS, .block = {.rope_scaling = YARN(700), .rotary_dims = 16, .rotary_neighbours = true}}},
+    {"yarn, a ramp of no width", {SMALL, .block = {.rope_scaling = YARN(4)}}},
+    {"dynamic NTK",
+     {WIDE_HEADS, .block = {.rope_scaling = {.type = ROPE_DYNAMIC, .factor = 2, .original_context = 26}}}},
+    {"dynamic NTK, part of a head",
+     {SMALL, .block = {.rope_scaling = {.type = ROPE_DYNAMIC, .factor = 3, .original_context = 30}, .rotary_dims = 4}}},
 };
 enum { N_FAMILIES = sizeof FAMILIES / sizeof *FAMILIES };
 
@@ -189,6 +204,21 @@ static void layers_can_be_watched(void **state) {
   random_model_free(&m);
 }
 
+static void dynamic_scaling_says_where_it_ends(void **state) {
+  (void)state;
+  struct random_model m;
+  struct sluice_error err = {0};
+  struct session *s;
+  const struct random_shape shape = {
+      WIDE_HEADS, .block = {.rope_scaling = {.type = ROPE_DYNAMIC, .factor = 2, .original_context = 26}}};
+  const struct session_options o = {.policy = "streaming:sinks=4,recent=23"};
+  random_model_make(&m, &shape, 1);
+  assert_int_equal(session_open(&m.model, &o, &s, &err), SLUICE_UNSUPPORTED);
+  assert_non_null(strstr(err.message, "streaming"));
+  assert_non_null(strstr(err.message, "26"));
+  random_model_free(&m);
+}
+
 static void divisors_stretch_frequencies(void **state) {
   (void)state;
   static const float divisors[] = {1, 2, 4, 8};
@@ -207,6 +237,7 @@ int main(void) {
       cmocka_unit_test(every_family_equals_the_reference),
       cmocka_unit_test(cuts_change_no_bit),
       cmocka_unit_test(layers_can_be_watched),
+      cmocka_unit_test(dynamic_scaling_says_where_it_ends),
       cmocka_unit_test(divisors_stretch_frequencies),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

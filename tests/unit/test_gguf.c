@@ -335,6 +335,50 @@ static void wrong_models_are_refused_by_key_and_tensor(void **state) {
 }
 
 /* One file in two parts: metadata and half of the tensors, the other half. */
+/* The header and tensors of a small Llama, with yarn's keys. */
+static void begin_yarn(struct gguf_writer *w, const struct generated_model *g, float slow, float by_author) {
+  gguf_begin(w);
+  gguf_put_config(w, &g->config, "llama");
+  gguf_put_string(w, "llama.rope.scaling.type", "yarn");
+  gguf_put_f32(w, "llama.rope.scaling.factor", 4);
+  gguf_put_u32(w, "llama.rope.scaling.original_context_length", 64);
+  gguf_put_f32(w, "llama.rope.scaling.yarn_beta_slow", slow);
+  gguf_put_f32(w, "llama.rope.scaling.attn_factor", by_author);
+  for (size_t i = 0; i < g->n; i++) gguf_put_float_tensor(w, &g->config, g->family, &g->tensors[i]);
+}
+
+static void yarn_is_read(void **state) {
+  (void)state;
+  struct generated_model g;
+  struct gguf_writer w;
+  struct sluice_error err;
+  struct model *m;
+  size_t len;
+  make_folder("llama", &g);
+  begin_yarn(&w, &g, 2, 0.5f);
+  char *bytes = gguf_finish(&w, &len);
+  write_bytes(path, bytes, len);
+  if (model_open(path, &m, &err)) fail_msg("%s", err.message);
+  const struct model_config *c = model_configuration(m);
+  const struct rope_scaling *s = &c->rope_scaling;
+  assert_true(s->type == ROPE_YARN && s->factor == 4 && s->original_context == 64 && s->whole_ramp);
+  assert_true(s->beta_fast == 32 && s->beta_slow == 2);
+  assert_true(fabs(s->attention - 0.5 * 1.1386294361119891) < 1e-15);
+  assert_int_equal(c->max_context, 256);
+  model_close(m);
+  begin_yarn(&w, &g, 32, 1);
+  refused_model(&w, "yarn_beta_slow");
+  begin_yarn(&w, &g, 1, 0);
+  refused_model(&w, "attn_factor");
+  gguf_begin(&w);
+  gguf_put_config(&w, &g.config, "llama");
+  gguf_put_string(&w, "llama.rope.scaling.type", "longrope");
+  for (size_t i = 0; i < g.n; i++) gguf_put_float_tensor(&w, &g.config, g.family, &g.tensors[i]);
+  refused_model(&w, "rope.scaling.type");
+  free(bytes);
+  generated_free(&g);
+}
+
 static void parts_open_as_one(void **state) {
   (void)state;
   struct generated_model g;
@@ -374,6 +418,7 @@ int main(void) {
       cmocka_unit_test(files_compute_what_folders_do),
       cmocka_unit_test(wrong_models_are_refused_by_key_and_tensor),
       cmocka_unit_test(parts_open_as_one),
+      cmocka_unit_test(yarn_is_read),
   };
   return cmocka_run_group_tests(tests, begin, end);
 }

@@ -210,6 +210,39 @@ static void half_precision_opens(void **state) {
   model_close(m);
 }
 
+static void rotations_are_read(const char *scaling, struct rope_scaling *s, int *context) {
+  char *text =
+      sluice_format(WHOLE ",\"max_position_embeddings\":32768,\"rope_theta\":1e6,\"rope_scaling\":%s", scaling);
+  write_config(text);
+  struct model *m = opened();
+  *s = model_configuration(m)->rope_scaling;
+  *context = model_configuration(m)->max_context;
+  model_close(m);
+  free(text);
+}
+
+/* Numbers as transformers 5 makes them of the same object. */
+static void yarn_is_read(void **state) {
+  (void)state;
+  struct rope_scaling s;
+  int context;
+  write_weights("model.safetensors", all_parts(false));
+  rotations_are_read("{\"factor\":4.0,\"original_max_position_embeddings\":32768,\"type\":\"yarn\"}", &s, &context);
+  assert_true(s.type == ROPE_YARN && s.factor == 4 && s.original_context == 32768 && s.whole_ramp);
+  assert_true(s.beta_fast == 32 && s.beta_slow == 1);
+  assert_true(fabs(s.attention - 1.1386294361119891) < 1e-15);
+  assert_int_equal(context, 131072); /* what it stretches to */
+  rotations_are_read(
+      "{\"rope_type\":\"yarn\",\"original_max_position_embeddings\":4096,\"beta_fast\":0,\"beta_slow\":2,"
+      "\"mscale\":0.707,\"mscale_all_dim\":1.414,\"truncate\":false}",
+      &s, &context);
+  assert_true(s.factor == 8 && s.beta_fast == 32 && s.beta_slow == 2 && !s.whole_ramp);
+  assert_true(fabs(s.attention - 0.886388899560736) < 1e-14);
+  assert_int_equal(context, 32768);
+  rotations_are_read("{\"rope_type\":\"yarn\",\"factor\":2,\"attention_factor\":1.5}", &s, &context);
+  assert_true(s.attention == 1.5 && s.original_context == 32768);
+}
+
 static void shards_open_as_one(void **state) {
   (void)state;
   struct parts *p = all_parts(false), half = *p;
@@ -257,7 +290,17 @@ static void wrong_configurations_are_refused_by_key(void **state) {
       {"\"architectures\":[\"LlamaForCausalLM\",\"X\"]", "LlamaForCausalLM"},
       {"\"model_type\":\"bert\"", "model_type"},
       {WHOLE ",\"mlp_bias\":1", "mlp_bias"},
-      {WHOLE ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2}", "rope_scaling.rope_type"},
+      {WHOLE ",\"rope_scaling\":{\"type\":\"longrope\",\"factor\":2}", "rope_scaling.rope_type"},
+      {WHOLE ",\"rope_scaling\":{\"type\":\"dynamic\"}", "factor"},
+      {WHOLE ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}", "dynamic"}, /* heads of 2 */
+      {WHOLE ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":0.5}", "factor"},
+      {WHOLE ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"beta_fast\":1}", "beta_fast"},
+      {WHOLE ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"beta_slow\":-1}", "beta_slow"},
+      {WHOLE ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"attention_factor\":-1}", "attention_factor"},
+      {WHOLE ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"truncate\":1}", "truncate"},
+      {WHOLE ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"original_max_position_embeddings\":-5}",
+       "original_max_position_embeddings"},
+      {WHOLE ",\"rope_theta\":1,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2}", "theta"},
       {WHOLE ",\"rope_scaling\":{\"type\":\"linear\"}", "factor"},
       {WHOLE ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0.5}", "factor"},
       {WHOLE ",\"rope_scaling\":2", "rope_scaling"},
@@ -450,6 +493,7 @@ int main(void) {
       cmocka_unit_test_setup(a_folder_opens, clean),
       cmocka_unit_test_setup(half_precision_opens, clean),
       cmocka_unit_test_setup(shards_open_as_one, clean),
+      cmocka_unit_test_setup(yarn_is_read, clean),
       cmocka_unit_test_setup(wrong_configurations_are_refused_by_key, clean),
       cmocka_unit_test_setup(wrong_tensors_are_refused_by_name, clean),
       cmocka_unit_test_setup(the_tokenizer_belongs_to_the_folder, clean),
