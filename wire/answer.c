@@ -220,6 +220,10 @@ sluice_status answer_push(struct exchange *x, struct slice bytes, struct sluice_
 
 static sluice_status finish(struct exchange *x, sluice_status st, struct sluice_error *err) {
   if (st) return st;
+  if (x->filter && !x->whole && !x->framed && wire_filter_unfinished(x->filter)) {
+    x->fault = FAULT_UPSTREAM; /* a server that goes down looks the same as one that has said all */
+    return sluice_fail(err, SLUICE_INPUT, "upstream: it closed the connection before its answer was finished");
+  }
   x->stopped = x->filter && wire_filter_stopped(x->filter);
   flush(x);
   if (!x->whole) return SLUICE_OK;

@@ -228,6 +228,7 @@ static bool status_line(struct exchange *x, struct slice line) {
   snprintf(x->reason, sizeof x->reason, "%.*s", (int)(line.len - at), line.ptr + at);
   buffer_clear(&x->head);
   x->encoded = false;
+  x->framed = line.len > 5 && line.ptr[5] >= '2'; /* HTTP/2 */
   x->length = -1;
   x->type[0] = '\0';
   return true;
@@ -238,6 +239,7 @@ static sluice_status take_field(struct exchange *x, struct slice line) {
   if (!http_field_parse(line, &f)) return SLUICE_OK; /* not passed on either */
   if (slice_is_nocase(f.name, "content-type"))
     snprintf(x->type, sizeof x->type, "%.*s", (int)(f.value.len > 127 ? 127 : f.value.len), f.value.ptr);
+  x->framed |= slice_is_nocase(f.name, "content-length") || slice_is_nocase(f.name, "transfer-encoding");
   x->encoded |= slice_is_nocase(f.name, "content-encoding") && !slice_is_nocase(f.value, "identity");
   sluice_status st = buffer_append(&x->head, line.ptr, line.len, &x->err);
   return st ? st : buffer_append_str(&x->head, "\n", &x->err);

@@ -362,6 +362,7 @@ static sluice_status on_json(struct wire_filter *f, struct slice raw, struct sli
   if (!d || f->sketch.n_choices == 0) return pass(f, raw, err);
   bool error = d == &dialect_server_error; /* no frame that an ending could be like */
   if (!error) f->dialect = d;
+  f->saw_error |= error;
   bool complete = f->o.each_line || f->o.format >= WIRE_JSON;
   for (size_t i = 0; complete && i < f->sketch.n_choices; i++)
     f->sketch.choices[i].whole = f->sketch.choices[i].finish = true;
@@ -528,6 +529,11 @@ uint64_t wire_filter_emptied(const struct wire_filter *f) {
 }
 bool wire_filter_closed(const struct wire_filter *f) {
   return f->ended || f->saw_closing;
+}
+bool wire_filter_unfinished(const struct wire_filter *f) {
+  bool any = false;
+  for (size_t i = 0; i < f->n_choices; i++) any |= !f->choices[i].finished && !f->choices[i].stopped;
+  return any && !wire_filter_closed(f) && !f->saw_error;
 }
 int64_t wire_filter_sequence(const struct wire_filter *f) {
   return f->sequence;

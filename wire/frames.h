@@ -8,7 +8,7 @@
 #define BLANKED (UINT64_MAX / 2) /* the offset of text that came after its choice's stop */
 
 enum { LANE_TAIL = 64 }; /* bytes of a spelled text that alternatives to its next token are judged behind */
-struct lane {             /* one text */
+struct lane {            /* one text */
   struct wire_key key;
   uint64_t received, released;
   bool once;    /* whole in one frame: over when that has left */
@@ -73,7 +73,7 @@ struct wire_filter {
   int64_t sequence; /* of the last frame that left */
   struct buffer out, json_out, quoted, other;
   uint64_t emptied; /* lists of alternatives */
-  bool ended, stopped, saw_closing;
+  bool ended, stopped, saw_closing, saw_error;
   bool unended; /* the last event lacks its blank line: an ending must bring it */
 };
 

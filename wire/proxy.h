@@ -83,6 +83,7 @@ struct exchange {
   struct buffer head;
   int status;
   bool head_done, encoded;
+  bool framed; /* its end is told: by a length, in chunks, by HTTP/2. Else only that the connection closes */
   char type[128], reason[64];
   int64_t length; /* -1: not said */
   /* on its way */

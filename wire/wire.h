@@ -99,6 +99,7 @@ bool wire_filter_ended(const struct wire_filter *f);       /* stopped, and no ch
 bool wire_filter_stopped(const struct wire_filter *f);     /* at least one choice was stopped */
 uint64_t wire_filter_emptied(const struct wire_filter *f); /* lists of alternatives, for what one of them says */
 bool wire_filter_closed(const struct wire_filter *f);      /* the last frame that a stream of its form has, has left */
+bool wire_filter_unfinished(const struct wire_filter *f);  /* of some choice no finish has come, nor an error */
 int64_t wire_filter_sequence(const struct wire_filter *f); /* sequence_number of the last frame that left */
 
 /* ---- reading text out of frames, for clients and players (wire/dialects.c)

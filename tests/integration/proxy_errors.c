@@ -52,7 +52,13 @@ static void play(struct visit *v) {
         "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\n"
         "data: [DONE]\n\n",
         9);
-  else if (!strcmp(s, "open"))
+  else if (!strcmp(s, "vanished") || !strcmp(s, "finished") || !strcmp(s, "told")) {
+    visit_say(v, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+                 "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},\"finish_reason\":null}]}\n\n");
+    if (!strcmp(s, "finished"))
+      visit_say(v, "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n");
+    if (!strcmp(s, "told")) visit_say(v, "data: {\"error\":\"no more SECRET\",\"error_type\":\"x\"}\n\n");
+  } else if (!strcmp(s, "open"))
     visit_say(v, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nAccess-Control-Allow-Origin: *\r\n"
                  "X-Request-Id: 7\r\nConnection: close\r\n\r\ndata: [DONE]\n\n");
   else if (!strcmp(s, "path"))
@@ -119,6 +125,15 @@ static void test_ends(int port) {
   char *answer = request_of(port, "POST", CHAT "?s=ended", "");
   check("a stream that breaks off behind its end has one end",
         count(answer, "[DONE]") == 1 && !has(answer, "\"error\"") && has(answer, "\r\n0\r\n\r\n"), answer);
+  free(answer);
+  expect(port, "a connection that closes before the answer is finished is an error", "POST", CHAT "?s=vanished", "",
+         "\"code\":\"upstream_error\"", "\"content\":\"hi\"");
+  answer = request_of(port, "POST", CHAT "?s=finished", "");
+  check("one that closes behind the finish is not, also without [DONE]",
+        !has(answer, "\"error\"") && has(answer, "\"stop\"") && has(answer, "\r\n0\r\n\r\n"), answer);
+  free(answer);
+  answer = request_of(port, "POST", CHAT "?s=told", "");
+  check("nor behind the server's own error", count(answer, "\"error\"") == 1 && has(answer, "no more [x]"), answer);
   free(answer);
   expect(port, "an answer without a body needs no type", "POST", CHAT "?s=empty", "", "HTTP/1.1 205 ",
          "Content-Length: 0\r\n");
