@@ -2,6 +2,7 @@
 #include "cli/serve.h"
 #include "cli/verbs.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -111,6 +112,7 @@ static sluice_status serve(const struct serve_words *w, struct serve *s, struct 
   s->parallel = (size_t)w->parallel;
   s->max_tokens = w->max_tokens;
   s->quiet = w->quiet;
+  signal(SIGPIPE, SIG_IGN); /* a client that has gone is told by the write's own error */
   rng_seed(&s->rng, (uint64_t)clock_wall_ns() ^ (uint64_t)getpid() << 32);
   sluice_status st = open_engine(s, w, err);
   if (!st) st = open_monitor(s, w, err);

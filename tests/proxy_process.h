@@ -52,6 +52,7 @@ static inline bool proxy_start(struct proxy *p, int to, const char *const *more)
   if (p->pid == 0) {
     int fd = open(p->log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     dup2(fd, 2);
+    signal(SIGPIPE, SIG_DFL); /* what this program ignores it would inherit */
     execv(argv[0], (char *const *)(uintptr_t)argv);
     _exit(127);
   }

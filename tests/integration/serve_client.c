@@ -34,6 +34,7 @@ static void start(struct served *s, const char *name, const char *const *more) {
   if (s->pid == 0) {
     int fd = open(s->log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     dup2(fd, 2);
+    signal(SIGPIPE, SIG_DFL); /* what this program ignores it would inherit */
     execv(args[0], (char *const *)(uintptr_t)args);
     _exit(127);
   }
@@ -182,10 +183,11 @@ static void test_leaving(int port) {
   char request[2048];
   size_t n = post(request, sizeof request, "/v1/chat/completions",
                   "{" STORY ",\"stream\":true,\"temperature\":1,\"seed\":5,\"n\":4,\"max_tokens\":900}");
-  for (int i = 0; i < 5; i++) {
+  for (int i = 0; i < 40; i++) {
     int fd = dial(port);
     char some[200];
     if (send(fd, request, n, MSG_NOSIGNAL) != (ssize_t)n || (i % 2 && recv(fd, some, sizeof some, 0) <= 0)) bad = true;
+    if (i % 8 == 7) sleep_ms(i / 8);
     close(fd);
   }
   uint64_t running = 1, waiting = 1;
