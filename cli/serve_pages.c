@@ -93,6 +93,24 @@ static const struct {
              {"GET", "/healthz", show_health},       {"GET", "/health", show_health},
              {"GET", "/readyz", show_ready},         {"GET", "/metrics", show_metrics}};
 
+/* HEAD is a GET whose body stays here. */
+static bool takes(const struct wire_call *wire, const char *method) {
+  const struct slice asked = wire_call_method(wire);
+  return slice_is(asked, method) || (slice_is(asked, "HEAD") && strcmp(method, "GET") == 0);
+}
+
+/* A body that is compressed is no JSON to look at. True: refused. */
+static bool refuse_encoded(struct serve *s, struct wire_call *wire) {
+  struct slice encoding;
+  struct sluice_error err = {0};
+  if (!wire_call_field(wire, "Content-Encoding", &encoding) || slice_is(encoding, "identity")) return false;
+  sluice_fail(&err, SLUICE_USAGE, "Content-Encoding: this server reads bodies as they are; send it without \"%.*s\"",
+              (int)(encoding.len > 32 ? 32 : encoding.len), encoding.ptr);
+  s->counts.requests[4]++;
+  serve_refuse(s, wire, 415, "unsupported_media_type", &err);
+  return true;
+}
+
 /* GET /v1/models/NAME. True: answered. */
 static bool route_model(struct serve *s, struct wire_call *wire) {
   static const char *const roots[] = {"/v1/models/", "/models/"};
@@ -100,7 +118,7 @@ static bool route_model(struct serve *s, struct wire_call *wire) {
   struct sluice_error err = {0};
   for (size_t i = 0; i < sizeof roots / sizeof *roots; i++) {
     const size_t n = strlen(roots[i]);
-    if (strncmp(path, roots[i], n) != 0 || !slice_is(wire_call_method(wire), "GET")) continue;
+    if (strncmp(path, roots[i], n) != 0 || !takes(wire, "GET")) continue;
     if (strcmp(path + n, s->model) == 0) {
       show_model(s, wire);
     } else {
@@ -116,17 +134,18 @@ static bool route_model(struct serve *s, struct wire_call *wire) {
 void serve_route(void *ctx, struct wire_call *wire) {
   struct serve *s = ctx;
   struct sluice_error err = {0};
-  bool known = false;
+  const char *known = NULL;
   if (route_model(s, wire)) return;
   for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
     if (strcmp(pages[i].path, wire_call_path(wire)) != 0) continue;
-    known = true;
-    if (!slice_is(wire_call_method(wire), pages[i].method)) continue;
-    pages[i].fn(s, wire);
+    known = pages[i].method;
+    if (!takes(wire, known)) continue;
+    if (strcmp(known, "POST") != 0 || !refuse_encoded(s, wire)) pages[i].fn(s, wire);
     return;
   }
   if (known)
-    sluice_fail(&err, SLUICE_USAGE, "this path takes another method");
+    sluice_fail(&err, SLUICE_USAGE, "this path takes %s%s", known,
+                slice_is(wire_call_method(wire), "OPTIONS") ? "; pages of other origins are let in with --cors" : "");
   else
     sluice_fail(
         &err, SLUICE_USAGE,

@@ -25,7 +25,7 @@ static const struct verb_help help = {
 
 struct serve_words {
   const char *model, *name, *policy, *monitor, *audit, *kernel, *device, *weights, *template_name;
-  struct string_list listen;
+  struct string_list listen, cors;
   int64_t threads, parallel, max_tokens, max_body_mb, drain_s;
   bool audit_text, quiet, json;
 };
@@ -80,6 +80,8 @@ static sluice_status open_server(struct serve *s, const struct serve_words *w, s
                                         .n_listen = w->listen.n ? w->listen.n : 1,
                                         .max_body = (size_t)w->max_body_mb << 20,
                                         .drain_s = w->drain_s,
+                                        .cors = (const char **)w->cors.items,
+                                        .n_cors = w->cors.n,
                                         .ctx = s,
                                         .request = serve_route,
                                         .left = on_left};
@@ -161,6 +163,8 @@ int verb_serve(int argc, char **argv) {
       {"monitor", 0, OPTION_STRING, &w.monitor, "FILE", "monitor policy, or \"default\" (default: none)"},
       {"audit", 0, OPTION_STRING, &w.audit, "FILE", "a row for each event of the monitor: FILE.db, FILE.jsonl or -"},
       {"audit-text", 0, OPTION_FLAG, &w.audit_text, NULL, "keep the matched text in the audit"},
+      {"cors", 0, OPTION_LIST, &w.cors, "ORIGIN",
+       "whose pages may read answers in a browser, \"*\" for any; may be repeated (default: none's)"},
       {"max-body", 0, OPTION_INT, &w.max_body_mb, "MIB", "of a request (default: 32)"},
       {"drain-timeout", 0, OPTION_INT, &w.drain_s, "S", "seconds for answers under way after SIGTERM (default: 30)"},
       {"quiet", 'q', OPTION_FLAG, &w.quiet, NULL, "no line for each request"},
@@ -180,6 +184,7 @@ int verb_serve(int argc, char **argv) {
   }
   free(words.items);
   free(w.listen.items);
+  free(w.cors.items);
   if (st) log_line(LOG_ERROR, "serve: %s", err.message);
   return st ? sluice_exit_code(st) : s.cut ? 143 : 0;
 }

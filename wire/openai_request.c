@@ -39,10 +39,14 @@ static sluice_status read_number(struct slice json, struct json_span o, const ch
 
 static sluice_status read_whole(struct slice json, struct json_span o, const char *key, int64_t low, int64_t high,
                                 int64_t *out, struct sluice_error *err) {
+  struct json_span v;
   double x = NAN;
-  sluice_status st = read_number(json, o, key, (double)low, (double)high, &x, err);
-  if (st || isnan(x)) return st;
-  if (x != floor(x)) return sluice_fail(err, SLUICE_INPUT, "%s: %g is no whole number", key, x);
+  struct sluice_error in_words = {0};
+  if (!present(json, o, key, &v)) return SLUICE_OK;
+  if (read_number(json, o, key, (double)low, (double)high, &x, &in_words) || x != floor(x))
+    return sluice_fail(err, SLUICE_INPUT, "%s: a whole number from %lld to %lld is needed, not %.*s", key,
+                       (long long)low, (long long)high, (int)(v.end - v.start > 40 ? 40 : v.end - v.start),
+                       json.ptr + v.start);
   *out = (int64_t)x;
   return SLUICE_OK;
 }
@@ -108,8 +112,7 @@ struct refused {
   enum json_type harmless; /* a value of this type asks for nothing */
   const char *word;        /* nor does this string */
 };
-static const struct refused refused[] = {{"tools", JSON_NULL, NULL},
-                                         {"functions", JSON_NULL, NULL},
+static const struct refused refused[] = {{"functions", JSON_NULL, NULL},
                                          {"chat_template", JSON_NULL, NULL},
                                          {"audio", JSON_NULL, NULL},
                                          {"prediction", JSON_NULL, NULL},
@@ -130,7 +133,6 @@ static const struct refused refused[] = {{"tools", JSON_NULL, NULL},
                                          {"web_search_options", JSON_NULL, NULL},
                                          {"include_stop_str_in_output", JSON_FALSE, NULL},
                                          {"truncate_prompt_tokens", JSON_NULL, NULL},
-                                         {"tool_choice", JSON_NULL, "none"},
                                          {"function_call", JSON_NULL, "none"},
                                          {"use_beam_search", JSON_FALSE, NULL}};
 
@@ -200,6 +202,18 @@ static sluice_status read_biases(struct reading *g, struct json_span root, struc
   return SLUICE_OK;
 }
 
+/* Tools that may not be called change no answer. Where the model may choose, nobody here would read its choice. */
+static sluice_status refuse_tools(struct slice json, struct json_span root, struct sluice_error *err) {
+  struct json_span v;
+  const bool chosen = present(json, root, "tool_choice", &v);
+  if (chosen && member_is(json, root, "tool_choice", "none")) return SLUICE_OK;
+  if (chosen && !member_is(json, root, "tool_choice", "auto"))
+    return sluice_fail(err, SLUICE_UNSUPPORTED, "tool_choice: this server calls no tools; \"none\" is served");
+  if (!present(json, root, "tools", &v) || (v.type == JSON_ARRAY && json_span_count(json, v) == 0)) return SLUICE_OK;
+  return sluice_fail(err, SLUICE_UNSUPPORTED,
+                     "tools: this server calls none; leave them out, or say \"tool_choice\":\"none\"");
+}
+
 static sluice_status refuse_unknown(struct slice json, struct json_span root, struct sluice_error *err) {
   struct json_span v, type;
   for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
@@ -211,26 +225,39 @@ static sluice_status refuse_unknown(struct slice json, struct json_span root, st
   }
   if (present(json, root, "response_format", &v) && v.type == JSON_OBJECT && json_span_member(json, v, "type", &type) &&
       !member_is(json, v, "type", "text"))
-    return sluice_fail(err, SLUICE_UNSUPPORTED, "response_format: this server writes text only");
+    return sluice_fail(err, SLUICE_UNSUPPORTED,
+                       "response_format: this server writes text; leave it out, or ask for {\"type\":\"text\"}");
   double best_of = 0, n = 1;
   sluice_status counted = read_number(json, root, "best_of", 1, WIRE_CHOICES_MAX, &best_of, err);
   if (!counted) counted = read_number(json, root, "n", 1, WIRE_CHOICES_MAX, &n, err);
   if (!counted && best_of > n)
     counted = sluice_fail(err, SLUICE_UNSUPPORTED, "best_of: this server makes no more answers than it gives (n)");
+  if (!counted) counted = refuse_tools(json, root, err);
   return counted ? counted : refuse_sampling(json, root, err);
 }
 
 /* ---- messages and prompts ---- */
 
+/* A part: text, or what an assistant said in refusing. */
+static bool is_text_part(struct slice json, struct json_span part, struct json_span *text) {
+  if (member_is(json, part, "type", "text")) return member_of(json, part, "text", JSON_STRING, text);
+  return member_is(json, part, "type", "refusal") && member_of(json, part, "refusal", JSON_STRING, text);
+}
+
 static sluice_status read_content(struct reading *g, struct json_span message, size_t at, struct slice *out,
                                   struct sluice_error *err) {
   struct json_span v, part = {0}, text;
-  if (!present(g->json, message, "content", &v)) return SLUICE_OK;
+  const bool said = g->r->messages[at].role == WIRE_ASSISTANT;
+  if (!present(g->json, message, "content", &v)) {
+    if (said && member_of(g->json, message, "refusal", JSON_STRING, &text)) return take_text(g, text, out, err);
+    if (said) return SLUICE_OK; /* an empty turn */
+    v.type = JSON_NULL;
+  }
   if (v.type == JSON_STRING) return take_text(g, v, out, err);
   if (v.type != JSON_ARRAY)
     return sluice_fail(err, SLUICE_INPUT, "messages.%zu.content: a string or a list of parts is needed", at);
   for (size_t i = 0; json_span_next(g->json, v, &part); i++) {
-    if (!member_is(g->json, part, "type", "text") || !member_of(g->json, part, "text", JSON_STRING, &text))
+    if (!is_text_part(g->json, part, &text))
       return sluice_fail(err, SLUICE_UNSUPPORTED, "messages.%zu.content.%zu: this server reads parts of type text only",
                          at, i);
     sluice_status st = take_text(g, text, out, err);
@@ -249,10 +276,11 @@ static sluice_status read_message(struct reading *g, struct json_span o, size_t 
   size_t i = 0, n = sizeof roles / sizeof *roles;
   while (i < n && !member_is(g->json, o, "role", roles[i].word)) i++;
   if (i == n)
-    return sluice_fail(err, SLUICE_UNSUPPORTED, "messages.%zu.role: system, developer, user or assistant is needed",
+    return sluice_fail(err, SLUICE_UNSUPPORTED,
+                       "messages.%zu.role: system, developer, user or assistant is needed; this server knows no tools",
                        at);
   if (present(g->json, o, "tool_calls", &calls) && json_span_count(g->json, calls))
-    return sluice_fail(err, SLUICE_UNSUPPORTED, "messages.%zu.tool_calls: this server does not know tools", at);
+    return sluice_fail(err, SLUICE_UNSUPPORTED, "messages.%zu.tool_calls: this server knows no tools", at);
   m->role = roles[i].role;
   return read_content(g, o, at, &m->text, err);
 }
@@ -339,7 +367,10 @@ static sluice_status read_logprobs(struct slice json, struct json_span root, str
   r->top_logprobs = 0;
   if (r->chat) {
     sluice_status st = read_flag(json, root, "logprobs", &r->logprobs, err);
-    return st ? st : read_whole(json, root, "top_logprobs", 0, WIRE_TOP_MAX, &r->top_logprobs, err);
+    if (!st) st = read_whole(json, root, "top_logprobs", 0, WIRE_TOP_MAX, &r->top_logprobs, err);
+    if (!st && r->top_logprobs > 0 && !r->logprobs)
+      st = sluice_fail(err, SLUICE_INPUT, "top_logprobs: it goes with \"logprobs\":true");
+    return st;
   }
   r->logprobs = present(json, root, "logprobs", &v) && v.type != JSON_FALSE;
   return r->logprobs && v.type != JSON_TRUE ? read_whole(json, root, "logprobs", 0, WIRE_TOP_MAX, &r->top_logprobs, err)

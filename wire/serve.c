@@ -16,6 +16,7 @@ struct wire_call {
 struct wire_server {
   struct wire_server_options o;
   struct server server;
+  struct cors cors;
   struct event *clock, *on_term, *on_int;
   int64_t drain_until_ns;
 };
@@ -25,6 +26,7 @@ struct wire_server {
 static void on_request(struct client *c) {
   struct wire_server *s = c->server->owner;
   struct sluice_error ignored = {0};
+  if (client_preflight(c)) return;
   struct wire_call *call = calloc(1, sizeof *call);
   if (!call) {
     client_refuse(c, 503, "no_memory", "no memory for the request");
@@ -70,6 +72,15 @@ static const struct server_hooks hooks = {.request = on_request, .left = on_left
 struct slice wire_call_method(const struct wire_call *c) {
   return c->client->head.method;
 }
+bool wire_call_field(const struct wire_call *c, const char *name, struct slice *value) {
+  const struct http_head *h = &c->client->head;
+  for (size_t i = 0; i < h->n_fields; i++) {
+    if (!slice_is_nocase(h->fields[i].name, name)) continue;
+    *value = h->fields[i].value;
+    return true;
+  }
+  return false;
+}
 const char *wire_call_path(const struct wire_call *c) {
   return c->path.ptr;
 }
@@ -84,14 +95,22 @@ void *wire_call_kept(const struct wire_call *c) {
 }
 
 void wire_call_answer(struct wire_call *c, int status, const char *type, struct slice body) {
-  client_answer(c->client, status, type, body);
+  if (c->client->server->cors)
+    client_answer_across(c->client, status, type, body);
+  else
+    client_answer(c->client, status, type, body);
   call_free(c);
 }
 
 void wire_call_begin(struct wire_call *c, int status, const char *type) {
-  char fields[160];
-  int n = snprintf(fields, sizeof fields, "Content-Type: %s\r\nCache-Control: no-store\r\n", type);
-  client_begin(c->client, status, NULL, (struct slice){fields, (size_t)n}, -1);
+  const struct cors *cors = c->client->server->cors;
+  struct buffer fields;
+  struct sluice_error ignored = {0};
+  buffer_init(&fields, SERVER_HEAD_MAX);
+  sluice_status st = buffer_printf(&fields, &ignored, "Content-Type: %s\r\nCache-Control: no-store\r\n", type);
+  if (!st && cors) st = cors_fields(cors, &c->client->head, true, &fields, &ignored);
+  client_begin(c->client, status, NULL, (struct slice){st ? "" : fields.ptr, st ? 0 : fields.len}, -1);
+  buffer_free(&fields);
 }
 
 void wire_call_send(struct wire_call *c, struct slice bytes) {
@@ -160,7 +179,10 @@ sluice_status wire_server_open(const struct wire_server_options *o, struct wire_
                               .owner = s,
                               .max_body = o->max_body ? o->max_body : 32 << 20,
                               .max_clients = o->max_clients ? o->max_clients : 4096};
-  sluice_status st = open_loop(s, err);
+  s->cors = (struct cors){o->cors, o->n_cors};
+  if (o->n_cors) s->server.cors = &s->cors;
+  sluice_status st = cors_check(&s->cors, err);
+  if (!st) st = open_loop(s, err);
   for (size_t i = 0; !st && i < o->n_listen; i++) st = server_listen(&s->server, o->listen[i], false, err);
   if (st) {
     wire_server_close(s);

@@ -294,6 +294,8 @@ struct wire_server_options {
   size_t max_body;    /* of a request, bytes; 0: 32 MiB */
   size_t max_clients; /* connections; 0: 4096. More wait to be accepted */
   int64_t drain_s;    /* seconds that answers may take after SIGTERM or SIGINT; 0: 30 */
+  const char **cors;  /* origins whose pages may read answers in a browser, "*" for any; they outlive the server */
+  size_t n_cors;
   void *ctx;
   void (*request)(void *ctx, struct wire_call *call); /* answer it, now or later */
   void (*left)(void *ctx, struct wire_call *call);    /* its client has gone: forget the call */
@@ -308,6 +310,7 @@ bool wire_server_draining(const struct wire_server *s);
 void wire_server_close(struct wire_server *s); /* tells `left` of every call under way */
 
 struct slice wire_call_method(const struct wire_call *c);
+bool wire_call_field(const struct wire_call *c, const char *name, struct slice *value); /* any case; the first one */
 const char *
 wire_call_path(const struct wire_call *c); /* as a server routes by: no query, escapes resolved, no '/' last */
 struct slice wire_call_body(const struct wire_call *c);

@@ -89,6 +89,8 @@ static char *contents(const char *answer) {
   "\"content\":\"I will remember.\"},{\"role\":\"user\",\"content\":\"What is the code of the copper box?\"}]"
 #define STORY "\"messages\":[{\"role\":\"user\",\"content\":\"Tell me a story about a long road.\"}]"
 
+#define ASK(method, path, fields) method " " path " HTTP/1.1\r\nHost: me\r\n" fields "Connection: close\r\n\r\n"
+
 /* ---- tests ---- */
 
 static void test_forms(int port) {
@@ -126,7 +128,7 @@ static void test_refusals(int port) {
       {"an answer longer than the context", "/v1/chat/completions",
        "{" RECALL ",\"max_tokens\":100000,\"stream\":true}", "400", "context_length_exceeded"},
       {"an unknown path", "/v1/embeddings", "{}", "404", "no such path"},
-      {"the wrong method", "/v1/models", "{}", "405", "method_not_allowed"},
+      {"the wrong method", "/v1/models", "{}", "405", "this path takes GET"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     char name[128], status[32];
@@ -196,6 +198,36 @@ static void test_leaving(int port) {
   check("clients that leave take their answers with them", running + waiting == 0, NULL);
 }
 
+static void expect(int port, const char *name, const char *request, const char *wanted, const char *unwanted) {
+  char *seen = talk(port, request);
+  check(name, has(seen, wanted) && !has(seen, unwanted), seen);
+  free(seen);
+}
+
+static void test_requests_as_they_come(void) {
+  static const char *const cors[] = {"--cors", "http://page", NULL};
+  struct served s;
+  start(&s, "cors", cors);
+  expect(s.port, "HEAD is GET without its body", ASK("HEAD", "/v1/models", ""), "HTTP/1.1 200", "embedded");
+  expect(s.port, "a body that is compressed is refused",
+         ASK("POST", "/v1/completions", "Content-Encoding: gzip\r\nContent-Length: 0\r\n"), "HTTP/1.1 415",
+         "HTTP/1.1 400");
+  expect(s.port, "a page of an origin that is named may ask",
+         ASK("OPTIONS", "/v1/chat/completions",
+             "Origin: http://page\r\nAccess-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: x-a\r\n"),
+         "Access-Control-Allow-Headers: x-a", "\"error\"");
+  expect(s.port, "and read", ASK("GET", "/v1/models", "Origin: http://page\r\n"),
+         "Access-Control-Allow-Origin: http://page\r\n", "\"error\"");
+  expect(s.port, "another one may not", ASK("GET", "/v1/models", "Origin: http://other\r\n"), "embedded",
+         "Access-Control-Allow-Origin");
+  char request[1024];
+  post(request, sizeof request, "/v1/chat/completions", "{" STORY ",\"stream\":true,\"max_tokens\":3}");
+  char *at = strstr(request, "\r\n"), with[1200];
+  snprintf(with, sizeof with, "%.*s\r\nOrigin: http://page%s", (int)(at - request), request, at);
+  expect(s.port, "a stream too", with, "Access-Control-Allow-Origin: http://page\r\n", "\"error\"");
+  stop(&s, SIGTERM);
+}
+
 static void test_monitor(void) {
   static const char *const words[] = {"--monitor", "fixtures/policies/codes.json", NULL};
   struct served s;
@@ -262,6 +294,7 @@ int main(int argc, char **argv) {
   test_many_at_once(s.port);
   test_leaving(s.port);
   check("an idle server ends at once with 0", stop(&s, SIGTERM) == 0, NULL);
+  test_requests_as_they_come();
   test_monitor();
   test_stop();
   test_drain();

@@ -69,6 +69,25 @@ static void test_what_other_servers_take(void **state) {
   wire_request_free(&r);
 }
 
+/* What an assistant said in refusing is what it said; tools that may not be called change nothing. */
+static void test_refusals_and_idle_tools(void **state) {
+  struct wire_request r;
+  struct sluice_error err = {0};
+  (void)state;
+  const char *json = "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"assistant\",\"content\":null,"
+                     "\"refusal\":\"no\"},"
+                     "{\"role\":\"assistant\",\"content\":[{\"type\":\"refusal\",\"refusal\":\"never\"}]},{\"role\":"
+                     "\"user\",\"content\":\"y\"}],"
+                     "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],\"tool_choice\":\"none\"}";
+  assert_int_equal(read_request(true, json, &r, &err), SLUICE_OK);
+  assert_int_equal(r.n_messages, 4);
+  assert_true(slice_is(r.messages[1].text, "no") && slice_is(r.messages[2].text, "never"));
+  wire_request_free(&r);
+  json = "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tool_choice\":\"auto\"}";
+  assert_int_equal(read_request(true, json, &r, &err), SLUICE_OK);
+  wire_request_free(&r);
+}
+
 static void test_a_small_request_says_nothing(void **state) {
   struct wire_request r;
   struct sluice_error err = {0};
@@ -148,6 +167,13 @@ static void test_refusals_name_the_field(void **state) {
       {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"n\":1.5}", "n:", SLUICE_INPUT},
 #define HI "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
       {true, HI "\"presence_penalty\":3}", "presence_penalty", SLUICE_INPUT},
+      {true, HI "\"tools\":[{}],\"tool_choice\":\"auto\"}", "tools", SLUICE_UNSUPPORTED},
+      {true, HI "\"tool_choice\":\"required\"}", "tool_choice", SLUICE_UNSUPPORTED},
+      {true, HI "\"tools\":[{}],\"tool_choice\":{\"type\":\"function\"}}", "tool_choice", SLUICE_UNSUPPORTED},
+      {true, HI "\"top_logprobs\":2}", "top_logprobs", SLUICE_INPUT},
+      {true, HI "\"max_tokens\":0}", "max_tokens: a whole number from 1 to 2147483647 is needed, not 0", SLUICE_INPUT},
+      {true, "{\"messages\":[{\"role\":\"user\",\"content\":null}]}", "messages.0.content", SLUICE_INPUT},
+      {true, "{\"messages\":[{\"role\":\"user\"}]}", "messages.0.content", SLUICE_INPUT},
       {true, HI "\"logit_bias\":[1]}", "logit_bias", SLUICE_INPUT},
       {true, HI "\"logit_bias\":{\"5\":101}}", "logit_bias", SLUICE_INPUT},
       {true, HI "\"logit_bias\":{\"a\":1}}", "logit_bias", SLUICE_INPUT},
@@ -293,15 +319,11 @@ static void test_whole_bodies_usage_and_errors_are_json(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_a_full_chat_request),
-      cmocka_unit_test(test_what_other_servers_take),
-      cmocka_unit_test(test_a_small_request_says_nothing),
-      cmocka_unit_test(test_prompts_may_be_token_ids),
-      cmocka_unit_test(test_the_first_token_of_an_echo),
-      cmocka_unit_test(test_refusals_name_the_field),
-      cmocka_unit_test(test_cut_requests),
-      cmocka_unit_test(test_a_frame_is_read_back),
-      cmocka_unit_test(test_whole_bodies_usage_and_errors_are_json),
+      cmocka_unit_test(test_a_full_chat_request),      cmocka_unit_test(test_what_other_servers_take),
+      cmocka_unit_test(test_refusals_and_idle_tools),  cmocka_unit_test(test_a_small_request_says_nothing),
+      cmocka_unit_test(test_prompts_may_be_token_ids), cmocka_unit_test(test_the_first_token_of_an_echo),
+      cmocka_unit_test(test_refusals_name_the_field),  cmocka_unit_test(test_cut_requests),
+      cmocka_unit_test(test_a_frame_is_read_back),     cmocka_unit_test(test_whole_bodies_usage_and_errors_are_json),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
