@@ -4,9 +4,17 @@
  * matches wherever the pattern does, and perhaps elsewhere. */
 #include "monitor/pattern_tree.h"
 
+#include <math.h>
 #include <string.h>
 
-enum { LONG_RUN_MIN = 24 }; /* bytes; shorter ones stand everywhere */
+enum {
+  LONG_RUN_MIN = 24 /* bytes; shorter ones stand everywhere */,
+  BEGINNING_MAX = 16,
+  COUNTED_MAX = 8,
+  ROW_MAX = 256,
+  BITS_ENOUGH = 10,
+  ALTERNATIVES_MAX = 256
+};
 
 struct first {
   uint64_t ascii[2];
@@ -48,43 +56,118 @@ static bool first_of(const struct node *n, struct first *out) {
   return empty || (n->kind == NODE_REPEAT && n->min == 0);
 }
 
-/* What can stand behind a child of a row: the first characters of the rest, and of what follows the row. */
-static struct first behind(const struct node *rest, const struct first *after) {
+/* The characters that a node asks for one after the other, as far as all its matches ask alike. */
+struct beginning {
+  struct first at[BEGINNING_MAX];
+  int n;
+  bool end; /* behind them the pattern ends */
+};
+
+/* true: the whole node stands there, and what follows it may be added. */
+static bool read_beginning(const struct node *n, struct beginning *b) {
+  if (n->kind == NODE_ASSERT) return true;
+  if (n->kind == NODE_CAT || n->kind == NODE_GROUP) {
+    for (const struct node *c = n->child; c; c = c->next)
+      if (!read_beginning(c, b)) return false;
+    return true;
+  }
+  if (n->kind == NODE_REPEAT && n->min > 0) {
+    for (size_t i = 0; i < n->min; i++)
+      if (!read_beginning(n->child, b)) return false;
+    return n->min == n->max;
+  }
+  struct first own = {0};
+  if (b->n == BEGINNING_MAX || first_of(n, &own)) return false;
+  b->at[b->n++] = own;
+  return n->kind == NODE_SET;
+}
+
+/* The first characters of a row, and of what follows it where the row can be empty. */
+static struct first first_of_row(const struct node *row, const struct beginning *after) {
   struct first f = {0};
-  for (; rest; rest = rest->next)
-    if (!first_of(rest, &f)) return f;
-  unite(&f, after);
+  for (; row; row = row->next)
+    if (!first_of(row, &f)) return f;
+  if (after->n) unite(&f, &after->at[0]);
+  f.any |= !after->n && !after->end;
   return f;
 }
 
-static size_t ways(const struct node *n, const struct first *after, size_t most);
-
-static size_t ways_of_alternatives(const struct node *n, const struct first *after, size_t most) {
-  struct first seen = {0};
-  size_t greatest = 0, sum = 0;
-  bool apart = true;
-  for (const struct node *c = n->child; c; c = c->next) {
-    struct first own = {0};
-    if (first_of(c, &own)) unite(&own, after);
-    apart &= !overlap(&seen, &own);
-    unite(&seen, &own);
-    size_t w = ways(c, after, most);
-    if (w > greatest) greatest = w;
-    sum = add_sat(sum, w);
+/* What follows a child of a row: the rest of the row, and what follows that. */
+static struct beginning behind(const struct node *rest, const struct beginning *after) {
+  struct beginning b = {.n = 0};
+  for (; rest; rest = rest->next) {
+    int before = b.n;
+    if (read_beginning(rest, &b)) continue;
+    if (b.n == before && b.n < BEGINNING_MAX) b.at[b.n++] = first_of_row(rest, after);
+    return b;
   }
-  return apart ? greatest : sum;
+  for (int i = 0; i < after->n && b.n < BEGINNING_MAX; i++) b.at[b.n++] = after->at[i];
+  b.end = after->end && b.n < BEGINNING_MAX;
+  return b;
 }
 
-static size_t ways_of_repeat(const struct node *n, const struct first *after, size_t most) {
-  struct first own = {0}, next = *after;
-  bool empty = first_of(n->child, &own);
-  unite(&next, &own);
+/* What one more turn of a repetition, or what follows it, begins with. */
+static struct beginning again_or(const struct node *child, const struct beginning *after) {
+  struct beginning b = {.n = 1};
+  b.at[0] = first_of_row(NULL, after);
+  b.at[0].any |= first_of(child, &b.at[0]);
+  return b;
+}
+
+/* How many lengths of a run of such characters one text can have before what follows: where that asks for another
+ * character k further on, the run ends less than k before it. */
+static size_t lengths_of_run(const struct first *own, const struct beginning *after) {
+  for (int k = 0; k < after->n; k++)
+    if (!overlap(own, &after->at[k])) return (size_t)k + 1;
+  return after->n == 0 && after->end ? 1 : SIZE_MAX;
+}
+
+/* ---- how many ways ---- */
+
+/* No text begins like both. */
+static bool apart(const struct beginning *a, const struct beginning *b) {
+  for (int i = 0; i < a->n && i < b->n; i++)
+    if (!overlap(&a->at[i], &b->at[i])) return true;
+  return false;
+}
+
+static size_t ways(const struct node *n, const struct beginning *after, size_t most);
+
+/* Alternatives that one text could begin like add up. */
+static size_t ways_of_alternatives(const struct node *n, const struct beginning *after, size_t most) {
+  struct beginning begins[ALTERNATIVES_MAX] = {{.n = 0}};
+  size_t each[ALTERNATIVES_MAX], count = 0, greatest = 0, sum = 0;
+  for (const struct node *c = n->child; c; c = c->next, count++) {
+    size_t w = ways(c, after, most);
+    sum = add_sat(sum, w);
+    if (count >= ALTERNATIVES_MAX) continue;
+    each[count] = w;
+    read_beginning(c, &begins[count]);
+  }
+  if (count > ALTERNATIVES_MAX) return sum;
+  for (size_t i = 0; i < count; i++) {
+    size_t together = 0;
+    for (size_t j = 0; j < count; j++)
+      if (i == j || !apart(&begins[i], &begins[j])) together = add_sat(together, each[j]);
+    if (together > greatest) greatest = together;
+  }
+  return greatest;
+}
+
+static size_t ways_of_repeat(const struct node *n, const struct beginning *after, size_t most) {
+  struct first own = {0}, then = first_of_row(NULL, after);
+  const struct beginning next = again_or(n->child, after);
+  bool empty = first_of(n->child, &own),
+       decided = !overlap(&own, &then); /* the next character says whether it goes on */
   size_t once = ways(n->child, &next, most), all = 0, times = 1, max = n->max < most ? n->max : most;
-  if (empty || (n->max == NODE_UNBOUNDED && once > 1)) return SIZE_MAX;
-  bool decided = !overlap(&own, after); /* the next character says whether it goes on */
-  if (once == 1) return decided || n->min >= max ? 1 : max - n->min + 1;
+  if ((empty && n->max > 1) || (n->max == NODE_UNBOUNDED && once > 1)) return SIZE_MAX;
+  if (n->child->kind == NODE_SET) {
+    size_t lengths = n->min >= max ? 1 : max - n->min + 1, run = lengths_of_run(&own, after);
+    return run < lengths ? run : lengths;
+  }
+  if (once == 1 && !empty) return decided || n->min >= max ? 1 : max - n->min + 1;
   for (size_t i = 0; i <= n->max; i++) {
-    if (i >= n->min) all = decided ? times : add_sat(all, times);
+    if (i >= n->min) all = decided && !empty ? times : add_sat(all, times);
     times = mul_sat(times, once);
     if (times == SIZE_MAX) return SIZE_MAX;
   }
@@ -93,18 +176,43 @@ static size_t ways_of_repeat(const struct node *n, const struct first *after, si
 
 /* On any one text of at most `most` bytes, how many ways lead through the node. What ends a pattern or a look-around
  * goes no second way. */
-static size_t ways(const struct node *n, const struct first *after, size_t most) {
-  static const struct first nothing;
+static size_t ways(const struct node *n, const struct beginning *after, size_t most) {
+  static const struct beginning nothing = {.end = true};
   size_t w = 1;
   if (n->kind == NODE_UNKNOWN) return SIZE_MAX;
   if (n->kind == NODE_ASSERT) return n->look ? ways(n->look, &nothing, most) : 1;
   if (n->kind == NODE_ALT) return ways_of_alternatives(n, after, most);
   if (n->kind == NODE_REPEAT) return ways_of_repeat(n, after, most);
   for (const struct node *c = n->child; c; c = c->next) {
-    struct first next = behind(c->next, after);
+    const struct beginning next = behind(c->next, after);
     w = mul_sat(w, ways(c, &next, most));
   }
   return w;
+}
+
+/* How often, at most, an attempt turns into an alternative, one more repetition or a group: what the match limit
+ * counts. */
+static size_t steps(const struct node *n, const struct beginning *after, size_t most) {
+  static const struct beginning nothing = {.end = true};
+  size_t total = n->kind == NODE_GROUP, times = 1;
+  if (n->kind == NODE_UNKNOWN) return SIZE_MAX;
+  if (n->kind == NODE_ASSERT) return n->look ? add_sat(1, steps(n->look, &nothing, most)) : 0;
+  if (n->kind == NODE_REPEAT) {
+    const struct beginning next = again_or(n->child, after);
+    size_t once = ways(n->child, &next, most), turn = add_sat(1, steps(n->child, &next, most));
+    if (n->child->kind == NODE_SET) turn += (size_t)after->n; /* what fails in there is no way through */
+    for (size_t i = 0; i <= n->max && i <= most && total < SIZE_MAX; i++) {
+      total = add_sat(total, mul_sat(times, turn));
+      times = mul_sat(times, once);
+    }
+    return total;
+  }
+  for (const struct node *c = n->child; c; c = c->next) {
+    const struct beginning next = n->kind == NODE_ALT ? *after : behind(c->next, after);
+    total = add_sat(total, mul_sat(times, add_sat(n->kind == NODE_ALT, steps(c, &next, most))));
+    if (n->kind != NODE_ALT && c->next) times = mul_sat(times, ways(c, &next, most));
+  }
+  return total;
 }
 
 /* The bytes behind an attempt's start that it reads, at most: where a character of one byte is asked for, one of four
@@ -143,9 +251,8 @@ static bool has(const struct first *f, unsigned c) {
 
 /* ---- as an expression over bytes ---- */
 
-static sluice_status put_set(const struct node *n, struct buffer *out, struct sluice_error *err) {
-  bool more = n->beyond || n->bytes_max > 1;
-  sluice_status st = buffer_append_str(out, more ? "(?:[" : "[", err);
+static sluice_status put_ascii(const struct node *n, struct buffer *out, struct sluice_error *err) {
+  sluice_status st = SLUICE_OK;
   for (unsigned c = 0; c < 128 && !st; c++) {
     unsigned end = c;
     if (!node_has(n, c)) continue;
@@ -153,6 +260,13 @@ static sluice_status put_set(const struct node *n, struct buffer *out, struct sl
     st = end > c ? buffer_printf(out, err, "\\x%02x-\\x%02x", c, end) : buffer_printf(out, err, "\\x%02x", c);
     c = end;
   }
+  return st;
+}
+
+static sluice_status put_set(const struct node *n, struct buffer *out, struct sluice_error *err) {
+  bool more = n->beyond || n->bytes_max > 1;
+  sluice_status st = buffer_append_str(out, more ? "(?:[" : "[", err);
+  if (!st) st = put_ascii(n, out, err);
   if (!st && n->beyond && !n->ascii[0] && !n->ascii[1]) st = buffer_append_str(out, "\\x80-\\xff", err); /* no [] */
   if (!st) st = buffer_append_str(out, "]", err);
   if (st || !more) return st;
@@ -168,15 +282,73 @@ static bool only_word_bytes(const struct first *f) {
   return !f->any && !f->beyond && !(f->ascii[0] & ~word[0]) && !(f->ascii[1] & ~word[1]);
 }
 
+/* A long run of a set as one of bytes: automata that count are large. */
+static sluice_status put_run(const struct node *n, struct buffer *out, struct sluice_error *err) {
+  const struct node *set = n->child;
+  sluice_status st = buffer_append_str(out, "[", err);
+  if (!st) st = put_ascii(set, out, err);
+  if (!st && (set->beyond || set->bytes_max > 1)) st = buffer_append_str(out, "\\x80-\\xff", err);
+  return st ? st : buffer_printf(out, err, "]{%zu,}", n->min);
+}
+
+/* Characters of the expression, repetitions written out. */
+static size_t size_of(const struct node *n) {
+  size_t size = n->kind == NODE_SET;
+  if (n->kind == NODE_ASSERT) return 0;
+  for (const struct node *c = n->child; c; c = c->next) size = add_sat(size, size_of(c));
+  if (n->kind != NODE_REPEAT) return size;
+  return mul_sat(size, n->child->kind == NODE_SET && n->max >= COUNTED_MAX ? n->min + 1 : n->max);
+}
+
+/* Of surprise in English text. */
+static double bits_of(const struct node *n) {
+  double share = 0, bits = 0;
+  if (n->kind == NODE_SET) {
+    for (unsigned c = 0; c < 128; c++)
+      if (node_has(n, c)) share += english_share((unsigned char)c, false);
+    return share >= 1 ? 0 : -log2(share > 1e-6 ? share : 1e-6);
+  }
+  if (n->kind == NODE_ASSERT || n->kind == NODE_UNKNOWN) return 0;
+  for (const struct node *c = n->child; c; c = c->next) {
+    bits += bits_of(c);
+    share += exp2(-bits_of(c));
+  }
+  if (n->kind == NODE_ALT) return share >= 1 ? 0 : -log2(share);
+  return n->kind == NODE_REPEAT ? bits * (double)n->min : bits;
+}
+
+/* Of a long row the last part that says enough: a match holds it, and its place is all that is asked for. *end: what
+ * follows that part. */
+static const struct node *part_of_row(const struct node *row, const struct node **end) {
+  *end = NULL;
+  if (size_of(row) <= ROW_MAX) return row->child;
+  for (;;) {
+    const struct node *from = NULL, *last = NULL;
+    double bits = 0;
+    size_t size = 0;
+    for (const struct node *c = row->child; c != *end; c = c->next) size = add_sat(size, size_of(c)), last = c;
+    for (from = row->child; from != last && size > ROW_MAX; from = from->next) size -= size_of(from);
+    for (const struct node *c = from; c != *end; c = c->next) bits += bits_of(c);
+    if (bits >= BITS_ENOUGH) return from;
+    if (last == row->child) break;
+    *end = last;
+  }
+  *end = NULL;
+  return row->child;
+}
+
 static sluice_status put(const struct node *n, struct buffer *out, struct sluice_error *err) {
-  static const struct first unknown = {.any = true};
+  static const struct beginning unknown = {.n = 0};
   sluice_status st = SLUICE_OK;
   if (n->kind == NODE_SET) return put_set(n, out, err);
   if (n->kind == NODE_ASSERT) return SLUICE_OK;
+  if (n->kind == NODE_REPEAT && n->child->kind == NODE_SET && n->max > n->min && n->max >= COUNTED_MAX)
+    return put_run(n, out, err);
   if (n->kind == NODE_UNKNOWN) return sluice_fail(err, SLUICE_INTERNAL, "a pattern that is not known");
   st = buffer_append_str(out, "(?:", err);
-  for (const struct node *c = n->child; c && !st; c = c->next) {
-    struct first next = behind(c->next, &unknown);
+  const struct node *end = NULL, *from = n->kind == NODE_CAT ? part_of_row(n, &end) : n->child;
+  for (const struct node *c = from; c != end && !st; c = c->next) {
+    struct first next = first_of_row(c->next, &unknown);
     if (c->kind == NODE_ASSERT && c->assertion == ASSERT_WORD_BOUNDARY && n->kind == NODE_CAT && only_word_bytes(&next))
       st = buffer_append_str(out, "\\b", err);
     if (!st) st = put(c, out, err);
@@ -200,7 +372,7 @@ static sluice_status put_long_run(const struct first *f, size_t max_match, struc
 
 sluice_status pattern_prefilter_read(const struct pattern_prefilter_question *q, struct pattern_prefilter *out,
                                      struct sluice_error *err) {
-  static const struct first nothing;
+  static const struct beginning nothing = {.end = true};
   struct arena scratch = {0};
   struct first all = {0};
   struct node *root = NULL;
@@ -215,7 +387,7 @@ sluice_status pattern_prefilter_read(const struct pattern_prefilter_question *q,
     size_t most = out->capped ? q->max_match : sees(root, 0);
     bool fits = min > 0 && most + PREFILTER_SLACK <= PREFILTER_REACH_MAX;
     if (out->capped) fits &= q->max_match > LONG_RUN_MIN && !(has(&all, ' ') && has(&all, 'e'));
-    if (fits && mul_sat(ways(root, &nothing, most), most) <= q->match_limit / 2) out->reach = most + PREFILTER_SLACK;
+    if (fits && steps(root, &nothing, most) <= q->match_limit / 2) out->reach = most + PREFILTER_SLACK;
   }
   if (!st && out->reach) st = put(root, out->expression, err);
   if (!st && out->reach && out->capped) st = put_long_run(&all, q->max_match, out->long_run, err);
