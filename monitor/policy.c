@@ -1,4 +1,5 @@
 /* The policy file: JSON with comments, strict keys. docs/monitor.md is its manual. */
+#include "monitor/fragments.h"
 #include "monitor/prefilter.h"
 #include "monitor/pattern_tree.h"
 #include "monitor/guard.h"
@@ -21,6 +22,7 @@ struct defaults {
   bool mask_each, fail_open;
   unsigned views; /* 0: by the kind of rule */
   const char *dir;
+  const cJSON *define;              /* fragments.h */
   struct policy_refusals *refusals; /* NULL: the first rule that does not load is an error */
 };
 
@@ -292,7 +294,8 @@ static sluice_status read_matcher(struct monitor_policy *p, uint32_t index, cons
   if (!!pattern + !!file + !!words != 1)
     return sluice_fail(err, SLUICE_USAGE, "%s: wants exactly one of \"pattern\", \"words\" and \"words_file\"", where);
   if (pattern) return read_pattern(p, index, where, o, pattern, err);
-  static const char *const only_patterns[] = {"protect", "flags", "caseless", "keywords", "keyword_case", NULL};
+  static const char *const only_patterns[] = {"protect",      "flags",  "caseless", "keywords",
+                                              "keyword_case", "define", NULL};
   for (size_t i = 0; only_patterns[i]; i++)
     if (cJSON_GetObjectItemCaseSensitive(o, only_patterns[i]))
       return sluice_fail(err, SLUICE_USAGE, "%s.%s: belongs to a pattern, not to a word list", where, only_patterns[i]);
@@ -300,12 +303,12 @@ static sluice_status read_matcher(struct monitor_policy *p, uint32_t index, cons
                : wordlist_from_file(p, index, where, d->dir, file, err);
 }
 
-static sluice_status read_rule(struct monitor_policy *p, uint32_t index, const cJSON *o, const struct defaults *d,
+static sluice_status read_rule(struct monitor_policy *p, uint32_t index, cJSON *o, const struct defaults *d,
                                struct sluice_error *err) {
-  static const char *const keys[] = {"id",           "pattern",     "words",    "words_file", "category", "description",
-                                     "action",       "protect",     "mask",     "mask_each",  "flags",    "caseless",
-                                     "max_match",    "look_behind", "keywords", "hold",       "check",    "fail",
-                                     "keyword_case", "context",     "entropy",  "allow",      "views",    NULL};
+  static const char *const keys[] = {
+      "id",           "pattern", "words",    "words_file", "category",    "description", "action", "protect", "mask",
+      "mask_each",    "flags",   "caseless", "max_match",  "look_behind", "keywords",    "hold",   "check",   "fail",
+      "keyword_case", "context", "entropy",  "allow",      "views",       "define",      NULL};
   struct rule *r = &p->rules[index];
   const char *id = NULL, *category = NULL, *description = NULL;
   char where[320];
@@ -326,6 +329,9 @@ static sluice_status read_rule(struct monitor_policy *p, uint32_t index, const c
   if (!st) st = read_action(r, where, o, d, err);
   if (!st) st = read_bounds(p, r, where, o, d, err);
   r->views = policy_default_views(true, false);
+  const cJSON *own = cJSON_GetObjectItemCaseSensitive(o, "define");
+  if (!st) st = fragments_check(where, own, err);
+  if (!st) st = fragments_apply(where, o, own, d->define, err);
   if (!st) st = read_matcher(p, index, where, o, d, err);
   if (!st) st = read_keywords(p, index, where, o, "context", KEYWORD_CONTEXT, err);
   if (!st) st = allow_read(p, where, cJSON_GetObjectItemCaseSensitive(o, "allow"), &r->allow, err);
@@ -421,10 +427,9 @@ void policy_refusals_free(struct policy_refusals *refusals) {
   *refusals = (struct policy_refusals){0};
 }
 
-static sluice_status read_root(struct monitor_policy *p, const cJSON *root, struct defaults *d,
-                               struct sluice_error *err) {
-  static const char *const keys[] = {"name", "description", "limits", "mask",  "mask_each",
-                                     "fail", "allow",       "views",  "rules", NULL};
+static sluice_status read_root(struct monitor_policy *p, cJSON *root, struct defaults *d, struct sluice_error *err) {
+  static const char *const keys[] = {"name",  "description", "limits", "mask",   "mask_each", "fail",
+                                     "allow", "views",       "rules",  "define", NULL};
   static const char *const fails[] = {"closed", "open", NULL};
   const char *ignored = NULL, *fail = NULL;
   int at = 0;
@@ -439,9 +444,13 @@ static sluice_status read_root(struct monitor_policy *p, const cJSON *root, stru
   d->fail_open = at == 1;
   if (!st) st = policy_read_views(root, p->name, 0, &d->views, err);
   if (!st) st = read_limits(p->name, root, d, err);
+  d->define = cJSON_GetObjectItemCaseSensitive(root, "define");
+  if (!st) st = fragments_check(p->name, d->define, err);
+  if (!st) st = fragments_apply(p->name, root, NULL, d->define, err);
   if (!st) st = allow_read(p, p->name, cJSON_GetObjectItemCaseSensitive(root, "allow"), &p->allow, err);
   if (!st) machine_allow(&p->allow);
-  const cJSON *rules = cJSON_GetObjectItemCaseSensitive(root, "rules"), *item = NULL;
+  const cJSON *rules = cJSON_GetObjectItemCaseSensitive(root, "rules");
+  cJSON *item = NULL;
   int n = cJSON_IsArray(rules) ? cJSON_GetArraySize(rules) : 0;
   if (!st && (n < 1 || n > MONITOR_RULES_MAX))
     st = sluice_fail(err, SLUICE_USAGE, "%s.rules: wants a list of 1 to %d rules", p->name, MONITOR_RULES_MAX);

@@ -364,8 +364,36 @@ static void test_audit_lines(void **state) {
   monitor_policy_free(p);
 }
 
+/* Parts that are named once and called: in patterns, in allow lists, in each other. */
+static void test_fragments(void **state) {
+  (void)state;
+  static const char shared[] =
+      "{\"define\":{\"digits\":\"[0-9]{3}|x\",\"two\":\"(?&digits)-(?&digits)\",\"never\":\"(?i)\\\\bno\\\\b.*$\"},"
+      "\"rules\":[{\"id\":\"a\",\"category\":\"c\",\"action\":\"stop\",\"define\":{\"digits\":\"[ab]+\"},"
+      "\"pattern\":\"<(?&two)>\",\"allow\":[{\"target\":\"line\",\"patterns\":[\"(?&never)\"]}]},"
+      "{\"id\":\"b\",\"category\":\"c\",\"action\":\"mask\",\"pattern\":\"=(?&two)=\"}]}";
+  check(shared, "=123-x= no <a-b>\n<ab-b> ", "[masked] no <a-b>\n",
+        "[match mask b 0-7 =123-x=][match stop a 17-23 <ab-b>]");
+  /* what only looks like a call, and PCRE2's own */
+  static const char own[] = RULE("\"action\":\"mask\",\"define\":{\"n\":\"z\"},"
+                                 "\"pattern\":\"(?<m>[(?&n)]{4})\\\\(\\\\?&n\\\\Q(?&n)\\\\E(?&n)(?&m)\"");
+  check(own, "(?&n(?&n(?&n)z&&nn", "[masked]", "[match mask r 0-18 (?&n(?&n(?&n)z&&nn]");
+  refused(RULE("\"action\":\"stop\",\"pattern\":\"(?&a)\",\"define\":{\"a\":\"x(?&a)\"}"), "does it call itself?");
+  refused(RULE("\"action\":\"stop\",\"pattern\":\"(?&a)\",\"define\":{\"a b\":\"x\"}"), "is no name");
+  refused(RULE("\"action\":\"stop\",\"pattern\":\"(?&a)\",\"define\":{\"a\":1}"), "rule r.define.a: wants a string");
+  refused(RULE("\"action\":\"stop\",\"pattern\":\"(?&b)\",\"define\":{\"a\":\"x\"}"), "byte 3");
+  refused(RULE("\"action\":\"stop\",\"words\":[\"b\"],\"define\":{\"a\":\"x\"}"), "belongs to a pattern");
+  refused("{\"define\":[],\"rules\":[]}", "p.json.define");
+  refused("{\"define\":{\"a\":\"xxxxxxxxxxxxxxxxxxxx(?&b)(?&b)(?&b)(?&b)(?&b)(?&b)(?&b)(?&b)(?&b)(?&b)\","
+          "\"b\":\"(?&c)(?&c)(?&c)(?&c)(?&c)(?&c)(?&c)(?&c)(?&c)(?&c)\",\"c\":\"(?&d)(?&d)(?&d)(?&d)(?&d)(?&d)(?&d)\","
+          "\"d\":\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"},"
+          "\"rules\":[{\"id\":\"r\",\"category\":\"c\",\"action\":\"stop\",\"pattern\":\"(?&a)\"}]}",
+          "longer than 65536 bytes");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_fragments),
       cmocka_unit_test(test_errors_name_the_place),
       cmocka_unit_test(test_comments_and_notes),
       cmocka_unit_test(test_word_lists),
