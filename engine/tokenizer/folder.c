@@ -1,19 +1,20 @@
-/* The tokenizer of a Hugging Face folder. Its own file may not name all added tokens: those that only
- * tokenizer_config.json (added_tokens_decoder) or added_tokens.json has are added as transformers adds them. */
+/* The tokenizer of a Hugging Face folder: tokenizer.json, tokenizer.model, vocab.json with merges.txt, or tekken.json,
+ * whichever is there first. Its own file may not name all added tokens: those that only tokenizer_config.json
+ * (added_tokens_decoder) or added_tokens.json has are added as transformers adds them. */
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/lfs_pointer.h"
 #include "engine/model/gguf.h"
-#include "engine/tokenizer/tokenizer.h"
+#include "engine/tokenizer/compose.h"
 
 enum { EXTRAS_MAX = 1 << 16 };
 
 struct extras {
   struct extra_token *tokens; /* contents lie in config and added */
   size_t n;
-  struct cJSON *config, *added; /* tokenizer_config.json and added_tokens.json; NULL: not there */
+  struct cJSON *config, *added, *map; /* tokenizer_config.json, added_tokens.json, special_tokens_map.json, or NULL */
 };
 
 static bool is_true(const cJSON *item, const char *key) {
@@ -70,6 +71,11 @@ static sluice_status read_added(struct extras *e, const char *path, struct sluic
   return SLUICE_OK;
 }
 
+static sluice_status read_nothing(struct extras *e, const char *path, struct sluice_error *err) {
+  (void)e, (void)path, (void)err;
+  return SLUICE_OK;
+}
+
 static sluice_status read_beside(struct extras *e, const char *dir, const char *name, cJSON **json,
                                  sluice_status (*read)(struct extras *e, const char *path, struct sluice_error *err),
                                  struct sluice_error *err) {
@@ -86,6 +92,7 @@ static void extras_free(struct extras *e) {
   free(e->tokens);
   cJSON_Delete(e->config);
   cJSON_Delete(e->added);
+  cJSON_Delete(e->map);
 }
 
 /* ---- tokenizer.json -----------------------------------------------------------------------------------------------
@@ -166,22 +173,45 @@ static sluice_status add_missing(cJSON *root, const char *path, const struct ext
   return st;
 }
 
-static sluice_status parse_json(struct tokenizer *t, const char *path, struct slice bytes, const struct extras *e,
-                                struct sluice_error *err) {
-  struct cJSON *root = NULL;
-  unsigned char digest[SHA256_BYTES], both[SHA256_BYTES];
+/* Takes root over. digest: of the files' bytes. */
+static sluice_status load_root(struct tokenizer *t, const char *path, cJSON *root, const struct extras *e,
+                               const unsigned char digest[SHA256_BYTES], struct sluice_error *err) {
+  unsigned char both[SHA256_BYTES];
   bool any = false;
   struct sha256_stream *s = sha256_begin();
-  if (!s) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", path);
-  sha256(bytes.ptr, bytes.len, digest);
-  sha256_add(s, digest, sizeof digest);
-  sluice_status st = json_parse(path, bytes.ptr, bytes.len, false, &root, err);
-  if (!st) st = add_missing(root, path, e, s, &any, err);
-  sha256_end(s, both);
-  hex_of(any ? both : digest, SHA256_BYTES, t->hash);
+  sluice_status st = SLUICE_OK;
+  if (!s) {
+    st = sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", path);
+  } else {
+    sha256_add(s, digest, SHA256_BYTES);
+    st = add_missing(root, path, e, s, &any, err);
+    sha256_end(s, both);
+    hex_of(any ? both : digest, SHA256_BYTES, t->hash);
+  }
   if (!st) st = tokenizer_load(t, path, root, err);
   cJSON_Delete(root);
   return st;
+}
+
+static sluice_status parse_json(struct tokenizer *t, const char *path, struct slice bytes, const struct extras *e,
+                                struct sluice_error *err) {
+  struct cJSON *root = NULL;
+  unsigned char digest[SHA256_BYTES];
+  sha256(bytes.ptr, bytes.len, digest);
+  sluice_status st = json_parse(path, bytes.ptr, bytes.len, false, &root, err);
+  return st ? st : load_root(t, path, root, e, digest, err);
+}
+
+static sluice_status parse_tekken(struct tokenizer *t, const char *path, struct slice bytes, const struct extras *e,
+                                  struct sluice_error *err) {
+  struct cJSON *file = NULL, *root = NULL;
+  unsigned char digest[SHA256_BYTES];
+  sha256(bytes.ptr, bytes.len, digest);
+  sluice_status st = json_parse(path, bytes.ptr, bytes.len, false, &file, err);
+  if (!st) st = compose_tekken(path, file, &root, err);
+  cJSON_Delete(file);
+  if (!st) st = load_root(t, path, root, e, digest, err);
+  return st ? st : merges_from_ranks(t, err);
 }
 
 /* ---- tokenizer.model ----------------------------------------------------------------------------------------------
@@ -226,6 +256,121 @@ static sluice_status parse_model(struct tokenizer *t, const char *path, struct s
   return SLUICE_OK;
 }
 
+/* ---- vocab.json and merges.txt --------------------------------------------------------------------------------------
+ */
+
+/* Special tokens that are only named ("eos_token": "<|endoftext|>") stand in the vocabulary; one that does not is none.
+ */
+static sluice_status name_special(struct extras *e, const char *path, const cJSON *vocab, const cJSON *item,
+                                  struct sluice_error *err) {
+  const cJSON *content = cJSON_IsObject(item) ? cJSON_GetObjectItemCaseSensitive(item, "content") : item;
+  const char *text = cJSON_GetStringValue(content);
+  const cJSON *id = text ? cJSON_GetObjectItemCaseSensitive(vocab, text) : NULL;
+  if (!cJSON_IsNumber(id) || !*text) return SLUICE_OK;
+  return put_extra(e, path, (struct extra_token){.id = id->valueint, .content = text, .special = true}, err);
+}
+
+static sluice_status name_specials(struct extras *e, const char *path, const cJSON *vocab, const cJSON *from,
+                                   struct sluice_error *err) {
+  static const char *const keys[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
+  sluice_status st = SLUICE_OK;
+  const cJSON *item;
+  for (size_t i = 0; !st && i < sizeof keys / sizeof *keys; i++)
+    st = name_special(e, path, vocab, cJSON_GetObjectItemCaseSensitive(from, keys[i]), err);
+  cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(from, "additional_special_tokens")) {
+    if (!st) st = name_special(e, path, vocab, item, err);
+  }
+  return st;
+}
+
+/* By tokenizer_config.json's class, else by config.json's model_type. */
+static sluice_status find_class(const char *dir, const struct extras *e, const struct pre_tokenizer_name **out,
+                                struct sluice_error *err) {
+  cJSON *config = NULL;
+  const char *key = "tokenizer_config.json: tokenizer_class",
+             *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(e->config, "tokenizer_class"));
+  char choices[160];
+  *out = NULL;
+  if (!name) {
+    char *path = sluice_format("%s/config.json", dir);
+    if (!path) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", dir);
+    sluice_status st = file_exists(path) ? json_read_file(path, false, &config, err) : SLUICE_OK;
+    free(path);
+    if (st) return st;
+    key = "config.json: model_type";
+    name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(config, "model_type"));
+  }
+  if (name) *out = compose_class(name);
+  compose_class_choices(choices, sizeof choices);
+  sluice_status st = SLUICE_OK;
+  if (!*out)
+    st = sluice_fail(
+        err, SLUICE_UNSUPPORTED,
+        "%s/%s: %s%.80s%s; known are %s: take one of these classes if it splits alike, or the model's tokenizer.json",
+        dir, key, name ? "\"" : "", name ? name : "there is none",
+        name ? "\" splits text in a way that is not known here" : "", choices);
+  cJSON_Delete(config);
+  return st;
+}
+
+/* Takes *vocab over, also where it fails. */
+static sluice_status compose_beside(const char *dir, struct slice bytes, cJSON **vocab, const struct extras *e,
+                                    unsigned char digest[SHA256_BYTES], cJSON **root, struct sluice_error *err) {
+  const struct pre_tokenizer_name *splits = NULL;
+  struct slice merges = {0};
+  char *text = NULL, *path = sluice_format("%s/merges.txt", dir);
+  struct sha256_stream *hash = sha256_begin();
+  const bool adds_bos = is_true(e->config, "add_bos_token");
+  sluice_status st = path && hash ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", dir);
+  if (!st && is_true(e->config, "add_prefix_space"))
+    st = sluice_fail(err, SLUICE_UNSUPPORTED,
+                     "%s/tokenizer_config.json: add_prefix_space: text is never given a space that it does not have",
+                     dir);
+  if (!st) st = find_class(dir, e, &splits, err);
+  if (!st) st = file_read(path, TOKENIZER_MAX_FILE, &text, &merges.len, err);
+  merges.ptr = text;
+  if (!st) {
+    sha256_add(hash, bytes.ptr, bytes.len);
+    sha256_add(hash, merges.ptr, merges.len);
+    sha256_add(hash, splits->name, strlen(splits->name));
+    sha256_add(hash, &adds_bos, sizeof adds_bos);
+    st = compose_merges(vocab, path, merges, splits, adds_bos, root, err);
+  }
+  if (hash) sha256_end(hash, digest);
+  cJSON_Delete(*vocab);
+  free(text);
+  free(path);
+  return st;
+}
+
+static sluice_status parse_vocab(struct tokenizer *t, const char *path, struct slice bytes, const struct extras *e,
+                                 struct sluice_error *err) {
+  static const char default_end[] = "<|endoftext|>";        /* of all these classes */
+  struct extras all = {.config = e->config, .map = e->map}; /* with those that are only named */
+  struct cJSON *vocab = NULL, *root = NULL, *end = NULL;
+  unsigned char digest[SHA256_BYTES];
+  char *dir = sluice_strndup(path, strlen(path) - strlen("/vocab.json"));
+  sluice_status st = dir ? SLUICE_OK : sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", path);
+  for (size_t i = 0; !st && i < e->n; i++) st = put_extra(&all, path, e->tokens[i], err);
+  if (!st) st = json_parse(path, bytes.ptr, bytes.len, false, &vocab, err);
+  if (!st && !cJSON_IsObject(vocab)) st = sluice_fail(err, SLUICE_INPUT, "%s: not a JSON object", path);
+  if (!st) st = name_specials(&all, path, vocab, e->config, err);
+  if (!st) st = name_specials(&all, path, vocab, e->map, err);
+  if (!st && !(end = cJSON_CreateString(default_end))) st = sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", path);
+  if (!st) st = name_special(&all, path, vocab, end, err);
+  if (st)
+    cJSON_Delete(vocab);
+  else
+    st = compose_beside(dir, bytes, &vocab, e, digest, &root, err);
+  char *both = sluice_format("%s and merges.txt", path);
+  if (!st) st = load_root(t, both ? both : path, root, &all, digest, err);
+  free(both);
+  free(all.tokens);
+  cJSON_Delete(end);
+  free(dir);
+  return st;
+}
+
 /* ---- opening ------------------------------------------------------------------------------------------------------
  */
 
@@ -248,6 +393,10 @@ static sluice_status open_file(const char *path, const struct extras *e, struct 
     st = sluice_fail(err, SLUICE_INPUT, LFS_POINTER_MESSAGE, path);
   else if (ends_in(path, ".model"))
     st = parse_model(t, path, all, e, err);
+  else if (ends_in(path, "/vocab.json"))
+    st = parse_vocab(t, path, all, e, err);
+  else if (ends_in(path, "tekken.json"))
+    st = parse_tekken(t, path, all, e, err);
   else
     st = parse_json(t, path, all, e, err);
   free(bytes);
@@ -275,16 +424,17 @@ sluice_status tokenizer_open(const char *path, struct tokenizer **out, struct sl
 }
 
 sluice_status tokenizer_open_folder(const char *dir, struct tokenizer **out, struct sluice_error *err) {
-  static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
+  static const char *const names[] = {"tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json"};
   struct extras e = {0};
   sluice_status st = SLUICE_OK;
   *out = NULL;
-  for (size_t i = 0; !st && !*out && i < 2; i++) {
+  for (size_t i = 0; !st && !*out && i < sizeof names / sizeof *names; i++) {
     char *path = sluice_format("%s/%s", dir, names[i]);
     if (!path) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", dir);
     if (file_exists(path)) {
       st = read_beside(&e, dir, "tokenizer_config.json", &e.config, read_decoder, err);
-      if (!st && i == 1) st = read_beside(&e, dir, "added_tokens.json", &e.added, read_added, err);
+      if (!st && i > 0) st = read_beside(&e, dir, "added_tokens.json", &e.added, read_added, err);
+      if (!st && i > 1) st = read_beside(&e, dir, "special_tokens_map.json", &e.map, read_nothing, err);
       if (!st) st = open_file(path, &e, out, err);
     }
     free(path);

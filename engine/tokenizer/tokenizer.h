@@ -150,8 +150,8 @@ struct extra_token {
 /* The bytes of a tokenizer.model; path for messages. */
 sluice_status sentencepiece_load(struct tokenizer *t, const char *path, struct slice bytes,
                                  const struct extra_token *extras, size_t n_extras, struct sluice_error *err);
-/* A Hugging Face folder's (folder.c): tokenizer.json, else tokenizer.model, with the tokens that tokenizer_config.json
- * adds. *out is NULL when the folder has neither. */
+/* A Hugging Face folder's (folder.c): tokenizer.json, tokenizer.model, vocab.json with merges.txt, or tekken.json, with
+ * the tokens that tokenizer_config.json adds. *out is NULL when the folder has none of them. */
 sluice_status tokenizer_open_folder(const char *dir, struct tokenizer **out, struct sluice_error *err);
 struct gguf;
 /* *out is NULL when the file says that it has no vocabulary. */

@@ -1,9 +1,12 @@
 /* libFuzzer target. Input that begins with '{' is a tokenizer.json: what opens must encode any bytes or say why not.
- * Input that begins with a line break is a tokenizer.model (field 1, a piece). Other input is text for a vocabulary of
+ * Input that begins with a line break is a tokenizer.model (field 1, a piece), with {"config" a tekken.json, with '#' a
+ * merges.txt. Other input is text for a vocabulary of
  * all 256 bytes and a few merges: its ids must give the same bytes back, and text must never become a special token
  * unless asked. */
 
-#include "engine/tokenizer/tokenizer.h"
+#include <cjson/cJSON.h>
+
+#include "engine/tokenizer/compose.h"
 #include "fuzz.h"
 
 static struct tokenizer *open_bytes(const void *json, size_t len) {
@@ -68,10 +71,48 @@ static struct tokenizer *open_own(void) {
   return t;
 }
 
+/* Takes root over. */
+static void try_composed(cJSON *root, bool ranks) {
+  struct sluice_error err;
+  struct tokenizer *t = calloc(1, sizeof *t);
+  sluice_status st = t ? tokenizer_load(t, "fuzz", root, &err) : SLUICE_NOMEM;
+  if (!st && ranks) st = merges_from_ranks(t, &err);
+  if (!st) encode_any(t, slice_of("the <s><|end|> abab12 a\xff\xc3\xa9 123\n\n "));
+  tokenizer_close(t);
+  cJSON_Delete(root);
+}
+
+static void try_tekken(struct slice text) {
+  struct sluice_error err;
+  cJSON *file = NULL, *root = NULL;
+  if (json_parse("fuzz", text.ptr, text.len, false, &file, &err) == SLUICE_OK &&
+      compose_tekken("fuzz", file, &root, &err) == SLUICE_OK)
+    try_composed(root, true);
+  cJSON_Delete(file);
+}
+
+static void try_merges(struct slice text) {
+  static const char words[] = "{\"a\":0,\"b\":1,\"1\":2,\"2\":3,\"12\":4,\"ab\":5,\"abab\":6}";
+  struct sluice_error err;
+  cJSON *vocab = NULL, *root = NULL;
+  if (json_parse("fuzz", words, strlen(words), false, &vocab, &err)) abort();
+  const struct pre_tokenizer_name *splits = compose_class(text.len % 2 ? "GPT2Tokenizer" : "Qwen2TokenizerFast");
+  if (compose_merges(&vocab, "fuzz", text, splits, false, &root, &err) == SLUICE_OK) try_composed(root, false);
+  cJSON_Delete(vocab);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static struct tokenizer *own;
   if (!own) own = open_own();
   struct slice input = {(const char *)data, size};
+  if (size > 9 && memcmp(data, "{\"config\"", 9) == 0) {
+    try_tekken(input);
+    return 0;
+  }
+  if (size && data[0] == '#') {
+    try_merges(input);
+    return 0;
+  }
   if (size && data[0] == '{') {
     struct tokenizer *t = open_bytes(data, size);
     if (!t) return 0;

@@ -1,5 +1,5 @@
 /* Model folders: what opens, and what is refused with the file, the key or the tensor named. */
-#include "tests/sample_data.h"
+#include "tests/scratch_folder.h"
 
 #include <math.h>
 
@@ -14,7 +14,6 @@ enum { D = 8, FF = 12, HEADS = 4, KV = 2, HEAD = 2, VOCAB = 20, LAYERS = 2, TENS
   "\"num_attention_heads\":4,\"vocab_size\":20"
 #define WHOLE SHAPE ",\"num_key_value_heads\":2,\"tie_word_embeddings\":true"
 
-static char *dir;
 static float numbers[VOCAB * D * 2];
 
 struct parts {
@@ -63,69 +62,38 @@ static size_t index_of(const struct parts *p, const char *name) {
   return 0;
 }
 
-static void write_file(const char *name, const void *bytes, size_t len) {
-  struct sluice_error err;
-  char *path = sluice_format("%s/%s", dir, name);
-  if (file_write_atomic(path, bytes, len, &err)) fail_msg("%s", err.message);
-  free(path);
-}
-
 static void write_config(const char *members) {
   char *text = sluice_format("{%s}", members);
-  write_file("config.json", text, strlen(text));
+  scratch_write("config.json", text, strlen(text));
   free(text);
 }
 
 static void write_weights(const char *name, const struct parts *p) {
   struct sluice_error err;
-  char *path = sluice_format("%s/%s", dir, name);
+  char *path = sluice_format("%s/%s", scratch_dir, name);
   if (safetensors_write(path, p->tensors, p->n, &err)) fail_msg("%s", err.message);
   free(path);
 }
 
-static void remove_file(const char *name) {
-  char *path = sluice_format("%s/%s", dir, name);
-  unlink(path);
-  free(path);
-}
-
-static int clean(void **state) {
-  (void)state;
-  static const char *const files[] = {
-      "config.json",     "model.safetensors", "tokenizer.json",        "model.safetensors.index.json",
-      "one.safetensors", "two.safetensors",   "generation_config.json"};
-  for (size_t i = 0; i < sizeof files / sizeof *files; i++) remove_file(files[i]);
-  return 0;
-}
-
 static int begin(void **state) {
   (void)state;
-  struct sluice_error err;
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) numbers[i] = (float)i * 0.25f;
-  dir = scratch_path("model");
-  return dir && file_make_dirs(dir, &err) == SLUICE_OK ? 0 : -1;
-}
-
-static int end(void **state) {
-  clean(state);
-  rmdir(dir);
-  free(dir);
-  return 0;
+  return scratch_begin("model");
 }
 
 static struct model *opened(void) {
   struct sluice_error err;
   struct model *m = NULL;
-  if (model_open(dir, &m, &err)) fail_msg("%s", err.message);
+  if (model_open(scratch_dir, &m, &err)) fail_msg("%s", err.message);
   return m;
 }
 
 static void refused(const char *part) {
   struct sluice_error err = {0};
   struct model *m = NULL;
-  if (model_open(dir, &m, &err) == SLUICE_OK) fail_msg("accepted, in spite of %s", part);
+  if (model_open(scratch_dir, &m, &err) == SLUICE_OK) fail_msg("accepted, in spite of %s", part);
   assert_null(m);
-  if (!strstr(err.message, part) || !strstr(err.message, dir))
+  if (!strstr(err.message, part) || !strstr(err.message, scratch_dir))
     fail_msg("\"%s\" does not say \"%s\" and name the folder", err.message, part);
 }
 
@@ -151,9 +119,9 @@ static void a_folder_opens(void **state) {
   assert_int_equal(m->layers[1].wk.cols, D);
   assert_int_equal((uintptr_t)m->layers[1].ffn_norm % 64, 0);
   assert_true(m->layers[1].ffn_norm[3] == numbers[3]);
-  assert_string_equal(model_directory(m), dir);
+  assert_string_equal(model_directory(m), scratch_dir);
   assert_null(model_tokenizer(m));
-  char want[2 * SHA256_BYTES + 1], *path = sluice_format("%s/model.safetensors", dir);
+  char want[2 * SHA256_BYTES + 1], *path = sluice_format("%s/model.safetensors", scratch_dir);
   struct sluice_error err;
   assert_int_equal(sha256_file_hex(path, want, &err), 0);
   assert_string_equal(model_hash(m), want);
@@ -250,7 +218,7 @@ static void shards_open_as_one(void **state) {
       "{\"weight_map\":{\"model.embed_tokens.weight\":\"one.safetensors\",\"model.norm.weight\":"
       "\"two.safetensors\",\"x\":\"one.safetensors\"}}";
   write_config(WHOLE);
-  write_file("model.safetensors.index.json", index, strlen(index));
+  scratch_write("model.safetensors.index.json", index, strlen(index));
   half.n = 7;
   write_weights("one.safetensors", &half);
   memmove(p->tensors, p->tensors + 7, (p->n - 7) * sizeof *p->tensors);
@@ -272,7 +240,7 @@ static void shards_open_as_one(void **state) {
                                     "{\"weight_map\":{\"x\":1}}",
                                     "{\"weight_map\":{\"x\":\"\"}}"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-    write_file("model.safetensors.index.json", bad[i], strlen(bad[i]));
+    scratch_write("model.safetensors.index.json", bad[i], strlen(bad[i]));
     refused("weight_map");
   }
 }
@@ -340,11 +308,11 @@ static void wrong_configurations_are_refused_by_key(void **state) {
     write_config(cases[i][0]);
     refused(cases[i][1]);
   }
-  write_file("config.json", "[]", 2);
+  scratch_write("config.json", "[]", 2);
   refused("config.json");
-  write_file("config.json", "{", 1);
+  scratch_write("config.json", "{", 1);
   refused("config.json");
-  remove_file("config.json");
+  scratch_remove("config.json");
   refused("config.json");
 }
 
@@ -352,9 +320,9 @@ static void wrong_tensors_are_refused_by_name(void **state) {
   (void)state;
   write_config(WHOLE);
   refused("model.safetensors"); /* not there */
-  write_file("pytorch_model.bin", "x", 1);
+  scratch_write("pytorch_model.bin", "x", 1);
   refused("save the model as safetensors");
-  remove_file("pytorch_model.bin");
+  scratch_remove("pytorch_model.bin");
   struct parts *p = all_parts(false);
   for (size_t i = 0; i < p->n; i++) { /* each missing in turn */
     struct parts less = *p;
@@ -401,13 +369,13 @@ static void the_tokenizer_belongs_to_the_folder(void **state) {
 #define TOKENIZER(id)                                                                                                  \
   "{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},\"model\":{\"vocab\":{\"a\":" #id            \
   "},\"merges\":[]}}"
-  write_file("tokenizer.json", TOKENIZER(19), strlen(TOKENIZER(19)));
+  scratch_write("tokenizer.json", TOKENIZER(19), strlen(TOKENIZER(19)));
   struct model *m = opened();
   assert_int_equal(tokenizer_size(model_tokenizer(m)), 20);
   model_close(m);
-  write_file("tokenizer.json", TOKENIZER(20), strlen(TOKENIZER(20)));
+  scratch_write("tokenizer.json", TOKENIZER(20), strlen(TOKENIZER(20)));
   refused("vocab_size");
-  write_file("tokenizer.json", "{}", 2);
+  scratch_write("tokenizer.json", "{}", 2);
   refused("tokenizer.json");
 }
 
@@ -416,7 +384,7 @@ static void all_ends_of_a_turn_are_known(void **state) {
   (void)state;
   write_config(WHOLE ",\"eos_token_id\":[3,5,3]");
   write_weights("model.safetensors", all_parts(false));
-  write_file("generation_config.json", "{\"eos_token_id\":[5,7,4000]}", 27);
+  scratch_write("generation_config.json", "{\"eos_token_id\":[5,7,4000]}", 27);
   struct model *m = opened();
   const struct model_config *c = model_configuration(m);
   assert_int_equal(c->eos, 3);
@@ -429,11 +397,11 @@ static void all_ends_of_a_turn_are_known(void **state) {
   model_config_hash(c, with), model_config_hash(&fewer, without);
   assert_string_not_equal(with, without);
   model_close(m);
-  write_file("generation_config.json", "{\"eos_token_id\":7}", 18);
+  scratch_write("generation_config.json", "{\"eos_token_id\":7}", 18);
   model_close(m = opened());
-  write_file("generation_config.json", "{\"eos_token_id\":\"7\"}", 20);
+  scratch_write("generation_config.json", "{\"eos_token_id\":\"7\"}", 20);
   refused("generation_config.json: eos_token_id");
-  write_file("generation_config.json", "{", 1);
+  scratch_write("generation_config.json", "{", 1);
   refused("generation_config.json");
 }
 
@@ -445,15 +413,15 @@ static void what_is_no_model_is_told_apart(void **state) {
   struct model *m = NULL;
   write_config(WHOLE);
   refused("neither model.safetensors nor model.safetensors.index.json");
-  write_file("model.safetensors", pointer, sizeof pointer - 1);
+  scratch_write("model.safetensors", pointer, sizeof pointer - 1);
   refused("git lfs pull");
-  char *path = sluice_format("%s/model.safetensors", dir);
+  char *path = sluice_format("%s/model.safetensors", scratch_dir);
   assert_int_equal(model_open(path, &m, &err), SLUICE_INPUT);
   assert_non_null(strstr(err.message, "git lfs pull"));
-  write_file("model.safetensors", "<html>", 6);
+  scratch_write("model.safetensors", "<html>", 6);
   assert_int_equal(model_open(path, &m, &err), SLUICE_INPUT);
   assert_non_null(strstr(err.message, "neither a GGUF file nor a model's folder"));
-  write_file("model.safetensors", "", 0);
+  scratch_write("model.safetensors", "", 0);
   assert_int_equal(model_open(path, &m, &err), SLUICE_INPUT);
   free(path);
 }
@@ -490,17 +458,17 @@ static void threads_may_ask_for_the_hash(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup(a_folder_opens, clean),
-      cmocka_unit_test_setup(half_precision_opens, clean),
-      cmocka_unit_test_setup(shards_open_as_one, clean),
-      cmocka_unit_test_setup(yarn_is_read, clean),
-      cmocka_unit_test_setup(wrong_configurations_are_refused_by_key, clean),
-      cmocka_unit_test_setup(wrong_tensors_are_refused_by_name, clean),
-      cmocka_unit_test_setup(the_tokenizer_belongs_to_the_folder, clean),
-      cmocka_unit_test_setup(all_ends_of_a_turn_are_known, clean),
-      cmocka_unit_test_setup(what_is_no_model_is_told_apart, clean),
-      cmocka_unit_test_setup(the_default_folder_can_be_named, clean),
-      cmocka_unit_test_setup(threads_may_ask_for_the_hash, clean),
+      cmocka_unit_test_setup(a_folder_opens, scratch_clean),
+      cmocka_unit_test_setup(half_precision_opens, scratch_clean),
+      cmocka_unit_test_setup(shards_open_as_one, scratch_clean),
+      cmocka_unit_test_setup(yarn_is_read, scratch_clean),
+      cmocka_unit_test_setup(wrong_configurations_are_refused_by_key, scratch_clean),
+      cmocka_unit_test_setup(wrong_tensors_are_refused_by_name, scratch_clean),
+      cmocka_unit_test_setup(the_tokenizer_belongs_to_the_folder, scratch_clean),
+      cmocka_unit_test_setup(all_ends_of_a_turn_are_known, scratch_clean),
+      cmocka_unit_test_setup(what_is_no_model_is_told_apart, scratch_clean),
+      cmocka_unit_test_setup(the_default_folder_can_be_named, scratch_clean),
+      cmocka_unit_test_setup(threads_may_ask_for_the_hash, scratch_clean),
   };
-  return cmocka_run_group_tests(tests, begin, end);
+  return cmocka_run_group_tests(tests, begin, scratch_end);
 }

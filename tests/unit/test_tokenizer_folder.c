@@ -1,49 +1,18 @@
 /* The tokenizer of a folder: tokenizer.model as SentencePiece writes it, and tokens that only the files beside have. */
-#include "tests/sample_data.h"
+#include "tests/scratch_folder.h"
 
 #include "engine/tokenizer/tokenizer.h"
 
-static char *dir;
 static struct sluice_error err;
-
-static void write_file(const char *name, const void *bytes, size_t len) {
-  char *path = sluice_format("%s/%s", dir, name);
-  if (file_write_atomic(path, bytes, len, &err)) fail_msg("%s", err.message);
-  free(path);
-}
-
-static void write_text(const char *name, const char *text) {
-  write_file(name, text, strlen(text));
-}
-
-static int clean(void **state) {
-  (void)state;
-  static const char *const names[] = {"tokenizer.json", "tokenizer.model", "tokenizer_config.json",
-                                      "added_tokens.json"};
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    char *path = sluice_format("%s/%s", dir, names[i]);
-    unlink(path);
-    free(path);
-  }
-  return 0;
-}
 
 static int begin(void **state) {
   (void)state;
-  dir = scratch_path("tokenizer-folder");
-  return dir && file_make_dirs(dir, &err) == SLUICE_OK ? 0 : -1;
-}
-
-static int end(void **state) {
-  clean(state);
-  rmdir(dir);
-  free(dir);
-  return 0;
+  return scratch_begin("tokenizer-folder");
 }
 
 static struct tokenizer *opened(void) {
   struct tokenizer *t = NULL;
-  if (tokenizer_open_folder(dir, &t, &err)) fail_msg("%s", err.message);
+  if (tokenizer_open_folder(scratch_dir, &t, &err)) fail_msg("%s", err.message);
   assert_non_null(t);
   return t;
 }
@@ -51,9 +20,9 @@ static struct tokenizer *opened(void) {
 static void refused(const char *part) {
   struct tokenizer *t = NULL;
   err = (struct sluice_error){0};
-  if (tokenizer_open_folder(dir, &t, &err) == SLUICE_OK) fail_msg("accepted, in spite of %s", part);
+  if (tokenizer_open_folder(scratch_dir, &t, &err) == SLUICE_OK) fail_msg("accepted, in spite of %s", part);
   assert_null(t);
-  if (!strstr(err.message, part) || !strstr(err.message, dir))
+  if (!strstr(err.message, part) || !strstr(err.message, scratch_dir))
     fail_msg("\"%s\" does not say \"%s\" and name the file", err.message, part);
 }
 
@@ -137,7 +106,7 @@ static struct buffer model_file(const struct model_settings *s) {
 
 static void write_model(const struct model_settings *s) {
   struct buffer b = model_file(s);
-  write_file("tokenizer.model", b.ptr, b.len);
+  scratch_write("tokenizer.model", b.ptr, b.len);
   buffer_free(&b);
 }
 
@@ -156,7 +125,7 @@ static void a_model_file_is_read(void **state) {
   assert_true(slice_is(tokenizer_bytes(t, 10), " ab") && slice_is(tokenizer_bytes(t, 3), "\xc3"));
   assert_true(tokenizer_is_special(t, 1) && !tokenizer_is_special(t, 11));
   tokenizer_close(t);
-  char *path = sluice_format("%s/tokenizer.model", dir); /* the file alone */
+  char *path = sluice_format("%s/tokenizer.model", scratch_dir); /* the file alone */
   assert_int_equal(tokenizer_open(path, &t, &err), SLUICE_OK);
   tokenizer_close(t);
   free(path);
@@ -182,7 +151,7 @@ static void the_higher_score_merges(void **state) {
     put_bytes(&part, 1, "identity", 8);
     put_whole(&part, 3, 0), put_whole(&part, 4, 0), put_whole(&part, 5, 1);
     put_bytes(&b, 3, part.ptr, part.len);
-    write_file("tokenizer.model", b.ptr, b.len);
+    scratch_write("tokenizer.model", b.ptr, b.len);
     buffer_free(&part), buffer_free(&b);
     struct tokenizer *t = opened();
     if (first)
@@ -201,8 +170,8 @@ static void files_beside_are_followed(void **state) {
   struct tokenizer *t = opened();
   snprintf(hash, sizeof hash, "%s", tokenizer_hash(t));
   tokenizer_close(t);
-  write_text("added_tokens.json", "{\"<|im_end|>\":13}");
-  write_text(
+  scratch_text("added_tokens.json", "{\"<|im_end|>\":13}");
+  scratch_text(
       "tokenizer_config.json",
       "{\"legacy\":false,\"add_bos_token\":false,\"added_tokens_decoder\":{\"1\":{\"content\":\"<s>\",\"special\":true}"
       ","
@@ -214,12 +183,12 @@ static void files_beside_are_followed(void **state) {
   EXPECT(t, "a<tool>", TOKENIZE_PLAIN, 9, 14);
   assert_string_not_equal(tokenizer_hash(t), hash);
   tokenizer_close(t);
-  write_text("tokenizer_config.json", "{\"added_tokens_decoder\":{\"x\":{\"content\":\"<|im_start|>\"}}}");
+  scratch_text("tokenizer_config.json", "{\"added_tokens_decoder\":{\"x\":{\"content\":\"<|im_start|>\"}}}");
   refused("added_tokens_decoder.x");
-  write_text("tokenizer_config.json", "{\"added_tokens_decoder\":{\"9\":{}}}");
+  scratch_text("tokenizer_config.json", "{\"added_tokens_decoder\":{\"9\":{}}}");
   refused("added_tokens_decoder.9");
-  write_text("tokenizer_config.json", "{}");
-  write_text("added_tokens.json", "{\"<|im_end|>\":-1}");
+  scratch_text("tokenizer_config.json", "{}");
+  scratch_text("added_tokens.json", "{\"<|im_end|>\":-1}");
   refused("added_tokens.json");
 }
 
@@ -239,13 +208,13 @@ static void other_models_are_refused_by_member(void **state) {
     write_model(&cases[i].s);
     refused(cases[i].member);
   }
-  write_text("tokenizer.model", "IQ== 0\nIg== 1\nIw== 2\n");
+  scratch_text("tokenizer.model", "IQ== 0\nIg== 1\nIw== 2\n");
   refused("tiktoken");
-  write_text("tokenizer.model", "");
+  scratch_text("tokenizer.model", "");
   refused("no pieces");
-  write_text("tokenizer.model", "version https://git-lfs.github.com/spec/v1\n");
+  scratch_text("tokenizer.model", "version https://git-lfs.github.com/spec/v1\n");
   refused("git lfs pull");
-  write_text("tokenizer.model", "\x0a\x7f");
+  scratch_text("tokenizer.model", "\x0a\x7f");
   refused("byte");
 }
 
@@ -267,7 +236,7 @@ static void every_cut_is_survived(void **state) {
  * special. What has another's id stays out. */
 static void a_json_file_is_completed(void **state) {
   (void)state;
-  write_text(
+  scratch_text(
       "tokenizer.json",
       "{\"added_tokens\":[{\"id\":3,\"content\":\"<s>\",\"special\":true}],\"pre_tokenizer\":{\"type\":\"ByteLevel\","
       "\"add_prefix_space\":false},\"model\":{\"vocab\":{\"a\":0,\"b\":1,\"<w>\":2,\"<\":5,\"w\":6,\">\":7,\"x\":8},"
@@ -277,13 +246,14 @@ static void a_json_file_is_completed(void **state) {
   snprintf(hash, sizeof hash, "%s", tokenizer_hash(t));
   EXPECT(t, "<w>", TOKENIZE_SPECIALS, 5, 6, 7);
   tokenizer_close(t);
-  write_text("tokenizer_config.json", "{\"added_tokens_decoder\":{\"3\":{\"content\":\"<s>\",\"special\":true}}}");
+  scratch_text("tokenizer_config.json", "{\"added_tokens_decoder\":{\"3\":{\"content\":\"<s>\",\"special\":true}}}");
   t = opened();
   assert_string_equal(tokenizer_hash(t), hash); /* nothing was missing */
   tokenizer_close(t);
-  write_text("tokenizer_config.json", "{\"added_tokens_decoder\":{\"9\":{\"content\":\"<w>\",\"special\":true},\"4\":{"
-                                      "\"content\":\"<n>\",\"special\":true},"
-                                      "\"1\":{\"content\":\"<x>\",\"special\":true}}}");
+  scratch_text("tokenizer_config.json",
+               "{\"added_tokens_decoder\":{\"9\":{\"content\":\"<w>\",\"special\":true},\"4\":{"
+               "\"content\":\"<n>\",\"special\":true},"
+               "\"1\":{\"content\":\"<x>\",\"special\":true}}}");
   t = opened();
   EXPECT(t, "a<w><n>b", TOKENIZE_SPECIALS, 0, 2, 4, 1);
   EXPECT(t, "<x>", TOKENIZE_SPECIALS, 5, 8, 7); /* id 1 is b's */
@@ -295,19 +265,19 @@ static void a_json_file_is_completed(void **state) {
 static void a_folder_may_have_none(void **state) {
   (void)state;
   struct tokenizer *t = NULL;
-  assert_int_equal(tokenizer_open_folder(dir, &t, &err), SLUICE_OK);
+  assert_int_equal(tokenizer_open_folder(scratch_dir, &t, &err), SLUICE_OK);
   assert_null(t);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_teardown(a_model_file_is_read, clean),
-      cmocka_unit_test_teardown(the_higher_score_merges, clean),
-      cmocka_unit_test_teardown(files_beside_are_followed, clean),
-      cmocka_unit_test_teardown(other_models_are_refused_by_member, clean),
-      cmocka_unit_test_teardown(every_cut_is_survived, clean),
-      cmocka_unit_test_teardown(a_json_file_is_completed, clean),
-      cmocka_unit_test_teardown(a_folder_may_have_none, clean),
+      cmocka_unit_test_teardown(a_model_file_is_read, scratch_clean),
+      cmocka_unit_test_teardown(the_higher_score_merges, scratch_clean),
+      cmocka_unit_test_teardown(files_beside_are_followed, scratch_clean),
+      cmocka_unit_test_teardown(other_models_are_refused_by_member, scratch_clean),
+      cmocka_unit_test_teardown(every_cut_is_survived, scratch_clean),
+      cmocka_unit_test_teardown(a_json_file_is_completed, scratch_clean),
+      cmocka_unit_test_teardown(a_folder_may_have_none, scratch_clean),
   };
-  return cmocka_run_group_tests(tests, begin, end);
+  return cmocka_run_group_tests(tests, begin, scratch_end);
 }
