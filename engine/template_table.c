@@ -236,7 +236,8 @@ static const struct chat_template table[] = {
      .open =
          {[ROLE_SYSTEM] = {"<|system|>", "\n"}, [ROLE_USER] = {"<|user|>", "\n"}, [ROLE_BOT] = {"<|assistant|>", "\n"}},
      .close = "<|end|>\n",
-     .needs = {"<|user|>", "<|assistant|>", "<|end|>"},
+     .needs = {"<|user|>", "<|assistant|>", "<|end|>",
+               "<|system|>"}, /* Phi-3-medium's program leaves a system's text out */
      .strange = {"bos_token", "[BEGIN FINAL RESPONSE]"}},
     {.name = "zephyr",
      .summary = "<|user|>\\nTEXT</s>\\n<|assistant|>\\n, the marks being text (TinyLlama)",

@@ -13,6 +13,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, writeFileSync, rmSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve, basename } from "node:path";
+import { readOptions } from "./options.mjs";
 
 const u = (t) => ["user", t], s = (t) => ["system", t], a = (t) => ["assistant", t];
 const dialogues = [
@@ -123,16 +124,7 @@ function programsOf(path) {
   return list.map((t) => ({ name: `${path}: ${t.name}`, text: t.template, bos: word(json.bos_token), eos: word(json.eos_token) }));
 }
 
-const options = {}, files = [];
-for (let args = process.argv.slice(2); args.length; ) {
-  const arg = args.shift();
-  if (arg.startsWith("--")) options[arg.slice(2)] = args.shift();
-  else files.push(arg);
-}
-if (!options.dump || !options.library || !files.length) {
-  console.error("usage: templates.mjs --dump DUMP_PROMPTS --library NODE_MODULES PROGRAM...");
-  process.exit(2);
-}
+const { options, files } = readOptions("templates.mjs --dump DUMP_PROMPTS --library NODE_MODULES PROGRAM...", ["dump", "library"]);
 const { Template } = createRequire(resolve(options.library) + "/")("@huggingface/jinja");
 const counts = { same: 0, unknown: 0, refused: 0, WRONG: 0 };
 for (const program of files.flatMap(programsOf)) {

@@ -12,6 +12,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, writeFileSync, rmSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { readOptions } from "./options.mjs";
 
 let state = 1n;
 const mask = (1n << 64n) - 1n;
@@ -119,16 +120,8 @@ async function compare(library, dump, path, n) {
   }
 }
 
-const options = { texts: 6000 }, files = [];
-for (let args = process.argv.slice(2); args.length; ) {
-  const a = args.shift();
-  if (a.startsWith("--")) options[a.slice(2)] = args.shift();
-  else files.push(a);
-}
-if (!options.dump || !options.library || !files.length) {
-  console.error("usage: tokenizers.mjs --dump DUMP_IDS --library NODE_MODULES [--texts N] TOKENIZER.json...");
-  process.exit(2);
-}
+const { options, files } = readOptions("tokenizers.mjs --dump DUMP_IDS --library NODE_MODULES [--texts N] TOKENIZER.json...",
+  ["dump", "library"], { texts: 6000 });
 const library = createRequire(resolve(options.library) + "/")("@anush008/tokenizers");
 let failed = 0;
 for (const f of files) failed += (await compare(library, options.dump, f, Number(options.texts))) ? 0 : 1;
