@@ -1,5 +1,5 @@
 #!/bin/sh
-# The `openai` and `@anthropic-ai/sdk` packages, curl and a browser against `sluice proxy` (tests/sdk). The packages are pinned by
+# The `openai`, `@anthropic-ai/sdk` and `ai` packages, curl and a browser against `sluice proxy` (tests/sdk). The packages are pinned by
 # tests/sdk/package-lock.json and kept in $BUILD/sdk; without node, npm or a registry the tests are skipped, with CI=true they fail.
 # timeout: 300
 set -u

@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { testFrameworks } from './frameworks.mjs';
 import { browser, testPages } from './pages.mjs';
 import { testPrompts } from './prompts.mjs';
 import { startUpstream } from './upstream.mjs';
@@ -30,22 +31,25 @@ async function test(name, body) {
   }
 }
 
-async function startProxy(upstream, policy, ...more) {
-  const path = join(work, `policy-${Math.random()}.json`);
-  writeFileSync(path, JSON.stringify(policy));
-  const proxy = spawn(process.env.SLUICE, ['proxy', '--upstream', upstream, '--policy', path, '--listen', '127.0.0.1:0', ...more],
-    { stdio: ['ignore', 'ignore', 'pipe'] });
-  process.on('exit', () => proxy.kill('SIGKILL')); // also when a test goes wrong
+async function start(verb, ...words) {
+  const server = spawn(process.env.SLUICE, [verb, '--listen', '127.0.0.1:0', ...words], { stdio: ['ignore', 'ignore', 'pipe'] });
+  process.on('exit', () => server.kill('SIGKILL')); // also when a test goes wrong
   let log = '';
   const url = await new Promise((go, fail) => {
-    proxy.stderr.on('data', (part) => {
+    server.stderr.on('data', (part) => {
       log += part;
-      const m = /listens at ([0-9.:]+)/.exec(log);
+      const m = /listen(?:s|ing) at ([0-9.:]+)/.exec(log);
       if (m) go(`http://${m[1]}`);
     });
-    proxy.on('exit', () => fail(new Error(`the proxy ended: ${log}`)));
+    server.on('exit', () => fail(new Error(`${verb} ended: ${log}`)));
   });
-  return { url, log: () => log, stop: () => new Promise((go) => { proxy.on('exit', go); proxy.kill('SIGTERM'); }) };
+  return { url, log: () => log, stop: () => new Promise((go) => { server.on('exit', go); server.kill('SIGTERM'); }) };
+}
+
+function startProxy(upstream, policy, ...more) {
+  const path = join(work, `policy-${Math.random()}.json`);
+  writeFileSync(path, JSON.stringify(policy));
+  return start('proxy', '--upstream', upstream, '--policy', path, ...more);
 }
 
 const upstream = await startUpstream();
@@ -259,6 +263,7 @@ await test("anthropic: the server's own errors, and streams that break off", asy
   await assert.rejects(message('breaking', { metadata: { like: 'messages_clean' } }), (e) => e instanceof Anthropic.AnthropicError);
 });
 
+await testFrameworks({ test, from, proxy, start });
 await testPrompts({ test, startProxy, upstream, OpenAI, Anthropic });
 
 // ---- curl and a browser
