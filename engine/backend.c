@@ -24,8 +24,9 @@ static sluice_status find(const char *device, const struct backend_ops **out, st
 /* Devices keep one frequency a pair of dimensions, and scores divided by the root of head_dim alone. */
 static sluice_status check_rotation(const struct model *m, const struct backend_ops *ops, struct sluice_error *err) {
   if (ops == &backend_cpu || rope_is_fixed(&m->config)) return SLUICE_OK;
+  static const char *const types[] = {[ROPE_DYNAMIC] = "dynamic", [ROPE_YARN] = "yarn", [ROPE_LONG] = "longrope"};
   return sluice_fail(err, SLUICE_UNSUPPORTED, "device '%s': rope_scaling of type \"%s\" is done on the CPU alone",
-                     ops->name, m->config.rope_scaling.type == ROPE_YARN ? "yarn" : "dynamic");
+                     ops->name, types[m->config.rope_scaling.type]);
 }
 
 sluice_status backend_open(const struct model *m, const struct backend_options *o, struct backend **out,

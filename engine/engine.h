@@ -40,22 +40,24 @@ enum rope_type {
   ROPE_LINEAR, /* all divided by factor */
   ROPE_LLAMA3, /* long waves divided by factor, short ones left, a ramp between (Llama 3.1) */
   ROPE_DYNAMIC, /* as they are within original_context; behind it theta grows with the position (dynamic NTK) */
-  ROPE_YARN     /* a ramp by dimension between left and divided, and scores times attention^2 (Peng et al. 2023) */
+  ROPE_YARN,    /* a ramp by dimension between left and divided, and scores times attention^2 (Peng et al. 2023) */
+  ROPE_LONG     /* each divided by its own factor, and scores times attention^2 (LongRoPE; the short factors) */
 };
 struct rope_scaling {
   enum rope_type type;
   double factor, low_freq_factor, high_freq_factor;
   double original_context; /* tokens: original_max_position_embeddings; ROPE_DYNAMIC: max_position_embeddings */
-  /* ROPE_YARN: waves in original_context from which a dimension is left and up to which it is divided; what cosines and
-   * sines are multiplied by, of queries and of keys; whether the ramp's ends are whole dimensions. */
-  double beta_fast, beta_slow, attention;
+  /* ROPE_YARN: waves in original_context from which a dimension is left and up to which it is divided; whether the ramp's
+   * ends are whole dimensions. */
+  double beta_fast, beta_slow;
   bool whole_ramp;
+  double attention; /* what cosines and sines are multiplied by, of queries and of keys; 0: 1 */
 };
 enum norm_kind { NORM_RMS, NORM_LAYER /* subtracts the mean, adds a bias */ };
 enum activation { ACTIVATION_SILU, ACTIVATION_GELU /* by erf */, ACTIVATION_GELU_TANH };
 /* What a block of the network computes; the families that the engine knows are rows of a table (engine/model/family.c). A
  * member that is zero means Llama's way. */
-enum { ENDS_MAX = 16 };
+enum { ENDS_MAX = 16, ROPE_FACTORS_MAX = 128 };
 struct model_config {
   const char *family; /* "llama", "mistral", "qwen2", "qwen3", "gpt_neox": a constant; NULL: llama */
   int n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff, vocab;
@@ -70,6 +72,8 @@ struct model_config {
   int rotary_dims;         /* of each head, even: only these are rotated; 0: all of head_dim */
   bool rotary_neighbours;  /* rotated in pairs (2i, 2i+1), as GGUF orders Llama's rows, not (i, i + rotary_dims/2) */
   const float *rope_divisors; /* [rotary_dims/2]: each frequency is divided by its own (GGUF's rope_freqs); NULL: none */
+  float rope_factors[ROPE_FACTORS_MAX]; /* ROPE_LONG of a folder: the same */
+  int n_rope_factors;                   /* rotary_dims/2; 0: none */
   enum norm_kind norm;
   enum activation activation;
   bool plain_ffn;         /* down(activation(up x)): no gate */

@@ -130,6 +130,7 @@ static inline void random_model_describe(struct random_model *m, const struct ra
                               .neighbours = b->rotary_neighbours,
                               .rope = b->rope_scaling.type == ROPE_DYNAMIC ? REF_ROPE_DYNAMIC
                                       : b->rope_scaling.type == ROPE_YARN  ? REF_ROPE_YARN
+                                      : b->rope_scaling.type == ROPE_LONG  ? REF_ROPE_LONG
                                                                            : REF_ROPE_PLAIN,
                               .rope_factor = b->rope_scaling.factor,
                               .rope_context = b->rope_scaling.original_context,

@@ -20,7 +20,7 @@ struct ref_layer { /* what a model does not have is NULL */
   double *attn_norm_bias, *ffn_norm_bias, *q_norm, *k_norm, *bq, *bk, *bv, *bo, *b_gate, *b_up, *b_down;
 };
 enum ref_activation { REF_SILU, REF_GELU, REF_GELU_TANH };
-enum ref_rope { REF_ROPE_PLAIN, REF_ROPE_DYNAMIC, REF_ROPE_YARN };
+enum ref_rope { REF_ROPE_PLAIN, REF_ROPE_DYNAMIC, REF_ROPE_YARN, REF_ROPE_LONG };
 
 struct ref_model {
   int n_layers, d, heads, kv_heads, head_dim, ff, vocab;
@@ -28,7 +28,7 @@ struct ref_model {
   enum ref_activation activation;
   bool layer_norm, parallel, neighbours;
   enum ref_rope rope;
-  double rope_factor, rope_context, rope_attention;        /* the last: of YaRN, on queries and on keys */
+  double rope_factor, rope_context, rope_attention;        /* the last: of YaRN and LongRoPE, on queries and on keys */
   int rotary, window, window_from;                         /* dimensions of a head; tokens, 0: no window */
   double *embedding, *head, *final_norm, *final_norm_bias; /* [vocab][d], [vocab][d], [d], [d] */
   struct ref_layer layer[REF_LAYERS];
@@ -87,7 +87,7 @@ static inline void ref_rotate(const struct ref_model *m, double *x, int n_heads,
   for (int h = 0; h < n_heads; h++)
     for (int i = 0; i < half; i++) {
       const double angle = (double)position * ref_frequency(m, i, position);
-      const double size = m->rope == REF_ROPE_YARN ? m->rope_attention : 1;
+      const double size = m->rope >= REF_ROPE_YARN ? m->rope_attention : 1;
       double *head = &x[h * m->head_dim], *a = m->neighbours ? &head[2 * i] : &head[i],
              *b = m->neighbours ? &head[2 * i + 1] : &head[half + i];
       const double u = *a, v = *b;

@@ -23,7 +23,7 @@ static double yarn_ramp(const struct rope_scaling *s, int i, double theta, int d
 
 /* Llama 3.1's rule, by how many waves of this frequency fit into the first training's context. */
 static double stretch(const struct rope_scaling *s, double frequency) {
-  if (s->type == ROPE_DEFAULT || s->type == ROPE_DYNAMIC) return frequency;
+  if (s->type == ROPE_DEFAULT || s->type == ROPE_DYNAMIC || s->type == ROPE_LONG) return frequency;
   if (s->type == ROPE_LINEAR) return frequency / s->factor;
   const double waves = s->original_context * frequency / (2 * acos(-1.0));
   if (waves < s->low_freq_factor) return frequency / s->factor;
@@ -44,12 +44,13 @@ void rope_frequencies(const struct model_config *c, double *frequency) {
       frequency[i] = stretch(&c->rope_scaling, plain);
     }
     if (c->rope_divisors) frequency[i] /= (double)c->rope_divisors[i];
+    if (i < c->n_rope_factors) frequency[i] /= (double)c->rope_factors[i];
   }
 }
 
 bool rope_is_fixed(const struct model_config *c) {
   const struct rope_scaling *s = &c->rope_scaling;
-  return s->type != ROPE_DYNAMIC && !(s->type == ROPE_YARN && s->attention != 1);
+  return s->type != ROPE_DYNAMIC && (s->attention == 0 || s->attention == 1);
 }
 
 bool rope_head_order(const struct model_config *c, int *order) {
@@ -87,8 +88,8 @@ void rope_turn(const struct model_config *c, const double *frequency, uint64_t p
     return;
   }
   const bool longer = s->type == ROPE_DYNAMIC && !(use & ROPE_BY_DIFFERENCE) && (double)position >= s->original_context;
-  const float rotated =
-      s->type == ROPE_YARN && (use & ROPE_QUERY) ? scale * (float)(s->attention * s->attention) : scale;
+  const double attention = s->attention != 0 ? s->attention : 1;
+  const float rotated = use & ROPE_QUERY ? scale * (float)(attention * attention) : scale;
   const double grown = s->factor * ((double)position + 1) / s->original_context - (s->factor - 1);
   for (int i = 0; i < half; i++) {
     const double own = longer && i < dims / 2 ? frequency[i] * pow(grown, -2.0 * i / (dims - 2)) : frequency[i];

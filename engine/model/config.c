@@ -148,24 +148,75 @@ static sluice_status read_yarn(const char *where, const cJSON *object, int conte
   return SLUICE_OK;
 }
 
-/* rope_scaling (transformers 4, where old files say "type") or rope_parameters (5), its nulls dropped. */
-static sluice_status read_scaling(const char *where, const cJSON *object, int context, struct rope_scaling *s,
+static sluice_status read_factors(const char *where, const cJSON *list, struct model_config *c,
                                   struct sluice_error *err) {
-  static const char *const types[] = {
-      [ROPE_LINEAR] = "linear", [ROPE_LLAMA3] = "llama3", [ROPE_DYNAMIC] = "dynamic", [ROPE_YARN] = "yarn"};
+  const cJSON *item;
+  int n = 0;
+  if (!cJSON_IsArray(list)) return sluice_fail(err, SLUICE_USAGE, "%s: short_factor: expected a list", where);
+  cJSON_ArrayForEach(item, list) {
+    const double value = cJSON_IsNumber(item) ? item->valuedouble : 0;
+    if (n == ROPE_FACTORS_MAX)
+      return sluice_fail(err, SLUICE_LIMIT, "%s: short_factor: more than %d factors", where, (int)ROPE_FACTORS_MAX);
+    if (!(value >= 1e-6 && value <= 1e6))
+      return sluice_fail(err, SLUICE_USAGE, "%s: short_factor[%d]: expected a number of 1e-6 to 1e6", where, n);
+    c->rope_factors[n++] = (float)value;
+  }
+  c->n_rope_factors = n; /* model_config_check_rope knows how many there must be */
+  return SLUICE_OK;
+}
+
+/* The short factors hold for texts within the first training's context, the long ones from their first token on for
+ * longer texts; nobody knows beforehand how long a text will be, so only the first are done. */
+static sluice_status read_longrope(const char *where, const cJSON *object, const cJSON *root, struct model_config *c,
+                                   struct sluice_error *err) {
+  static const char key[] = "original_max_position_embeddings";
+  struct rope_scaling *s = &c->rope_scaling;
+  double attention = 0;
+  s->factor = 1;
+  const bool above = cJSON_HasObjectItem(root, key); /* Phi-3 has it there, and then no factor counts */
+  sluice_status st = read_or(where, above ? root : object, key, c->max_context, &s->original_context, err);
+  if (st) return st;
+  if (!(s->original_context >= 1)) return SLUICE_OK; /* refused by check_original */
+  s->factor = c->max_context / s->original_context;
+  if (!above) st = read_or(where, object, "factor", s->factor, &s->factor, err);
+  if (!st) st = read_or(where, object, "attention_factor", 0, &attention, err);
+  if (!st) st = read_factors(where, cJSON_GetObjectItemCaseSensitive(object, "short_factor"), c, err);
+  if (attention == 0) attention = s->factor <= 1 ? 1 : sqrt(1 + log(s->factor) / log(s->original_context));
+  s->attention = attention;
+  if (!st && !(attention > 0 && attention <= 1e3))
+    st = sluice_fail(err, SLUICE_USAGE, "%s: attention_factor: expected more than 0 and at most 1000, found %g", where,
+                     attention);
+  if (s->original_context < c->max_context) c->max_context = (int)s->original_context;
+  return st;
+}
+
+/* rope_scaling (transformers 4, where old files say "type") or rope_parameters (5), its nulls dropped. */
+static sluice_status read_scaling(const char *where, const cJSON *object, const cJSON *root, struct model_config *c,
+                                  struct sluice_error *err) {
+  static const char *const types[] = {[ROPE_LINEAR] = "linear",
+                                      [ROPE_LLAMA3] = "llama3",
+                                      [ROPE_DYNAMIC] = "dynamic",
+                                      [ROPE_YARN] = "yarn",
+                                      [ROPE_LONG] = "longrope"};
+  struct rope_scaling *s = &c->rope_scaling;
+  const int context = c->max_context;
   const char *type = NULL;
   sluice_status st = json_string(object, where, "type", false, "default", &type, err);
   if (!st) st = json_string(object, where, "rope_type", false, type, &type, err);
   if (st || strcmp(type, "default") == 0) return st;
-  for (int t = ROPE_LINEAR; t <= ROPE_YARN; t++)
+  if (strcmp(type, "su") == 0) type = types[ROPE_LONG]; /* as Phi-3's first files have it */
+  for (int t = ROPE_LINEAR; t <= ROPE_LONG; t++)
     if (strcmp(type, types[t]) == 0) s->type = (enum rope_type)t;
   if (s->type == ROPE_DEFAULT)
-    return sluice_fail(err, SLUICE_UNSUPPORTED,
-                       "%s.rope_type: \"%.80s\" is not done here; default, linear, llama3, dynamic and yarn are", where,
-                       type);
+    return sluice_fail(
+        err, SLUICE_UNSUPPORTED,
+        "%s.rope_type: \"%.80s\" is not done here; default, linear, llama3, dynamic, yarn and longrope are", where,
+        type);
   s->original_context = context;
   if (s->type == ROPE_YARN)
     st = read_yarn(where, object, context, s, err);
+  else if (s->type == ROPE_LONG)
+    st = read_longrope(where, object, root, c, err);
   else
     st = json_double(object, where, "factor", true, 1, &s->factor, err);
   if (!st && !(s->factor >= 1 && s->factor <= 1e6))
@@ -205,7 +256,7 @@ static sluice_status read_rope(const char *path, cJSON *root, const struct model
         return sluice_fail(err, SLUICE_UNSUPPORTED,
                            "%s.%.80s: one rotation for all layers is done here, not one for each kind", where,
                            item->string);
-    st = read_scaling(where, object, c->max_context, &c->rope_scaling, err);
+    st = read_scaling(where, object, root, c, err);
     if (!st) st = json_double(object, where, "rope_theta", false, c->rope_theta, &c->rope_theta, err);
     if (!st) st = json_double(object, where, "partial_rotary_factor", false, share, &share, err);
   }
@@ -245,7 +296,7 @@ static sluice_status read_window(const char *path, const cJSON *root, const stru
   if (!st) st = json_bool(root, path, "use_sliding_window", used, &used, err);
   if (!st && f->window_is_a_choice)
     st = json_int(root, path, "max_window_layers", false, f->window_from, 0, MAX_CONTEXT, &from, err);
-  if (!st && window && !f->window && !f->window_is_a_choice)
+  if (!st && window && !f->window && !f->window_is_a_choice && !f->window_if_named)
     st = sluice_fail(err, SLUICE_UNSUPPORTED, "%s: sliding_window is not part of the %s family", path, f->name);
   if (st || !window || !used) return st;
   c->window_from = from < c->n_layers ? (int)from : c->n_layers;
@@ -260,6 +311,9 @@ sluice_status model_config_check_rope(const char *path, struct model_config *c, 
   if (s->type == ROPE_DYNAMIC && c->rotary_dims < 4)
     return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: dynamic RoPE scaling of %d rotated dimensions; expected 4 or more",
                        path, c->rotary_dims);
+  if (s->type == ROPE_LONG && !c->rope_divisors && c->n_rope_factors != c->rotary_dims / 2)
+    return sluice_fail(err, SLUICE_USAGE, "%s: short_factor: %d factors; expected %d, one for two rotated dimensions",
+                       path, c->n_rope_factors, c->rotary_dims / 2);
   if (s->type != ROPE_YARN) return SLUICE_OK;
   if (!(c->rope_theta > 1))
     return sluice_fail(err, SLUICE_USAGE, "%s: RoPE's theta: yarn expects more than 1, found %g", path, c->rope_theta);
@@ -410,7 +464,7 @@ static int describe_block(const struct model_config *c, char *out, size_t cap) {
 void model_config_hash(const struct model_config *c, char hex[2 * SHA256_BYTES + 1]) {
   const struct rope_scaling *r = &c->rope_scaling;
   unsigned char digest[SHA256_BYTES];
-  char text[1408];
+  char text[1536];
   int n = snprintf(text, 640, "%d %d %d %d %d %d %d %.9g %.17g %d %d %d %d %.17g %.17g %.17g %.17g", c->n_layers,
                    c->d_model, c->n_heads, c->n_kv_heads, c->head_dim, c->d_ff, c->vocab, (double)c->norm_eps,
                    c->rope_theta, c->tied, c->bos, c->eos, (int)r->type, r->factor, r->low_freq_factor,
@@ -418,6 +472,9 @@ void model_config_hash(const struct model_config *c, char hex[2 * SHA256_BYTES +
   if (r->type == ROPE_YARN)
     n += snprintf(text + n, sizeof text - (size_t)n, " yarn %.17g %.17g %.17g %d", r->beta_fast, r->beta_slow,
                   r->attention, r->whole_ramp);
+  if (r->type == ROPE_LONG)
+    n += snprintf(text + n, sizeof text - (size_t)n, " longrope %.17g %016llx", r->attention,
+                  (unsigned long long)hash64(c->rope_factors, (size_t)c->n_rope_factors * sizeof *c->rope_factors));
   n += describe_block(c, text + n, sizeof text - (size_t)n);
   for (int i = 0; i < c->n_more_ends; i++)
     n += snprintf(text + n, sizeof text - (size_t)n, "%s %d", i ? "" : " ends", c->more_ends[i]);

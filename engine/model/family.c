@@ -46,6 +46,19 @@ const struct model_family model_families[] = {
      .window = 4096,
      .window_is_a_choice = true,
      .window_from = 28},
+    {.name = "phi3", /* Phi-3, Phi-3.5 and Phi-4's mini ones */
+     .architecture = "Phi3ForCausalLM",
+     .gguf = "phi3",
+     .names = NAMES_LLAMA,
+     .fused_qkv = true,
+     .fused_up = true,
+     .eps_key = "rms_norm_eps",
+     .eps = 1e-5,
+     .rotary = 1,
+     .rotary_key = "partial_rotary_factor",
+     .theta_key = "rope_theta",
+     .max_context = 4096,
+     .window_if_named = true},
     {.name = "gpt_neox", /* Pythia too */
      .architecture = "GPTNeoXForCausalLM",
      .gguf = "gptneox",
@@ -124,7 +137,9 @@ const struct outer_names outer_names[NAMINGS] = {
     [NAMES_LLAMA] = {.embedding = "model.embed_tokens.weight",
                      .final_norm = "model.norm.weight",
                      .head = "lm_head.weight",
-                     .layer_prefix = "model.layers.%d."},
+                     .layer_prefix = "model.layers.%d.",
+                     .fused_qkv = "self_attn.qkv_proj.weight",
+                     .fused_up = "mlp.gate_up_proj.weight"},
     [NAMES_NEOX] = {.embedding = "gpt_neox.embed_in.weight",
                     .final_norm = "gpt_neox.final_layer_norm.weight",
                     .final_norm_bias = "gpt_neox.final_layer_norm.bias",
@@ -138,7 +153,8 @@ const struct outer_names outer_names[NAMINGS] = {
                     .head = "output.weight",
                     .layer_prefix = "blk.%d.",
                     .fused_qkv = "attn_qkv.weight",
-                    .fused_qkv_bias = "attn_qkv.bias"},
+                    .fused_qkv_bias = "attn_qkv.bias",
+                    .fused_up = "ffn_up.weight"},
 };
 
 int model_extent(const struct model_config *c, enum extent e) {

@@ -21,7 +21,8 @@ struct model_family {
   bool qkv_bias, o_bias, ffn_bias; /* the default */
   bool bias_is_a_choice;           /* attention_bias says whether attention has them */
   bool ffn_bias_is_a_choice;       /* mlp_bias */
-  bool fused_qkv;                  /* the folder keeps q, k, v as one matrix, head by head */
+  bool fused_qkv;                  /* the folder keeps q, k, v as one matrix; GPT-NeoX's goes head by head */
+  bool fused_up;                   /* gate and up are one matrix */
   const char *eps_key;
   double eps;
   double rotary; /* share of a head that is rotated */
@@ -29,6 +30,7 @@ struct model_family {
   int kv_heads, head_dim; /* 0: as many as heads; hidden_size / heads */
   int max_context;
   int window;              /* 0: none */
+  bool window_if_named;    /* a key that is left out means none */
   bool window_is_a_choice; /* use_sliding_window says whether, max_window_layers from which layer on */
   int window_from;         /* max_window_layers' default */
 };
@@ -55,7 +57,7 @@ bool layer_part_wanted(const struct model_config *c, const struct layer_part *p)
 /* Tensors outside of layers, by naming; layer_prefix has one %d. */
 struct outer_names {
   const char *embedding, *final_norm, *final_norm_bias, *head, *layer_prefix;
-  const char *fused_qkv, *fused_qkv_bias; /* behind the prefix */
+  const char *fused_qkv, *fused_qkv_bias, *fused_up; /* behind the prefix */
 };
 extern const struct outer_names outer_names[NAMINGS];
 

@@ -126,9 +126,10 @@ static sluice_status read_rope(struct reader *r, struct model_config *c, struct 
   if (!st) st = gguf_string(r->g, key_of(r, "rope.scaling.type"), &type, err);
   if (st) return st;
   const bool yarn = type.ptr && slice_is(type, "yarn"), linear = !type.ptr ? factor != 1 : slice_is(type, "linear");
-  if (type.ptr && !linear && !yarn && !slice_is(type, "none"))
-    return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: key %s: \"%.*s\" is not done here; none, linear and yarn are",
-                       gguf_path(r->g), r->key, (int)(type.len < 40 ? type.len : 40), type.ptr);
+  if (type.ptr && !linear && !yarn && !slice_is(type, "none") && !slice_is(type, "longrope"))
+    return sluice_fail(err, SLUICE_UNSUPPORTED,
+                       "%s: key %s: \"%.*s\" is not done here; none, linear, yarn and longrope are", gguf_path(r->g),
+                       r->key, (int)(type.len < 40 ? type.len : 40), type.ptr);
   if ((linear || yarn) && !(factor >= 1 && factor <= 1e6))
     return sluice_fail(err, SLUICE_INPUT, "%s: key %s: expected 1 to 1e6, found %g", gguf_path(r->g),
                        key_of(r, "rope.scaling.factor"), factor);
@@ -138,9 +139,31 @@ static sluice_status read_rope(struct reader *r, struct model_config *c, struct 
   return st ? st : model_config_check_rope(gguf_path(r->g), c, err);
 }
 
-/* Llama 3.1's scaling comes as a vector: what each frequency is divided by. It points into the mapping. */
+/* LongRoPE's short factors hold for texts within the first training's context; so a longer one is not taken. */
+static sluice_status read_longrope(struct reader *r, struct model_config *c, struct sluice_error *err) {
+  struct rope_scaling *s = &c->rope_scaling;
+  int64_t original = 0;
+  *s = (struct rope_scaling){.type = ROPE_LONG, .factor = 1};
+  sluice_status st = gguf_whole(r->g, key_of(r, "rope.scaling.original_context_length"), false, c->max_context, 1,
+                                MAX_CONTEXT, &original, err);
+  if (!st) st = gguf_real(r->g, key_of(r, "rope.scaling.attn_factor"), false, 1, &s->attention, err);
+  if (!st && !(s->attention > 0 && s->attention <= 1e2))
+    st = sluice_fail(err, SLUICE_INPUT, "%s: key %s: expected more than 0 and at most 100, found %g", gguf_path(r->g),
+                     r->key, s->attention);
+  s->original_context = (double)original;
+  if (original < c->max_context) c->max_context = (int)original;
+  return st;
+}
+
+/* Llama 3.1's scaling and LongRoPE's come as a vector: what each frequency is divided by. It points into the mapping.
+ */
 static sluice_status read_divisors(struct reader *r, struct model_config *c, struct sluice_error *err) {
-  const struct tensor *t = tensor(r, "rope_freqs.weight");
+  const struct tensor *t = tensor(r, "rope_freqs.weight"), *short_ones = tensor(r, "rope_factors_short.weight");
+  if (short_ones) {
+    const sluice_status st = read_longrope(r, c, err);
+    if (st) return st;
+    t = short_ones;
+  }
   if (!t) return SLUICE_OK;
   if (t->n_dims != 1 || t->shape[0] != c->rotary_dims / 2 || t->dtype != DTYPE_F32 || !t->readable)
     return sluice_fail(err, SLUICE_INPUT, "%s: tensor \"%s\": expected %d numbers of F32", gguf_path(r->g), t->name,
@@ -205,6 +228,7 @@ sluice_status gguf_config_read(struct model *m, struct sluice_error *err) {
   }
   if (st) return st;
   m->fused_qkv = tensor(&r, "blk.0.attn_qkv.weight") != NULL;
+  m->fused_up = r.family->fused_up && !tensor(&r, "blk.0.ffn_gate.weight");
   m->config = c;
   return SLUICE_OK;
 }

@@ -33,7 +33,7 @@ static sluice_status open_config(struct model *m, struct sluice_error *err) {
   if (!st) {
     const struct model_family *f = model_family_named(m->config.family);
     m->names = (int)f->names;
-    m->fused_qkv = f->fused_qkv;
+    m->fused_qkv = f->fused_qkv, m->fused_up = f->fused_up;
   }
   path = st ? NULL : sluice_format("%s/generation_config.json", m->dir);
   if (!st && !path) return sluice_fail(err, SLUICE_NOMEM, "%s: out of memory", m->dir);

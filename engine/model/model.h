@@ -133,6 +133,7 @@ struct model {
   void **copies;                /* [n_layers]: own matrices that a file keeps in another order; NULL: all are mapped */
   int names;                    /* enum naming (family.h): how the files name tensors */
   bool fused_qkv;               /* the files keep q, k and v of a layer as one matrix */
+  bool fused_up;                /* and gate and up */
   struct tensor_file **files;   /* own the mappings */
   size_t n_files;
   const struct gguf *gguf;   /* one of the files, with the metadata; NULL: a folder */

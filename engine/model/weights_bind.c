@@ -87,10 +87,10 @@ static sluice_status bind_vector(struct model *m, const char *name, int n, struc
   return SLUICE_OK;
 }
 
-/* ---- q, k and v in one matrix -------------------------------------------------------------------------------------
+/* ---- q, k and v in one matrix, gate and up in one -------------------------------------------------------------------
  * GPT-NeoX's folders go head by head: q of head 0, k of head 0, v of head 0, q of head 1, ... These rows are put in
- * order once, in memory of our own, so that everything behind this file knows three matrices. GGUF has them in order.
- */
+ * order once, in memory of our own, so that everything behind this file knows three matrices. GGUF and Phi-3's folders
+ * have them in order, and gate before up. */
 
 static bool is_fused(const struct model *m, const struct layer_part *p) {
   static const size_t parts[] = {offsetof(struct layer_weights, wq), offsetof(struct layer_weights, wk),
@@ -98,7 +98,8 @@ static bool is_fused(const struct model *m, const struct layer_part *p) {
                                  offsetof(struct layer_weights, bk), offsetof(struct layer_weights, bv)};
   for (size_t i = 0; m->fused_qkv && i < sizeof parts / sizeof *parts; i++)
     if (p->offset == parts[i]) return true;
-  return false;
+  return m->fused_up &&
+         (p->offset == offsetof(struct layer_weights, w_gate) || p->offset == offsetof(struct layer_weights, w_up));
 }
 
 /* Whether the file has this part as a tensor of its own. */
@@ -111,7 +112,7 @@ static sluice_status split_fused(struct model *m, int layer, const struct tensor
   struct layer_weights *l = &m->layers[layer];
   struct weight *const parts[3] = {&l->wq, &l->wk, &l->wv};
   const int rows[3] = {model_extent(c, EXTENT_QUERIES), model_extent(c, EXTENT_KEYS), model_extent(c, EXTENT_KEYS)};
-  if (m->names == NAMES_GGUF) {
+  if (m->names != NAMES_NEOX) {
     const unsigned char *at = t->data;
     for (size_t i = 0; i < 3; i++) {
       *parts[i] = (struct weight){at, t->dtype, rows[i], c->d_model};
@@ -138,7 +139,7 @@ static sluice_status split_fused_bias(struct model *m, int layer, const char *na
   const float **const parts[3] = {&l->bq, &l->bk, &l->bv};
   const int n = model_extent(c, EXTENT_QUERIES), kv = model_extent(c, EXTENT_KEYS);
   const float *fused;
-  if (m->names == NAMES_GGUF) { /* biases of whole cache lines stay where they are; alignment is no promise here */
+  if (m->names != NAMES_NEOX) { /* biases of whole cache lines stay where they are; alignment is no promise here */
     sluice_status found = bind_vector(m, name, n + 2 * kv, space, &fused, err);
     l->bq = fused, l->bk = fused + n, l->bv = fused + n + kv;
     return found;
@@ -163,6 +164,19 @@ static void layer_tensor_name(char *out, size_t cap, const struct model *m, int 
   snprintf(out + n, cap - (size_t)n, "%s", name);
 }
 
+static sluice_status bind_fused_up(struct model *m, int layer, struct sluice_error *err) {
+  const int ff = m->config.d_ff, cols = m->config.d_model;
+  char name[96];
+  struct weight both;
+  layer_tensor_name(name, sizeof name, m, layer, outer_names[m->names].fused_up);
+  sluice_status st = bind_weight(m, name, 2 * ff, cols, &both, err);
+  if (st) return st;
+  const unsigned char *up = (const unsigned char *)both.data + (size_t)ff * dtype_row_bytes(both.dtype, cols);
+  m->layers[layer].w_gate = (struct weight){both.data, both.dtype, ff, cols};
+  m->layers[layer].w_up = (struct weight){up, both.dtype, ff, cols};
+  return SLUICE_OK;
+}
+
 static sluice_status bind_fused(struct model *m, int layer, struct vector_space *space, struct sluice_error *err) {
   const struct model_config *c = &m->config;
   char name[96];
@@ -182,6 +196,7 @@ static sluice_status bind_fused(struct model *m, int layer, struct vector_space 
 static sluice_status bind_layer(struct model *m, int layer, struct vector_space *space, struct sluice_error *err) {
   const struct model_config *c = &m->config;
   sluice_status st = m->fused_qkv ? bind_fused(m, layer, space, err) : SLUICE_OK;
+  if (!st && m->fused_up) st = bind_fused_up(m, layer, err);
   for (size_t i = 0; !st && i < n_layer_parts; i++) {
     const struct layer_part *p = &layer_parts[i];
     void *member = (char *)&m->layers[layer] + p->offset;
@@ -219,6 +234,7 @@ static bool ends_with(const char *name, const char *end) {
 static bool layer_reads(const struct model *m, const char *name) {
   const struct outer_names *outer = &outer_names[m->names];
   if (m->fused_qkv && strcmp(name, outer->fused_qkv) == 0) return true;
+  if (m->fused_up && strcmp(name, outer->fused_up) == 0) return true;
   if (m->fused_qkv && m->config.qkv_bias && strcmp(name, outer->fused_qkv_bias) == 0) return true;
   for (size_t i = 0; i < n_layer_parts; i++) {
     const char *part = layer_parts[i].name[m->names];
@@ -245,8 +261,8 @@ static bool is_read(const struct model *m, const char *name) {
 /* A tied head stored again, tables that old files keep (RoPE frequencies, GPT-NeoX's causal mask), and the divisors of
  * RoPE that the configuration has read. */
 static bool is_harmless(const struct model *m, const char *name) {
-  static const char *const ends[] = {".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias",
-                                     "rope_freqs.weight"};
+  static const char *const ends[] = {".rotary_emb.inv_freq", ".attention.bias",           ".attention.masked_bias",
+                                     "rope_freqs.weight",    "rope_factors_short.weight", "rope_factors_long.weight"};
   if (m->config.tied && strcmp(name, outer_names[m->names].head) == 0) return true;
   for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
     if (ends_with(name, ends[i])) return true;
@@ -256,6 +272,7 @@ static bool is_harmless(const struct model *m, const char *name) {
 static size_t tensors_wanted(const struct model *m) {
   const struct model_config *c = &m->config;
   size_t layer = m->fused_qkv ? (c->qkv_bias ? 2 : 1) : 0;
+  if (m->fused_up) layer++;
   for (size_t i = 0; i < n_layer_parts; i++) layer += is_separate(m, &layer_parts[i]);
   return layer * (size_t)c->n_layers + 2 + (c->tied ? 0 : 1) + (c->norm == NORM_LAYER ? 1 : 0);
 }

@@ -372,10 +372,87 @@ static void yarn_is_read(void **state) {
   refused_model(&w, "attn_factor");
   gguf_begin(&w);
   gguf_put_config(&w, &g.config, "llama");
-  gguf_put_string(&w, "llama.rope.scaling.type", "longrope");
+  gguf_put_string(&w, "llama.rope.scaling.type", "other");
   for (size_t i = 0; i < g.n; i++) gguf_put_float_tensor(&w, &g.config, g.family, &g.tensors[i]);
   refused_model(&w, "rope.scaling.type");
   free(bytes);
+  generated_free(&g);
+}
+
+static const struct tensor_source *generated_named(const struct generated_model *g, int layer, const char *part) {
+  char name[96];
+  snprintf(name, sizeof name, "model.layers.%d.%s.weight", layer, part);
+  for (size_t i = 0; i < g->n; i++)
+    if (strcmp(g->tensors[i].name, name) == 0) return &g->tensors[i];
+  fail_msg("no %s", name);
+  return NULL;
+}
+
+static void put_joined(struct gguf_writer *w, const struct generated_model *g, int layer, const char *name,
+                       const char *const *parts) {
+  float joined[1 << 14];
+  char full[96];
+  size_t n = 0;
+  for (; *parts; parts++) {
+    const struct tensor_source *t = generated_named(g, layer, *parts);
+    const size_t more = (size_t)(t->shape[0] * t->shape[1]);
+    assert_true(n + more <= sizeof joined / sizeof *joined);
+    memcpy(joined + n, t->data, more * sizeof *joined);
+    n += more;
+  }
+  snprintf(full, sizeof full, "blk.%d.%s.weight", layer, name);
+  gguf_put_tensor(w, full, 0, (int)n / g->config.d_model, g->config.d_model, joined, n * sizeof *joined);
+}
+
+/* Phi-3's files hold a Llama's numbers in fewer tensors, rows of heads as they are. */
+static void phi3_is_a_llama_in_fewer_tensors(void **state) {
+  (void)state;
+  static const char *const qkv[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", NULL},
+                           *const up[] = {"mlp.gate_proj", "mlp.up_proj", NULL};
+  enum { N = 9 };
+  static const float ones[64] = {1, 1, 1, 1};
+  struct generated_model g;
+  struct gguf_writer w;
+  struct sluice_error err;
+  size_t len;
+  make_folder("llama", &g);
+  const size_t vocab = (size_t)g.config.vocab;
+  float *want = malloc(N * vocab * sizeof *want), *got = malloc(N * vocab * sizeof *got);
+  for (int factors = 0; factors < 2; factors++) {
+    gguf_begin(&w);
+    gguf_put_config(&w, &g.config, "phi3");
+    if (factors) gguf_put_f32(&w, "phi3.rope.scaling.attn_factor", 1.5f);
+    for (size_t i = 0; i < g.n; i++)
+      if (!strstr(g.tensors[i].name, "q_proj") && !strstr(g.tensors[i].name, "k_proj") &&
+          !strstr(g.tensors[i].name, "v_proj") && !strstr(g.tensors[i].name, "gate_proj") &&
+          !strstr(g.tensors[i].name, "up_proj"))
+        gguf_put_float_tensor(&w, &g.config, g.family, &g.tensors[i]);
+    for (int l = 0; l < g.config.n_layers; l++)
+      put_joined(&w, &g, l, "attn_qkv", qkv), put_joined(&w, &g, l, "ffn_up", up);
+    if (factors) {
+      const int n = g.config.rotary_dims / 2;
+      gguf_put_tensor(&w, "rope_factors_short.weight", 0, n, 0, ones, (size_t)n * sizeof *ones);
+      gguf_put_tensor(&w, "rope_factors_long.weight", 0, n, 0, ones, (size_t)n * sizeof *ones);
+    }
+    char *bytes = gguf_finish(&w, &len);
+    write_bytes(path, bytes, len);
+    free(bytes);
+    struct model *m;
+    if (factors) break;
+    run_model(folder, want, N, vocab);
+    run_model(path, got, N, vocab);
+    assert_memory_equal(want, got, N * vocab * sizeof *want);
+    if (model_open(path, &m, &err)) fail_msg("%s", err.message);
+    assert_string_equal(model_configuration(m)->family, "phi3");
+    model_close(m);
+  }
+  struct model *m;
+  if (model_open(path, &m, &err)) fail_msg("%s", err.message);
+  assert_int_equal(model_configuration(m)->rope_scaling.type, ROPE_LONG);
+  assert_true(model_configuration(m)->rope_scaling.attention == 1.5);
+  assert_non_null(model_configuration(m)->rope_divisors);
+  model_close(m);
+  free(want), free(got);
   generated_free(&g);
 }
 
@@ -417,6 +494,7 @@ int main(void) {
       cmocka_unit_test(what_lies_is_refused_by_name),
       cmocka_unit_test(files_compute_what_folders_do),
       cmocka_unit_test(wrong_models_are_refused_by_key_and_tensor),
+      cmocka_unit_test(phi3_is_a_llama_in_fewer_tensors),
       cmocka_unit_test(parts_open_as_one),
       cmocka_unit_test(yarn_is_read),
   };

@@ -5,6 +5,7 @@
 
 #include "engine/model/config.h"
 #include "engine/model/safetensors.h"
+#include "engine/session.h"
 
 /* Two layers of the smallest shape that has grouped heads. */
 enum { D = 8, FF = 12, HEADS = 4, KV = 2, HEAD = 2, VOCAB = 20, LAYERS = 2, TENSORS = 3 + 9 * LAYERS };
@@ -211,6 +212,95 @@ static void yarn_is_read(void **state) {
   assert_true(s.attention == 1.5 && s.original_context == 32768);
 }
 
+static void last_logits(float *logits) {
+  struct sluice_error err;
+  static const int32_t ids[] = {3, 1, 4, 1, 5, 9};
+  struct model *m = opened();
+  struct session *s;
+  if (session_open(m, NULL, &s, &err) || session_append(s, ids, 6, logits, 1, &err)) fail_msg("%s", err.message);
+  session_close(s);
+  model_close(m);
+}
+
+/* Rows of several parts, one behind the other, as a tensor of its own. */
+static void add_joined(struct parts *p, int layer, const char *name, const int *rows, int n) {
+  static float joined[2 * LAYERS][2 * FF * D];
+  static int used;
+  float *to = joined[used++ % (2 * LAYERS)];
+  char full[64];
+  int total = 0;
+  for (int i = 0; i < n; total += rows[i++])
+    memcpy(to + total * D, numbers, sizeof *numbers * (size_t)(rows[i] * D)); /* every part's numbers */
+  snprintf(full, sizeof full, "model.layers.%d.%s", layer, name);
+  add(p, full, total, D);
+  p->tensors[p->n - 1].data = to;
+}
+
+static void fused_rows_are_read(void **state) {
+  (void)state;
+  static const char *const separate[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj",
+                                         "mlp.up_proj"};
+  static const int qkv[] = {HEADS * HEAD, KV * HEAD, KV * HEAD}, up[] = {FF, FF};
+  float want[VOCAB], got[VOCAB];
+  struct parts *p = all_parts(false);
+  write_weights("model.safetensors", p);
+  write_config(WHOLE ",\"rms_norm_eps\":1e-5");
+  last_logits(want);
+  static struct parts fused;
+  fused.n = 0;
+  for (size_t i = 0; i < p->n; i++) {
+    bool joined = false;
+    for (size_t k = 0; k < 5; k++) joined = joined || strstr(p->names[i], separate[k]);
+    if (joined) continue;
+    snprintf(fused.names[fused.n], sizeof fused.names[0], "%s", p->names[i]);
+    fused.tensors[fused.n] = p->tensors[i];
+    fused.tensors[fused.n].name = fused.names[fused.n];
+    fused.n++;
+  }
+  for (int l = 0; l < LAYERS; l++) {
+    add_joined(&fused, l, "self_attn.qkv_proj", qkv, 3);
+    add_joined(&fused, l, "mlp.gate_up_proj", up, 2);
+  }
+  write_weights("model.safetensors", &fused);
+#define PHI3                                                                                                           \
+  "\"architectures\":[\"Phi3ForCausalLM\"],\"hidden_size\":8,\"intermediate_size\":12,\"num_hidden_layers\":2,"        \
+  "\"num_attention_heads\":4,\"vocab_size\":20,\"num_key_value_heads\":2,\"tie_word_embeddings\":true"
+  write_config(PHI3);
+  last_logits(got);
+  assert_true(isfinite(want[0]));
+  assert_memory_equal(want, got, sizeof want);
+  fused.n--;
+  write_weights("model.safetensors", &fused);
+  refused("mlp.gate_up_proj.weight");
+}
+
+static void longrope_is_read(void **state) {
+  (void)state;
+  struct rope_scaling s;
+  int context;
+  write_weights("model.safetensors", all_parts(false));
+  rotations_are_read("{\"type\":\"su\",\"short_factor\":[1.5],\"long_factor\":[9]},"
+                     "\"original_max_position_embeddings\":4096",
+                     &s, &context);
+  assert_true(s.type == ROPE_LONG && s.original_context == 4096);
+  assert_true(fabs(s.attention - 1.118033988749895) < 1e-12); /* sqrt(1 + ln 8 / ln 4096) */
+  assert_int_equal(context, 4096);
+  static const char *const cases[][2] = {
+      {"{\"type\":\"longrope\",\"factor\":2}", "short_factor"},
+      {"{\"type\":\"longrope\",\"short_factor\":[1,1]}", "short_factor: 2 factors"},
+      {"{\"type\":\"longrope\",\"short_factor\":[0]}", "short_factor[0]"},
+      {"{\"type\":\"longrope\",\"short_factor\":[1],\"attention_factor\":-1}", "attention_factor"},
+      {"{\"type\":\"longrope\",\"short_factor\":[1],\"original_max_position_embeddings\":-1}",
+       "original_max_position_embeddings"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char *text = sluice_format(WHOLE ",\"rope_scaling\":%s", cases[i][0]);
+    write_config(text);
+    refused(cases[i][1]);
+    free(text);
+  }
+}
+
 static void shards_open_as_one(void **state) {
   (void)state;
   struct parts *p = all_parts(false), half = *p;
@@ -258,7 +348,7 @@ static void wrong_configurations_are_refused_by_key(void **state) {
       {"\"architectures\":[\"LlamaForCausalLM\",\"X\"]", "LlamaForCausalLM"},
       {"\"model_type\":\"bert\"", "model_type"},
       {WHOLE ",\"mlp_bias\":1", "mlp_bias"},
-      {WHOLE ",\"rope_scaling\":{\"type\":\"longrope\",\"factor\":2}", "rope_scaling.rope_type"},
+      {WHOLE ",\"rope_scaling\":{\"type\":\"other\",\"factor\":2}", "rope_scaling.rope_type"},
       {WHOLE ",\"rope_scaling\":{\"type\":\"dynamic\"}", "factor"},
       {WHOLE ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}", "dynamic"}, /* heads of 2 */
       {WHOLE ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":0.5}", "factor"},
@@ -462,6 +552,8 @@ int main(void) {
       cmocka_unit_test_setup(half_precision_opens, scratch_clean),
       cmocka_unit_test_setup(shards_open_as_one, scratch_clean),
       cmocka_unit_test_setup(yarn_is_read, scratch_clean),
+      cmocka_unit_test_setup(fused_rows_are_read, scratch_clean),
+      cmocka_unit_test_setup(longrope_is_read, scratch_clean),
       cmocka_unit_test_setup(wrong_configurations_are_refused_by_key, scratch_clean),
       cmocka_unit_test_setup(wrong_tensors_are_refused_by_name, scratch_clean),
       cmocka_unit_test_setup(the_tokenizer_belongs_to_the_folder, scratch_clean),

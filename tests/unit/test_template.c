@@ -81,6 +81,9 @@ static const struct dialogue_case CASES[] = {
      {"<|user|>", "<|assistant|>", "<|end|>", "<|system|>", NULL},
      "<|system|>\nBe "
      "kind.<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nYo<|end|>\n<|user|>\nBye<|end|>\n<|assistant|>\n"},
+    {"phi4-mini",
+     {"<|user|>", "<|assistant|>", "<|end|>", "<|system|>", NULL},
+     "<|system|>Be kind.<|end|><|user|>Hi<|end|><|assistant|>Yo<|end|><|user|>Bye<|end|><|assistant|>"},
     {"llama3.1",
      {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", NULL},
      "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\nToday "
@@ -255,6 +258,9 @@ static const struct {
      {"<|user|>", "<|assistant|>", "<|end|>", "<|system|>", NULL}},
     {"{{ '<|user|>' + '\\n' + m['content'] + '<|end|>' + '<|assistant|>' }}",
      NULL, /* a system's text goes nowhere */
+     {"<|user|>", "<|assistant|>", "<|end|>", "<|system|>", NULL}},
+    {"{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{{ '<|assistant|>' }}",
+     "phi4-mini",
      {"<|user|>", "<|assistant|>", "<|end|>", "<|system|>", NULL}},
     {"{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>' + m['content'] + '<|eot_id|>' }}",
      "llama3",
