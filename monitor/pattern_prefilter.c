@@ -215,6 +215,11 @@ static size_t steps(const struct node *n, const struct beginning *after, size_t 
   return total;
 }
 
+size_t pattern_steps(const struct node *root, size_t most) {
+  static const struct beginning nothing = {.end = true};
+  return steps(root, &nothing, most);
+}
+
 /* The bytes behind an attempt's start that it reads, at most: where a character of one byte is asked for, one of four
  * may stand. before: bytes that lead to the node. */
 static size_t sees(const struct node *n, size_t before) {
@@ -372,7 +377,6 @@ static sluice_status put_long_run(const struct first *f, size_t max_match, struc
 
 sluice_status pattern_prefilter_read(const struct pattern_prefilter_question *q, struct pattern_prefilter *out,
                                      struct sluice_error *err) {
-  static const struct beginning nothing = {.end = true};
   struct arena scratch = {0};
   struct first all = {0};
   struct node *root = NULL;
@@ -387,7 +391,7 @@ sluice_status pattern_prefilter_read(const struct pattern_prefilter_question *q,
     size_t most = out->capped ? q->max_match : sees(root, 0);
     bool fits = min > 0 && most + PREFILTER_SLACK <= PREFILTER_REACH_MAX;
     if (out->capped) fits &= q->max_match > LONG_RUN_MIN && !(has(&all, ' ') && has(&all, 'e'));
-    if (fits && steps(root, &nothing, most) <= q->match_limit / 2) out->reach = most + PREFILTER_SLACK;
+    if (fits && pattern_steps(root, most) <= q->match_limit / 2) out->reach = most + PREFILTER_SLACK;
   }
   if (!st && out->reach) st = put(root, out->expression, err);
   if (!st && out->reach && out->capped) st = put_long_run(&all, q->max_match, out->long_run, err);

@@ -51,7 +51,16 @@ static bool take(struct reader *r, const char *with) {
 /* ---- sets ---- */
 
 static void set_add(struct node *n, unsigned c) {
-  if (c < 128) n->ascii[c / 64] |= (uint64_t)1 << (c % 64);
+  if (c >= 128) return;
+  n->ascii[c / 64] |= (uint64_t)1 << (c % 64);
+  n->unsure[c / 64] &= ~((uint64_t)1 << (c % 64));
+}
+
+/* More is said than may be so, which is safe until the set is inverted. */
+static void set_add_unsure(struct node *n, unsigned c) {
+  if (c >= 128 || node_has(n, c)) return;
+  n->ascii[c / 64] |= (uint64_t)1 << (c % 64);
+  n->unsure[c / 64] |= (uint64_t)1 << (c % 64);
 }
 
 static void set_beyond(struct node *n) {
@@ -65,9 +74,29 @@ static void set_range(struct node *n, unsigned lo, unsigned hi) {
 }
 
 static void set_invert(struct node *n) {
-  n->ascii[0] = ~n->ascii[0];
-  n->ascii[1] = ~n->ascii[1];
+  for (int i = 0; i < 2; i++) n->ascii[i] = ~n->ascii[i] | n->unsure[i];
   set_beyond(n); /* even where the class named all past ASCII: saying more is safe */
+}
+
+static bool is_sure(const struct node *n, unsigned c) {
+  return node_has(n, c) && !((n->unsure[c / 64] >> (c % 64)) & 1);
+}
+
+/* What the other one has, too. */
+static void set_unite(struct node *n, const struct node *one) {
+  for (unsigned c = 0; c < 128; c++) {
+    if (is_sure(one, c))
+      set_add(n, c);
+    else if (node_has(one, c))
+      set_add_unsure(n, c);
+  }
+  if (one->beyond) set_beyond(n);
+}
+
+/* Whatever a Unicode property names. */
+static void set_any(struct node *n) {
+  for (unsigned c = 0; c < 128; c++) set_add_unsure(n, c);
+  set_beyond(n);
 }
 
 /* The other case; k and s have a third one past ASCII, which is left out of `beyond` (a literal may hold them) but
@@ -75,8 +104,12 @@ static void set_invert(struct node *n) {
 static void set_fold(struct node *n) {
   for (unsigned c = 'a'; c <= 'z'; c++) {
     if (!node_has(n, c) && !node_has(n, c - 32)) continue;
-    set_add(n, c);
-    set_add(n, c - 32);
+    if (is_sure(n, c) || is_sure(n, c - 32)) {
+      set_add(n, c);
+      set_add(n, c - 32);
+    }
+    set_add_unsure(n, c);
+    set_add_unsure(n, c - 32);
     if ((c == 'k' || c == 's') && n->bytes_max < 3) n->bytes_max = 3;
   }
 }
@@ -103,9 +136,7 @@ static bool set_shorthand(struct node *n, char letter, bool ascii) {
     set_invert(&one);
   else if (!ascii || lower == 'h' || lower == 'v')
     set_beyond(&one);
-  n->ascii[0] |= one.ascii[0];
-  n->ascii[1] |= one.ascii[1];
-  if (one.beyond) set_beyond(n);
+  set_unite(n, &one);
   return true;
 }
 
@@ -128,9 +159,7 @@ static bool set_posix(struct node *n, struct slice name, bool inverse, bool asci
       set_invert(&one);
     else if (!ascii && strcmp(classes[i].name, "ascii") && strcmp(classes[i].name, "xdigit"))
       set_beyond(&one);
-    n->ascii[0] |= one.ascii[0];
-    n->ascii[1] |= one.ascii[1];
-    if (one.beyond) set_beyond(n);
+    set_unite(n, &one);
     return true;
   }
   return false;
@@ -195,15 +224,16 @@ static bool read_plain(struct reader *r, uint32_t *c) {
   return true;
 }
 
-static void add_character(struct reader *r, struct node *n, uint32_t c) {
-  if (c >= 128)
-    set_beyond(n);
-  else
-    set_add(n, c);
-  if (r->options & OPT_I && c >= 128) { /* a few of them fold to ASCII letters: U+017F, U+212A */
-    set_add(n, 'k');
-    set_add(n, 's');
+static void add_range(struct reader *r, struct node *n, uint32_t lo, uint32_t hi) {
+  set_range(n, lo, hi);
+  if (r->options & OPT_I && hi >= 128) { /* a few of them fold to ASCII letters: U+017F, U+212A */
+    set_add_unsure(n, 'k');
+    set_add_unsure(n, 's');
   }
+}
+
+static void add_character(struct reader *r, struct node *n, uint32_t c) {
+  add_range(r, n, c, c);
 }
 
 static struct node *character(struct reader *r, uint32_t c) {
@@ -249,7 +279,7 @@ static bool class_member(struct reader *r, struct node *n, bool *single, uint32_
   if (e == 'E' || e == 'Q') return false;
   if (e == 'p' || e == 'P') {
     *single = false;
-    set_range(n, 0, 200);
+    set_any(n);
     return skip_property(r);
   }
   if (e != 'N' && set_shorthand(n, e, r->ascii)) return r->at++, *single = false, true;
@@ -276,10 +306,9 @@ static struct node *read_class(struct reader *r) {
     if (hi == lo)
       add_character(r, n, lo);
     else
-      set_range(n, lo, hi);
+      add_range(r, n, lo, hi);
   }
   if (!take(r, "]")) return give_up(r, "a class without end");
-  if (r->options & OPT_I && n->beyond) set_add(n, 'k'), set_add(n, 's');
   if (r->options & OPT_I) set_fold(n);
   if (inverse) set_invert(n);
   return n;
@@ -313,7 +342,7 @@ static struct node *read_escape(struct reader *r) {
   if (e == 'p' || e == 'P') {
     struct node *n = new_node(r, NODE_SET);
     if (!n || !skip_property(r)) return give_up(r, "a property");
-    set_range(n, 0, 200);
+    set_any(n);
     return n;
   }
   if ((e >= '1' && e <= '9') || e == 'g' || e == 'k') return give_up(r, "a back-reference");
@@ -355,7 +384,7 @@ static bool skip_name(struct reader *r, char end) {
 /* Behind '('. What a look-around says of the text is not used, only that it has no length. */
 static struct node *read_group(struct reader *r) {
   unsigned before = r->options;
-  bool look = false, capture = false;
+  bool look = false, capture = false, negative = peek(r, "?!") || peek(r, "?<!"), behind = peek(r, "?<");
   if (peek(r, "*")) return give_up(r, "(*...)");
   if (take(r, "?=") || take(r, "?!") || take(r, "?<=") || take(r, "?<!")) {
     look = true;
@@ -378,7 +407,10 @@ static struct node *read_group(struct reader *r) {
   r->options = before;
   if (look) {
     struct node *n = assertion(r, ASSERT_OTHER);
-    if (n) n->look = inner;
+    if (!n) return NULL;
+    n->look = inner;
+    n->negative = negative;
+    n->behind = behind;
     return n;
   }
   if (!capture) return inner;
@@ -446,9 +478,11 @@ static struct node *read_repeats(struct reader *r, struct node *atom) {
     } else {
       return atom;
     }
-    if (r->at < r->n && (r->s[r->at] == '?' || r->s[r->at] == '+')) r->at++;
+    bool lazy = r->at < r->n && r->s[r->at] == '?';
+    if (lazy || (r->at < r->n && r->s[r->at] == '+')) r->at++;
     struct node *repeat = new_node(r, NODE_REPEAT);
     if (!repeat) return NULL;
+    repeat->lazy = lazy;
     repeat->child = atom;
     repeat->min = min;
     repeat->max = max;

@@ -22,11 +22,14 @@ struct node {
   enum node_kind kind;
   struct node *child, *next, *look; /* look: what a look-around asks for, else NULL */
   uint64_t ascii[2];                /* NODE_SET: which of U+0000..U+007F */
+  uint64_t unsure[2];               /* NODE_SET: those of them that may not be in it after all */
   bool beyond;                      /* NODE_SET: characters past ASCII too */
   uint8_t bytes_max;                /* NODE_SET: of its longest character in UTF-8 */
   size_t min, max;                  /* NODE_REPEAT: times; NODE_UNKNOWN: bytes */
   uint32_t group;                   /* NODE_GROUP */
   enum assert_kind assertion;
+  bool lazy;             /* NODE_REPEAT: as few times as will do */
+  bool negative, behind; /* of a look-around */
 };
 static inline bool node_has(const struct node *set, unsigned c) {
   return c < 128 && ((set->ascii[c / 64] >> (c % 64)) & 1);
@@ -96,6 +99,9 @@ struct pattern_prefilter {
 };
 sluice_status pattern_prefilter_read(const struct pattern_prefilter_question *q, struct pattern_prefilter *out,
                                      struct sluice_error *err);
+/* Steps that matching the pattern against any one text of `most` bytes can take, at most: what the match limit counts.
+ */
+size_t pattern_steps(const struct node *root, size_t most);
 /* Share of the bytes of English text that are c; at a word's first byte, with word_start. */
 double english_share(unsigned char c, bool word_start);
 

@@ -84,6 +84,13 @@ static const struct ref_rule palette[] = {
     {"\\b[ab]+\\b", M, 0, {0}, 0, 0, "aD", false, {"bc"}},
     {"b@?c*$", M, 0, {"b"}, 0, 6, "D", false, {"C"}},
     {"\\w+\\s", M, 0, {0}, 0, 3, "a", false, {"a "}},
+    {"b[^\\p{Lu}][^\\W]", M, 0, {0}, 0, 0, NULL},
+    {"(?i)c[^\xc3\xa9]", M, 0, {0}, 0, 0, NULL},
+    {"\\b[abc]{2,3}@?[abc]{3,5}\\b", M, 0, {0}, 0, 0, NULL},
+    {"(?:a|ab)(?:c|bca)?k?", M, 0, {0}, 0, 0, NULL},
+    {"a{2,4}?b|b{1,3}?a", M, 0, {0}, 0, 0, NULL},
+    {"(?![ab]b)[abc ]{3}(?!@)", M, 0, {0}, 0, 0, NULL},
+    {"(?:[ab]c?){2,6}@|(c)a", M, 1, {0}, 0, 0, NULL},
 };
 enum { PALETTE = sizeof palette / sizeof *palette };
 
