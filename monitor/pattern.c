@@ -1,6 +1,6 @@
 /* Patterns through PCRE2, and what must be known of one before text comes: whether cutting the text could change its
  * meaning, how far it looks back, which bytes can begin it. */
-#include "monitor/policy.h"
+#include "monitor/follow.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -206,7 +206,8 @@ sluice_status pattern_compile(const struct pattern_source *src, struct rule *r, 
     return sluice_fail(err, SLUICE_USAGE, "%s: pattern: looks back %zu bytes, more than %d", src->where, need,
                        LOOK_BEHIND_MAX);
   if (r->look_behind < need) r->look_behind = need;
-  return machine_open(src->where, &r->machine, err);
+  st = machine_open(src->where, &r->machine, err);
+  return st ? st : follow_open(src->where, &r->follow, err);
 }
 
 void pattern_free(struct rule *r) {
@@ -214,6 +215,7 @@ void pattern_free(struct rule *r) {
   pcre2_code_free(r->anchored);
   pcre2_code_free(r->probe);
   machine_close(r->machine);
+  follow_close(r->follow);
 }
 
 void pattern_first_bytes(const struct rule *r, unsigned char set[256]) {

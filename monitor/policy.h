@@ -66,6 +66,7 @@ struct rule {
       *anchored;     /* code runs partially only; anchored decides one attempt, at a window's or the text's end */
   pcre2_code *probe; /* where the protected group could begin; NULL: holds from the match's start */
   struct machine *machine;
+  struct follow_slot *follow;            /* follow.h */
   uint32_t protect[RULE_GROUPS_MAX + 1]; /* group numbers, 0-terminated, the first that took part; none: whole match */
   uint32_t groups;
   size_t max_match, look_behind; /* bytes */

@@ -2,6 +2,7 @@
  * come; awake, it is tried from where it left off, so that no start is decided twice. */
 #include "monitor/detectors/attempt.h"
 #include "monitor/detectors/detectors.h"
+#include "monitor/follow.h"
 #include "monitor/prefilter.h"
 
 #include <stdlib.h>
@@ -14,6 +15,8 @@ struct rule_state {
   uint64_t from;                  /* starts before it are decided */
   uint64_t keyword, keyword_last; /* first one not yet dealt with; last one seen */
   uint64_t context;               /* where its first context word ended; matches begin from there on */
+  uint64_t hold;                  /* of an open attempt, from where on; UINT64_MAX: nothing so far */
+  uint16_t follow, follow_any;    /* where it and all that begin behind it stand, at the lane's `scanned` (follow.h) */
   bool capped_told, fault_told;   /* one event a stream says it; counts go on */
 };
 
@@ -97,6 +100,10 @@ static uint64_t first_keyword(const struct lane *s, uint32_t index, uint64_t lo,
     }
   }
   return best;
+}
+
+static bool is_word_byte(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
 }
 
 static bool is_space(char c) {
@@ -210,6 +217,79 @@ static uint64_t next_place(const struct lane *s, uint32_t index, uint64_t from, 
   return at > from ? view_round_up(&s->view, at) : from;
 }
 
+/* ---- an open attempt ---- */
+
+/* What it holds, asked of PCRE2. It only moves on. */
+static void set_hold(struct lane *s, uint32_t index, struct rule_state *st) {
+  const struct rule *r = &s->monitor->policy->rules[index];
+  st->hold = UINT64_MAX;
+  if (r->action == MONITOR_FLAG) return;
+  uint64_t hold = attempt_probe(s, r, st->from);
+  if (r->keyworded) hold = max_u64(hold, clip_at(s, index, st->keyword));
+  if (hold < view_ready_end(&s->view)) st->hold = hold;
+}
+
+static uint16_t follow_over(const struct lane *s, const struct rule *r, const struct follow *f, uint16_t state,
+                            uint64_t start, uint64_t *at) {
+  const uint64_t ready = view_ready_end(&s->view), room = r->max_match > 8 ? r->max_match - 8 : 0;
+  const uint64_t end = min_u64(ready, start + room);
+  const unsigned char *text = (const unsigned char *)view_at(&s->view, *at);
+  const uint64_t n = end > *at ? end - *at : 0;
+  for (uint64_t i = 0; i < n; i++) {
+    state = follow_step(f, state, text[i]);
+    if (state < FOLLOW_OPEN) {
+      *at += i + 1;
+      return state;
+    }
+  }
+  *at += n;
+  return end == ready ? state : FOLLOW_ASK; /* near its cap PCRE2 decides it */
+}
+
+static enum follow_before what_precedes(const struct lane *s, uint64_t at) {
+  if (at == s->view.base) return BEFORE_OTHER;
+  char c = *view_at(&s->view, at - 1);
+  return (unsigned char)c >= 0x80 ? BEFORE_PAST_ASCII : is_word_byte(c) ? BEFORE_WORD : BEFORE_OTHER;
+}
+
+/* PCRE2 has just said that the attempt at st->from is open. */
+static void begin_following(struct lane *s, uint32_t index, struct rule_state *st) {
+  const struct monitor_policy *p = s->monitor->policy;
+  const struct rule *r = &p->rules[index];
+  const struct follow *f = follow_of(p, r);
+  uint64_t at = st->from;
+  st->follow = FOLLOW_UNKNOWN;
+  st->follow_any = FOLLOW_UNKNOWN;
+  if (!f || (f->looks && view_ready_end(&s->view) - at < f->trust) || (at == s->view.base && at > 0)) return;
+  const enum follow_before before = what_precedes(s, at);
+  st->follow = follow_over(s, r, f, f->start[before], st->from, &at);
+  if (st->follow < FOLLOW_OPEN) st->follow = FOLLOW_UNKNOWN;
+  at = st->from;
+  if (st->follow && r->probe) st->follow_any = follow_over(s, r, f, f->start_any[before], st->from, &at);
+}
+
+enum pursuit { STILL_OPEN, NO_MATCH, NOT_KNOWN };
+
+/* The attempt at st->from was open; the lane's new bytes have not been looked at. */
+static enum pursuit pursue(struct lane *s, uint32_t index, struct rule_state *st) {
+  const struct monitor_policy *p = s->monitor->policy;
+  const struct rule *r = &p->rules[index];
+  uint16_t state = st->follow;
+  st->follow = FOLLOW_UNKNOWN;
+  if (!state) return NOT_KNOWN;
+  const struct follow *f = follow_of(p, r);
+  uint64_t at = s->scanned;
+  state = follow_over(s, r, f, state, st->from, &at);
+  if (state == FOLLOW_MISS && at - st->from <= f->sound) return NO_MATCH;
+  if (state < FOLLOW_OPEN) return NOT_KNOWN;
+  st->follow = state;
+  if (st->hold != UINT64_MAX || r->action == MONITOR_FLAG) return STILL_OPEN;
+  at = s->scanned;
+  if (st->follow_any >= FOLLOW_OPEN) st->follow_any = follow_over(s, r, f, st->follow_any, st->from, &at);
+  if (st->follow_any < FOLLOW_OPEN || !f->early[st->follow_any]) set_hold(s, index, st);
+  return STILL_OPEN;
+}
+
 /* ---- one rule ---- */
 
 /* Deals with one decided attempt and moves st->from past it. */
@@ -251,7 +331,9 @@ static sluice_status run_ungated(struct lane *s, uint32_t index, struct rule_sta
     if (result == ATTEMPT_OPEN) {
       st->from = a.start;
       *open = true;
-      if (r->action != MONITOR_FLAG) *hold = min_u64(*hold, attempt_probe(s, r, a.start));
+      set_hold(s, index, st);
+      *hold = min_u64(*hold, st->hold);
+      begin_following(s, index, st);
       return SLUICE_OK;
     }
     status = take(s, index, st, result, &a, NO_KEYWORD, err);
@@ -284,8 +366,9 @@ static sluice_status run_keyworded(struct lane *s, uint32_t index, struct rule_s
     if (result == ATTEMPT_OPEN) {
       st->from = a.start;
       *open = true;
-      if (r->action != MONITOR_FLAG)
-        *hold = min_u64(*hold, max_u64(attempt_probe(s, r, a.start), clip_at(s, index, k)));
+      set_hold(s, index, st);
+      *hold = min_u64(*hold, st->hold);
+      begin_following(s, index, st);
       return SLUICE_OK;
     }
     if (result == ATTEMPT_MISS && last < k) {
@@ -312,10 +395,6 @@ static sluice_status run_keyworded(struct lane *s, uint32_t index, struct rule_s
 }
 
 /* ---- all rules ---- */
-
-static bool is_word_byte(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
 
 static void see_keyword(const struct lane *s, struct rules_state *st, const struct keyword *k, uint64_t end) {
   struct rule_state *rs = &st->rules[k->rule];
@@ -416,6 +495,15 @@ static sluice_status run_awake(struct lane *s, struct rules_state *st, bool fina
       sluice_status status;
       if (rs->context == NO_CONTEXT) continue;
       if (rs->from < rs->context) rs->from = rs->context;
+      if (st->open[w] & bit) {
+        enum pursuit result = final ? NOT_KNOWN : pursue(s, index, rs);
+        if (result == STILL_OPEN) {
+          *hold = min_u64(*hold, rs->hold);
+          continue;
+        }
+        if (result == NO_MATCH) rs->from = next_start(s, rs->from);
+        rs->follow = FOLLOW_UNKNOWN;
+      }
       if (p->rules[index].keyworded) {
         status = run_keyworded(s, index, rs, st->odd_case, final, &open, hold, err);
       } else {
