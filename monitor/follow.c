@@ -70,15 +70,6 @@ static bool number_columns(struct follow *f, const struct follow_program *p, uns
   return fit;
 }
 
-static void find_alphabet(struct follow *f, const struct follow_program *p) {
-  for (unsigned i = 0; i < p->n; i++) {
-    const struct follow_instruction *at = &p->at[i];
-    for (unsigned c = 0; c < 256; c++)
-      if (at->op == OP_UNKNOWN || (at->op == OP_SET && (c < 128 ? has(at->ascii, (unsigned char)c) : at->wide)))
-        f->alphabet[c] = true;
-  }
-}
-
 /* ---- threads ---- */
 
 static void list_begin(struct list *l) {
@@ -104,11 +95,11 @@ struct closing {
 static enum outcome pass(const struct follow_instruction *at, const struct closing *c, bool *holds) {
   const bool ascii = c->next < 128;
   *holds = false;
-  if (at->op == OP_LOOK && c->leading) {
+  if ((at->op == OP_LOOK || at->op == OP_BEHIND) && c->leading) {
     *holds = true;
     return WENT_ON;
   }
-  if (at->op == OP_LOOK || !ascii) return ASK;
+  if (at->op == OP_LOOK || at->op == OP_BEHIND || !ascii) return ASK;
   if (at->op == OP_BOUNDARY) *holds = c->word != is_word((unsigned char)c->next);
   if (at->op == OP_AHEAD) *holds = has(at->ascii, (unsigned char)c->next) != at->negative;
   return at->op == OP_END && (c->next == '\n' || c->next == '\r') ? ASK : WENT_ON;
@@ -141,7 +132,7 @@ static enum outcome close_thread(struct follow_body *b, struct list *l, unsigned
       l->at[l->n++] = (uint16_t)i;
       break;
     default:
-      if (c->next < 0 && !(at->op == OP_LOOK && c->leading)) {
+      if (c->next < 0 && !((at->op == OP_LOOK || at->op == OP_BEHIND) && c->leading)) {
         l->at[l->n++] = (uint16_t)i;
         break;
       }
@@ -199,6 +190,10 @@ static uint16_t start_state(const struct follow *f, enum follow_before before, b
   enum outcome o = close_thread(b, &b->after, 0, &begin);
   for (unsigned i = 0; i < b->after.n && before == BEFORE_PAST_ASCII; i++)
     if (b->program.at[b->after.at[i]].op == OP_BOUNDARY) return FOLLOW_ASK;
+  for (unsigned i = 0; i < b->program.n; i++) /* what stands before is not known well enough */
+    if (b->program.at[i].op == OP_BEHIND &&
+        (before == BEFORE_PAST_ASCII || (before == BEFORE_NOTHING && !b->program.at[i].negative)))
+      return FOLLOW_ASK;
   /* complete and empty: what comes after it in order counts too */
   return o == WENT_ON ? find_state(f, (struct state){.fresh = true, .word = before == BEFORE_WORD, .any = any})
                       : FOLLOW_ASK;
@@ -269,20 +264,27 @@ static void follow_free(struct follow *f) {
   free(f);
 }
 
-/* Which instructions a path can come to behind a protect group's beginning. */
-static void mark_late(struct follow_body *b) {
-  for (bool more = true; more;) {
+/* Which instructions a path can come to once it has read a byte of a protect group. */
+static bool mark_late(struct follow_body *b) {
+  bool *begins = calloc(b->program.n, sizeof *begins); /* a path stands there at a group's first byte */
+  for (bool more = begins != NULL; more;) {
     more = false;
     for (unsigned i = 0; i < b->program.n; i++) {
       const struct follow_instruction *at = &b->program.at[i];
-      if (!b->late[i] && at->op != OP_GROUP) continue;
-      unsigned to[2] = {at->op == OP_SPLIT || at->op == OP_JUMP ? at->x : i + 1, at->op == OP_SPLIT ? at->y : i};
+      bool late = b->late[i] || (begins[i] && (at->op == OP_SET || at->op == OP_UNKNOWN));
+      bool first = (begins[i] || at->op == OP_GROUP) && at->op != OP_SET && at->op != OP_UNKNOWN;
+      unsigned to[2] = {at->op == OP_SPLIT || at->op == OP_JUMP ? at->x : i + 1,
+                        at->op == OP_SPLIT ? at->y : UINT32_MAX};
       for (int k = 0; k < 2; k++) {
-        if (to[k] >= b->program.n || b->late[to[k]] || (k && at->op != OP_SPLIT)) continue;
-        b->late[to[k]] = more = true;
+        if (to[k] >= b->program.n) continue;
+        more |= (late && !b->late[to[k]]) || (first && !begins[to[k]]);
+        b->late[to[k]] |= late;
+        begins[to[k]] |= first;
       }
     }
   }
+  free(begins);
+  return begins != NULL;
 }
 
 /* Look-arounds that stand before anything is read, behind \b and the like too. */
@@ -337,8 +339,11 @@ static struct follow *make(const struct rule *r, uint32_t match_limit) {
     return NULL;
   }
   b->n_states = FOLLOW_OPEN;
-  find_alphabet(f, &b->program);
-  mark_late(b);
+  follow_program_bars(&b->program, f->barred);
+  if (!mark_late(b)) {
+    follow_free(f);
+    return NULL;
+  }
   find_looks(f);
   for (int i = 0; i < FOLLOW_BEFORE; i++) {
     f->start[i] = start_state(f, (enum follow_before)i, false);

@@ -18,7 +18,7 @@ enum {
   FOLLOW_ASK,     /* more stands there than the tree tells of: PCRE2 must be asked for each piece */
   FOLLOW_OPEN     /* the first of them */
 };
-enum follow_before { BEFORE_OTHER, BEFORE_WORD, BEFORE_PAST_ASCII, FOLLOW_BEFORE };
+enum follow_before { BEFORE_NOTHING, BEFORE_OTHER, BEFORE_WORD, BEFORE_PAST_ASCII, FOLLOW_BEFORE };
 
 struct follow_body;
 struct follow {
@@ -31,7 +31,7 @@ struct follow {
   bool looks;                        /* it begins with a look-around or the like: only PCRE2 says whether it holds */
   size_t trust;                      /* bytes behind the start from which on PCRE2's "open" says that those have held */
   size_t sound; /* FOLLOW_MISS within so many bytes is one for PCRE2, which cannot have hit the match limit before */
-  bool alphabet[256]; /* bytes that an attempt can hold */
+  bool barred[128]; /* bytes of ASCII behind which none begins */
   struct follow_body *body;
 };
 
@@ -56,6 +56,7 @@ enum follow_op {
   OP_BOUNDARY, /* \b */
   OP_END,      /* $, \z, \Z */
   OP_AHEAD,    /* a look-ahead for one character */
+  OP_BEHIND,   /* the pattern begins with it: a look-behind for one character */
   OP_LOOK,     /* another look-around, \B, ^, \A */
   OP_UNKNOWN,  /* text that the tree does not describe */
   OP_MATCH
@@ -63,9 +64,9 @@ enum follow_op {
 struct follow_instruction {
   enum follow_op op;
   uint16_t x, y;
-  uint64_t ascii[2]; /* OP_SET, OP_AHEAD */
+  uint64_t ascii[2]; /* OP_SET, OP_AHEAD, OP_BEHIND */
   bool wide;         /* OP_SET: characters past ASCII too */
-  bool negative;     /* OP_AHEAD */
+  bool negative;     /* OP_AHEAD, OP_BEHIND */
   size_t sees;       /* OP_LOOK: bytes that decide it, from where it stands */
 };
 struct follow_program {
@@ -73,6 +74,8 @@ struct follow_program {
   unsigned n;
 };
 enum { FOLLOW_PROGRAM_MAX = 4096 };
+/* Behind which bytes of ASCII no attempt can begin. */
+void follow_program_bars(const struct follow_program *p, bool barred[128]);
 /* An empty program: none can be made. */
 sluice_status follow_program_read(const struct rule *r, uint32_t match_limit, struct follow_program *out, size_t *sound,
                                   struct sluice_error *err);

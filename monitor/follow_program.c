@@ -91,21 +91,23 @@ static const struct node *single(const struct node *n) {
   return n && n->kind == NODE_SET && !n->unsure[0] && !n->unsure[1] ? n : NULL;
 }
 
-static void write_assertion(struct writer *w, const struct node *n) {
+/* So far every path has come this way, and read nothing. */
+static bool at_beginning(const struct follow_program *p) {
+  for (unsigned i = 0; i < p->n; i++)
+    if (p->at[i].op != OP_BEHIND && p->at[i].op != OP_BOUNDARY && p->at[i].op != OP_GROUP) return false;
+  return true;
+}
+
+static void write_look(struct writer *w, const struct node *n) {
   size_t min = 0, max = 4;
-  const struct node *set = n->look && !n->behind ? single(n->look) : NULL;
-  if (n->assertion == ASSERT_WORD_BOUNDARY) {
-    emit(w, OP_BOUNDARY);
-  } else if (n->assertion == ASSERT_END) {
-    emit(w, OP_END);
-  } else {
-    unsigned at = emit(w, set ? OP_AHEAD : OP_LOOK);
-    struct follow_instruction *look = &w->program->at[at];
-    if (n->look) pattern_lengths(n->look, &min, &max);
-    look->sees = max > SIZE_MAX - 4 ? SIZE_MAX : max + 4;
-    look->negative = n->negative;
-    if (set) memcpy(look->ascii, set->ascii, sizeof look->ascii);
-  }
+  const struct node *set = n->look ? single(n->look) : NULL;
+  if (set && n->behind && !at_beginning(w->program)) set = NULL;
+  unsigned at = emit(w, set ? n->behind ? OP_BEHIND : OP_AHEAD : OP_LOOK);
+  struct follow_instruction *look = &w->program->at[at];
+  if (n->look) pattern_lengths(n->look, &min, &max);
+  look->sees = max > SIZE_MAX - 4 ? SIZE_MAX : max + 4;
+  look->negative = n->negative;
+  if (set) memcpy(look->ascii, set->ascii, sizeof look->ascii);
 }
 
 static void write_node(struct writer *w, const struct node *n) {
@@ -131,11 +133,25 @@ static void write_node(struct writer *w, const struct node *n) {
     write_repeat(w, n);
     break;
   case NODE_ASSERT:
-    write_assertion(w, n);
+    if (n->assertion == ASSERT_WORD_BOUNDARY)
+      emit(w, OP_BOUNDARY);
+    else if (n->assertion == ASSERT_END)
+      emit(w, OP_END);
+    else
+      write_look(w, n);
     break;
   case NODE_UNKNOWN:
     emit(w, OP_UNKNOWN);
     break;
+  }
+}
+
+void follow_program_bars(const struct follow_program *p, bool barred[128]) {
+  for (unsigned i = 0; i < p->n; i++) {
+    const struct follow_instruction *at = &p->at[i];
+    for (unsigned c = 0; c < 128 && at->op == OP_BEHIND; c++)
+      barred[c] |= ((at->ascii[c / 64] >> (c % 64)) & 1) == (at->negative ? 1u : 0u);
+    if (at->op != OP_BEHIND && at->op != OP_BOUNDARY && at->op != OP_GROUP) return;
   }
 }
 

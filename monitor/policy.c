@@ -1,6 +1,7 @@
 /* The policy file: JSON with comments, strict keys. docs/monitor.md is its manual. */
 #include "monitor/fragments.h"
 #include "monitor/prefilter.h"
+#include "monitor/openings.h"
 #include "monitor/pattern_tree.h"
 #include "monitor/guard.h"
 #include "monitor/policy.h"
@@ -469,6 +470,7 @@ static sluice_status read_root(struct monitor_policy *p, cJSON *root, struct def
   st = index_first_bytes(p, err);
   if (!st) st = policy_index_lanes(p, err);
   if (!st) st = keywords_build(p, err);
+  if (!st) st = openings_build(p, err);
   p->prefilter_min = PREFILTER_BYTES_MIN;
   if (!st) st = prefilter_new(&p->prefilter, err);
   return st ? st : note_rules(p, err);
@@ -526,6 +528,7 @@ void monitor_policy_free(struct monitor_policy *p) {
   free(p->rules);
   free(p->keywords);
   free(p->first_byte);
+  openings_free(p->openings);
   policy_free_lanes(p);
   prefilter_release(p->prefilter);
   automaton_free(&p->words);

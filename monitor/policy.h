@@ -98,6 +98,7 @@ struct monitor_policy {
   uint64_t *first_byte;   /* [2][256][n_open_words]: rules without keywords that may begin with this byte; 1: behind an
                              ASCII word byte */
   bool first_any[2][256]; /* some rule does */
+  struct openings *openings; /* openings.h: the same for more bytes than the first */
   bool any_hold_word;
   struct allow_list allow;                   /* of every rule */
   size_t max_match, look_behind, max_groups; /* greatest of all rules */

@@ -91,6 +91,11 @@ static enum attempt_result run_each(struct lane *s, const struct rule *r, uint64
   return ATTEMPT_MISS;
 }
 
+enum attempt_result attempt_one(struct lane *s, const struct rule *r, uint64_t at, struct attempt *a) {
+  a->capped = UINT64_MAX;
+  return run_each(s, r, at, at, false, a);
+}
+
 enum attempt_result attempt_run(struct lane *s, const struct rule *r, uint64_t lo, uint64_t hi, bool final,
                                 struct attempt *a) {
   uint64_t from = lo < s->view.base ? view_round_up(&s->view, s->view.base) : lo, ready = view_ready_end(&s->view);

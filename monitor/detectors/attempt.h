@@ -19,6 +19,8 @@ struct attempt {
 /* Tries the starts lo..hi (raw offsets, hi inclusive) in order. */
 enum attempt_result attempt_run(struct lane *s, const struct rule *r, uint64_t lo, uint64_t hi, bool final,
                                 struct attempt *a);
+/* The same for one start that is a character's, while more may come. */
+enum attempt_result attempt_one(struct lane *s, const struct rule *r, uint64_t at, struct attempt *a);
 /* The earliest byte that the protect group could hold in any match that begins at or after an open start. */
 uint64_t attempt_probe(struct lane *s, const struct rule *r, uint64_t open);
 

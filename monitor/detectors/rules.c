@@ -1,36 +1,36 @@
 /* The rules of a policy over one text. A rule sleeps until a byte that can begin its match, or one of its keywords, has
  * come; awake, it is tried from where it left off, so that no start is decided twice. */
-#include "monitor/detectors/attempt.h"
 #include "monitor/detectors/detectors.h"
-#include "monitor/follow.h"
+#include "monitor/detectors/rule_state.h"
+#include "monitor/openings.h"
 #include "monitor/prefilter.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define NO_KEYWORD UINT64_MAX
-#define NO_CONTEXT UINT64_MAX
-
-struct rule_state {
-  uint64_t from;                  /* starts before it are decided */
-  uint64_t keyword, keyword_last; /* first one not yet dealt with; last one seen */
-  uint64_t context;               /* where its first context word ended; matches begin from there on */
-  uint64_t hold;                  /* of an open attempt, from where on; UINT64_MAX: nothing so far */
-  uint16_t follow, follow_any;    /* where it and all that begin behind it stand, at the lane's `scanned` (follow.h) */
-  bool capped_told, fault_told;   /* one event a stream says it; counts go on */
-};
+enum { LONG_PIECE = 512 /* bytes from which on rules search for themselves */ };
 
 struct rules_state {
-  uint32_t at;            /* state of the keyword automaton */
-  bool odd_case;          /* U+017F or U+212A has come, which a pattern may take for s or k and a keyword does not */
-  uint64_t *awake, *open; /* bit sets of rules */
+  uint32_t at;   /* state of the keyword automaton */
+  bool odd_case; /* U+017F or U+212A has come, which a pattern may take for s or k and a keyword does not */
+  struct openings_state openings;
+  uint64_t *awake, *open, *woken; /* bit sets of rules; woken: by their first bytes, `from` says where */
   struct rule_state rules[];
 };
+
+/* Of the bit sets behind the rules' states. */
+static size_t state_words(const struct monitor_policy *p) {
+  return 3 * p->n_open_words + openings_state_words(p->openings);
+}
 
 static void rules_begin(const struct monitor_policy *p, struct rules_state *st) {
   st->at = 0;
   st->odd_case = false;
-  memset(st->awake, 0, 2 * p->n_open_words * sizeof(uint64_t));
+  memset(st->awake, 0, state_words(p) * sizeof(uint64_t));
+  st->openings.live = 0;
+  for (size_t i = 0; i < p->openings->n_rules; i++)
+    if (!p->rules[p->openings->rule[i]].contexted)
+      openings_listen(p->openings, &st->openings, p->openings->rule[i], true);
   for (size_t i = 0; i < p->n_rules; i++) {
     bool capped = st->rules[i].capped_told, fault = st->rules[i].fault_told;
     st->rules[i] = (struct rule_state){.keyword = NO_KEYWORD,
@@ -42,10 +42,13 @@ static void rules_begin(const struct monitor_policy *p, struct rules_state *st) 
 
 static sluice_status rules_open(const struct monitor_policy *p, void **state, struct sluice_error *err) {
   size_t words = p->n_open_words, head = sizeof(struct rules_state) + p->n_rules * sizeof(struct rule_state);
-  struct rules_state *st = calloc(1, head + 2 * words * sizeof(uint64_t));
+  struct rules_state *st = calloc(1, head + state_words(p) * sizeof(uint64_t));
   if (!st) return sluice_fail(err, SLUICE_NOMEM, "no memory for the state of %zu rules", p->n_rules);
   st->awake = (uint64_t *)(void *)((char *)st + head);
   st->open = st->awake + words;
+  st->woken = st->open + words;
+  st->openings.alive = st->woken + words;
+  st->openings.listen = st->openings.alive + OPENING_BYTES * p->openings->words;
   rules_begin(p, st);
   *state = st;
   return SLUICE_OK;
@@ -65,7 +68,8 @@ static void rules_copy(const struct monitor_policy *p, void *to, const void *fro
   }
   t->at = f->at;
   t->odd_case |= f->odd_case;
-  memcpy(t->awake, f->awake, 2 * p->n_open_words * sizeof(uint64_t));
+  memcpy(t->awake, f->awake, state_words(p) * sizeof(uint64_t));
+  t->openings.live = f->openings.live;
   for (size_t i = 0; i < p->n_rules; i++) {
     bool capped = t->rules[i].capped_told, fault = t->rules[i].fault_told;
     t->rules[i] = f->rules[i];
@@ -102,10 +106,6 @@ static uint64_t first_keyword(const struct lane *s, uint32_t index, uint64_t lo,
   return best;
 }
 
-static bool is_word_byte(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
-
 static bool is_space(char c) {
   return c == ' ' || (c >= '\t' && c <= '\r');
 }
@@ -117,8 +117,7 @@ static uint64_t word_start(const struct lane *s, uint64_t at) {
   return view_round_up(&s->view, start);
 }
 
-/* Where protection may begin, given the first keyword of a match. */
-static uint64_t clip_at(const struct lane *s, uint32_t index, uint64_t keyword) {
+uint64_t rule_clip(const struct lane *s, uint32_t index, uint64_t keyword) {
   const struct monitor_policy *p = s->monitor->policy;
   const struct keyword_automaton *a = &p->words;
   if (p->rules[index].derived) return 0; /* protects what it would without */
@@ -137,13 +136,6 @@ static uint64_t clip_at(const struct lane *s, uint32_t index, uint64_t keyword) 
 }
 
 /* ---- what was found ---- */
-
-static uint64_t max_u64(uint64_t a, uint64_t b) {
-  return a > b ? a : b;
-}
-static uint64_t min_u64(uint64_t a, uint64_t b) {
-  return a < b ? a : b;
-}
 
 static struct slice view_slice(const struct lane *s, uint64_t from, uint64_t to) {
   return (struct slice){view_at(&s->view, from), (size_t)(to - from)};
@@ -176,7 +168,7 @@ static bool accept(const struct lane *s, uint32_t index, const struct attempt *a
   if (r->keyworded && !r->derived) {
     uint64_t keyword = first_keyword(s, index, a->start, a->end);
     if (keyword == NO_KEYWORD) return false;
-    from = clip_at(s, index, keyword);
+    from = rule_clip(s, index, keyword);
   }
   uint64_t start = max_u64(a->group_start, from), end = a->group_end;
   if (!a->exempt && !conditions_hold(s, r, a)) return false;
@@ -207,87 +199,10 @@ static sluice_status report_fault(struct lane *s, uint32_t index, struct rule_st
                      err);
 }
 
-static uint64_t next_start(const struct lane *s, uint64_t at) {
-  return view_round_up(&s->view, at + 1);
-}
-
 /* Starts before it, from `from` on, cannot match. *last: the end of the stretch that can. */
 static uint64_t next_place(const struct lane *s, uint32_t index, uint64_t from, bool final, uint64_t *last) {
   uint64_t at = prefilter_next(s->monitor, index, from, final, last);
   return at > from ? view_round_up(&s->view, at) : from;
-}
-
-/* ---- an open attempt ---- */
-
-/* What it holds, asked of PCRE2. It only moves on. */
-static void set_hold(struct lane *s, uint32_t index, struct rule_state *st) {
-  const struct rule *r = &s->monitor->policy->rules[index];
-  st->hold = UINT64_MAX;
-  if (r->action == MONITOR_FLAG) return;
-  uint64_t hold = attempt_probe(s, r, st->from);
-  if (r->keyworded) hold = max_u64(hold, clip_at(s, index, st->keyword));
-  if (hold < view_ready_end(&s->view)) st->hold = hold;
-}
-
-static uint16_t follow_over(const struct lane *s, const struct rule *r, const struct follow *f, uint16_t state,
-                            uint64_t start, uint64_t *at) {
-  const uint64_t ready = view_ready_end(&s->view), room = r->max_match > 8 ? r->max_match - 8 : 0;
-  const uint64_t end = min_u64(ready, start + room);
-  const unsigned char *text = (const unsigned char *)view_at(&s->view, *at);
-  const uint64_t n = end > *at ? end - *at : 0;
-  for (uint64_t i = 0; i < n; i++) {
-    state = follow_step(f, state, text[i]);
-    if (state < FOLLOW_OPEN) {
-      *at += i + 1;
-      return state;
-    }
-  }
-  *at += n;
-  return end == ready ? state : FOLLOW_ASK; /* near its cap PCRE2 decides it */
-}
-
-static enum follow_before what_precedes(const struct lane *s, uint64_t at) {
-  if (at == s->view.base) return BEFORE_OTHER;
-  char c = *view_at(&s->view, at - 1);
-  return (unsigned char)c >= 0x80 ? BEFORE_PAST_ASCII : is_word_byte(c) ? BEFORE_WORD : BEFORE_OTHER;
-}
-
-/* PCRE2 has just said that the attempt at st->from is open. */
-static void begin_following(struct lane *s, uint32_t index, struct rule_state *st) {
-  const struct monitor_policy *p = s->monitor->policy;
-  const struct rule *r = &p->rules[index];
-  const struct follow *f = follow_of(p, r);
-  uint64_t at = st->from;
-  st->follow = FOLLOW_UNKNOWN;
-  st->follow_any = FOLLOW_UNKNOWN;
-  if (!f || (f->looks && view_ready_end(&s->view) - at < f->trust) || (at == s->view.base && at > 0)) return;
-  const enum follow_before before = what_precedes(s, at);
-  st->follow = follow_over(s, r, f, f->start[before], st->from, &at);
-  if (st->follow < FOLLOW_OPEN) st->follow = FOLLOW_UNKNOWN;
-  at = st->from;
-  if (st->follow && r->probe) st->follow_any = follow_over(s, r, f, f->start_any[before], st->from, &at);
-}
-
-enum pursuit { STILL_OPEN, NO_MATCH, NOT_KNOWN };
-
-/* The attempt at st->from was open; the lane's new bytes have not been looked at. */
-static enum pursuit pursue(struct lane *s, uint32_t index, struct rule_state *st) {
-  const struct monitor_policy *p = s->monitor->policy;
-  const struct rule *r = &p->rules[index];
-  uint16_t state = st->follow;
-  st->follow = FOLLOW_UNKNOWN;
-  if (!state) return NOT_KNOWN;
-  const struct follow *f = follow_of(p, r);
-  uint64_t at = s->scanned;
-  state = follow_over(s, r, f, state, st->from, &at);
-  if (state == FOLLOW_MISS && at - st->from <= f->sound) return NO_MATCH;
-  if (state < FOLLOW_OPEN) return NOT_KNOWN;
-  st->follow = state;
-  if (st->hold != UINT64_MAX || r->action == MONITOR_FLAG) return STILL_OPEN;
-  at = s->scanned;
-  if (st->follow_any >= FOLLOW_OPEN) st->follow_any = follow_over(s, r, f, st->follow_any, st->from, &at);
-  if (st->follow_any < FOLLOW_OPEN || !f->early[st->follow_any]) set_hold(s, index, st);
-  return STILL_OPEN;
 }
 
 /* ---- one rule ---- */
@@ -297,7 +212,7 @@ static sluice_status take(struct lane *s, uint32_t index, struct rule_state *st,
                           const struct attempt *a, uint64_t keyword, struct sluice_error *err) {
   struct found f;
   if (result == ATTEMPT_FAULT) {
-    uint64_t at = keyword == NO_KEYWORD ? a->start : max_u64(a->start, clip_at(s, index, keyword));
+    uint64_t at = keyword == NO_KEYWORD ? a->start : max_u64(a->start, rule_clip(s, index, keyword));
     st->from = next_start(s, a->start);
     return report_fault(s, index, st, at, a->start, err);
   }
@@ -331,9 +246,35 @@ static sluice_status run_ungated(struct lane *s, uint32_t index, struct rule_sta
     if (result == ATTEMPT_OPEN) {
       st->from = a.start;
       *open = true;
-      set_hold(s, index, st);
+      pursuit_begin(s, index, st);
       *hold = min_u64(*hold, st->hold);
-      begin_following(s, index, st);
+      return SLUICE_OK;
+    }
+    status = take(s, index, st, result, &a, NO_KEYWORD, err);
+    if (status) return status;
+  }
+}
+
+/* The same where little is new: PCRE2 is asked about starts that are not known to fail. */
+static sluice_status run_followed(struct lane *s, uint32_t index, struct rule_state *st, bool *open, uint64_t *hold,
+                                  struct sluice_error *err) {
+  const struct rule *r = &s->monitor->policy->rules[index];
+  struct attempt a;
+  for (;;) {
+    enum pursuit found = pursuit_search(s, index, st);
+    if (found == NO_MATCH) return SLUICE_OK;
+    enum attempt_result result = found == STILL_OPEN ? ATTEMPT_OPEN : attempt_one(s, r, st->from, &a);
+    sluice_status status = SLUICE_OK;
+    if (found == NOT_KNOWN && a.capped != UINT64_MAX) status = report_capped(s, index, st, a.capped, err);
+    if (status) return status;
+    if (result == ATTEMPT_MISS) {
+      st->from = next_start(s, st->from);
+      continue;
+    }
+    if (result == ATTEMPT_OPEN) {
+      if (found == NOT_KNOWN) pursuit_begin(s, index, st);
+      *open = true;
+      *hold = min_u64(*hold, st->hold);
       return SLUICE_OK;
     }
     status = take(s, index, st, result, &a, NO_KEYWORD, err);
@@ -366,9 +307,8 @@ static sluice_status run_keyworded(struct lane *s, uint32_t index, struct rule_s
     if (result == ATTEMPT_OPEN) {
       st->from = a.start;
       *open = true;
-      set_hold(s, index, st);
+      pursuit_begin(s, index, st);
       *hold = min_u64(*hold, st->hold);
-      begin_following(s, index, st);
       return SLUICE_OK;
     }
     if (result == ATTEMPT_MISS && last < k) {
@@ -400,7 +340,10 @@ static void see_keyword(const struct lane *s, struct rules_state *st, const stru
   struct rule_state *rs = &st->rules[k->rule];
   uint64_t start = end - k->len;
   if (k->context) {
-    if (rs->context == NO_CONTEXT) rs->context = end;
+    if (rs->context != NO_CONTEXT) return;
+    rs->context = end;
+    const struct openings *o = s->monitor->policy->openings;
+    if (o->bit_of[k->rule] != OPENING_NONE) openings_listen(o, &st->openings, k->rule, true);
     return;
   }
   if (rs->context == NO_CONTEXT || start < s->view.base || !keyword_is(k, view_at(&s->view, start))) return;
@@ -416,6 +359,24 @@ static bool is_odd_case(const struct lane *s, const unsigned char *at) {
          (*at == 0xAA && at > base + 1 && at[-1] == 0x84 && at[-2] == 0xE2);
 }
 
+static void wake_rule(void *ctx, uint32_t rule, uint64_t start) {
+  struct rules_state *st = ctx;
+  const uint64_t bit = (uint64_t)1 << (rule % 64);
+  if (st->woken[rule / 64] & bit) return; /* at an earlier start */
+  st->woken[rule / 64] |= bit;
+  st->rules[rule].from = max_u64(st->rules[rule].from, start);
+}
+
+/* Rules that one byte may begin, to search for themselves. */
+static void wake_by_byte(const struct lane *s, struct rules_state *st, const unsigned char *at, bool first) {
+  const struct monitor_policy *p = s->monitor->policy;
+  if (!p->first_any[0][*at]) return;
+  bool inside = !first && is_word_byte((char)at[-1]);
+  if (!p->first_any[inside][*at]) return;
+  const uint64_t *begin = p->first_byte + ((size_t)inside * 256 + *at) * p->n_open_words;
+  for (size_t w = 0; w < p->n_open_words; w++) st->awake[w] |= begin[w];
+}
+
 /* The gate over the new bytes. */
 static void wake(struct lane *s, struct rules_state *st) {
   const struct monitor_policy *p = s->monitor->policy;
@@ -423,7 +384,10 @@ static void wake(struct lane *s, struct rules_state *st) {
   const size_t n = (size_t)(view_ready_end(&s->view) - s->scanned), columns = a->n_columns;
   if (n == 0) return;
   const unsigned char *text = (const unsigned char *)view_at(&s->view, s->scanned);
+  const uint64_t *lane = p->openings->lanes[s->kind];
+  const bool by_byte = n >= LONG_PIECE, openings = p->openings->n_rules > 0 && !by_byte;
   uint32_t q = st->at;
+  if (by_byte) openings_wake(p->openings, &st->openings, s->scanned, wake_rule, st);
   for (size_t i = 0; i < n; i++) {
     q = a->next[q * columns + a->column[text[i]]];
     if (q & KEYWORD_ENDS) {
@@ -432,11 +396,12 @@ static void wake(struct lane *s, struct rules_state *st) {
         see_keyword(s, st, &p->keywords[a->outputs[a->first_output[q] + o]], s->scanned + i + 1);
     }
     if (text[i] >= 0x80 && is_odd_case(s, text + i)) st->odd_case = true;
-    if (!p->first_any[0][text[i]]) continue;
-    bool inside = s->scanned + i > s->view.base && is_word_byte((char)text[(ptrdiff_t)i - 1]);
-    if (!p->first_any[inside][text[i]]) continue;
-    const uint64_t *first = p->first_byte + ((size_t)inside * 256 + text[i]) * p->n_open_words;
-    for (size_t w = 0; w < p->n_open_words; w++) st->awake[w] |= first[w];
+    const bool first = s->scanned + i == s->view.base;
+    if (openings)
+      openings_see(p->openings, &st->openings, lane, text[i], first ? -1 : text[(ptrdiff_t)i - 1], s->scanned + i,
+                   wake_rule, st);
+    else if (by_byte)
+      wake_by_byte(s, st, text + i, first);
   }
   st->at = q;
 }
@@ -481,42 +446,58 @@ static void look_ahead(const struct lane *s, bool final) {
   prefilter_look(s->monitor, (struct slice){view_at(&s->view, from), (size_t)(ready - from)}, from);
 }
 
+/* A rule whose attempt may be open, or that something has woken. */
+static sluice_status run_rule(struct lane *s, struct rules_state *st, uint32_t index, bool final, bool *open,
+                              uint64_t *hold, struct sluice_error *err) {
+  const struct monitor_policy *p = s->monitor->policy;
+  struct rule_state *rs = &st->rules[index];
+  const uint64_t bit = (uint64_t)1 << (index % 64);
+  const bool was_open = st->open[index / 64] & bit;
+  if (rs->from < rs->context) rs->from = rs->context;
+  if (was_open) {
+    enum pursuit result = final ? NOT_KNOWN : pursuit_go_on(s, index, rs);
+    if (result == STILL_OPEN) {
+      *hold = min_u64(*hold, rs->hold);
+      *open = true;
+      return SLUICE_OK;
+    }
+    if (result == NO_MATCH) rs->from = next_start(s, rs->from);
+    rs->follow = FOLLOW_UNKNOWN;
+  }
+  if (p->rules[index].keyworded) return run_keyworded(s, index, rs, st->odd_case, final, open, hold, err);
+  if (!was_open && !(st->woken[index / 64] & bit) && rs->from < s->scanned)
+    rs->from = s->scanned; /* asleep: nothing could begin before */
+  const bool little = view_ready_end(&s->view) - rs->from < 2 * LONG_PIECE;
+  sluice_status status = !final && little && follow_of(p, &p->rules[index])
+                             ? run_followed(s, index, rs, open, hold, err)
+                             : run_ungated(s, index, rs, final, open, hold, err);
+  *open |= final;
+  openings_forget(p->openings, &st->openings, index);
+  openings_listen(p->openings, &st->openings, index, !*open);
+  return status;
+}
+
 static sluice_status run_awake(struct lane *s, struct rules_state *st, bool final, uint64_t *hold,
                                struct sluice_error *err) {
   const struct monitor_policy *p = s->monitor->policy;
   for (size_t w = 0; w < p->n_open_words; w++) {
-    uint64_t bits = (st->awake[w] | st->open[w]) & s->enabled[w];
-    st->awake[w] = 0;
+    uint64_t bits = (st->awake[w] | st->woken[w] | st->open[w]) & s->enabled[w];
     for (; bits; bits &= bits - 1) {
       uint32_t index = (uint32_t)(w * 64) + (uint32_t)__builtin_ctzll(bits);
       uint64_t bit = bits & (~bits + 1);
-      struct rule_state *rs = &st->rules[index];
       bool open = false;
-      sluice_status status;
-      if (rs->context == NO_CONTEXT) continue;
-      if (rs->from < rs->context) rs->from = rs->context;
-      if (st->open[w] & bit) {
-        enum pursuit result = final ? NOT_KNOWN : pursue(s, index, rs);
-        if (result == STILL_OPEN) {
-          *hold = min_u64(*hold, rs->hold);
-          continue;
-        }
-        if (result == NO_MATCH) rs->from = next_start(s, rs->from);
-        rs->follow = FOLLOW_UNKNOWN;
-      }
-      if (p->rules[index].keyworded) {
-        status = run_keyworded(s, index, rs, st->odd_case, final, &open, hold, err);
-      } else {
-        if (!(st->open[w] & bit) && rs->from < s->scanned)
-          rs->from = s->scanned; /* asleep: nothing could begin before */
-        status = run_ungated(s, index, rs, final, &open, hold, err);
-        open |= final;
-      }
+      if (st->rules[index].context == NO_CONTEXT) continue;
+      sluice_status status = run_rule(s, st, index, final, &open, hold, err);
       if (status) return status;
       st->open[w] = open ? st->open[w] | bit : st->open[w] & ~bit;
     }
+    st->awake[w] = st->woken[w] = 0;
   }
   return SLUICE_OK;
+}
+
+static bool opening_holds(void *ctx, uint32_t rule, uint64_t start) {
+  return pursuit_holds(ctx, rule, start);
 }
 
 static sluice_status rules_scan(struct lane *s, void *state, bool final, uint64_t *hold, struct sluice_error *err) {
@@ -528,6 +509,9 @@ static sluice_status rules_scan(struct lane *s, void *state, bool final, uint64_
   prefilter_clear(s->monitor);
   if (status) return status;
   if (!final && p->n_keywords) *hold = min_u64(*hold, hold_prefixes(s, st));
+  if (!final && st->openings.live)
+    *hold = min_u64(*hold, openings_hold(p->openings, &st->openings, p->openings->lanes[s->kind],
+                                         view_ready_end(&s->view), opening_holds, s));
   return SLUICE_OK;
 }
 const struct detector detector_rules = {"rules", rules_open, rules_close, rules_copy, rules_same, rules_scan};
