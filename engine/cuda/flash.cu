@@ -1,71 +1,12 @@
-/* Attention of many queries of one store on tensor cores: a block takes 128 queries of one head, its eight warps 16 each,
- * and walks over the kept slots 64 at a time, keys and values two stages deep in shared memory. A running softmax goes
- * through all segments, with the queries of each: merging by log-sum-exp without parts. (The scheme is FlashAttention-2's,
- * Dao 2023; slots take the place of positions, and a slot is seen when born <= time < dead.) */
-#include "engine/cuda/inference.cuh"
+/* Attention of many queries of one store on tensor cores: a block takes 128 queries of one head, its eight warps 16
+ * each, and walks over the kept slots 64 at a time, keys and values two stages deep in shared memory. A running softmax
+ * goes through all segments, with the queries of each: merging by log-sum-exp without parts. (The scheme is
+ * FlashAttention-2's, Dao 2023; slots take the place of positions, and a slot is seen when born <= time < dead.) */
+#include "engine/cuda/mma.cuh"
 
 namespace {
 
 enum { WARPS = 8, THREADS = WARPS * 32, QUERIES = WARPS * 16, KEYS = 64 };
-
-/* ---- two 16-bit types ---- */
-template <class T> struct low;
-template <> struct low<bf16> {
-  __device__ static unsigned pair(float a, float b) {
-    const __nv_bfloat162 v = __floats2bfloat162_rn(a, b);
-    return *reinterpret_cast<const unsigned *>(&v);
-  }
-  __device__ static void multiply(float *c, const unsigned *a, unsigned b0, unsigned b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-                 "{%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-  }
-};
-template <> struct low<__half> {
-  __device__ static unsigned pair(float a, float b) {
-    const __half2 v = __floats2half2_rn(a, b);
-    return *reinterpret_cast<const unsigned *>(&v);
-  }
-  __device__ static void multiply(float *c, const unsigned *a, unsigned b0, unsigned b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-                 "{%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-  }
-};
-
-/* ---- shared memory: rows of WIDTH numbers, their 16-byte pieces exchanged so that eight rows hit all banks ---- */
-template <int WIDTH> __device__ unsigned place_of(int row, int piece) {
-  return static_cast<unsigned>(row * WIDTH * 2 + ((piece ^ (row & 7)) * 16));
-}
-__device__ void copy16(unsigned to, const void *from) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from));
-}
-__device__ void copy4(unsigned to, const void *from) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(from));
-}
-__device__ void copy8(unsigned to, const void *from) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(to), "l"(from));
-}
-__device__ void copies_end() {
-  asm volatile("cp.async.commit_group;");
-}
-template <int LEFT> __device__ void copies_wait() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
-}
-__device__ void matrices(unsigned at, unsigned *r) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(at)
-               : "memory");
-}
-__device__ void matrices_turned(unsigned at, unsigned *r) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(at)
-               : "memory");
-}
 
 struct stage_place { /* offsets in shared memory */
   unsigned keys, values, born, dead, at;
@@ -246,13 +187,12 @@ template <class T, int WIDTH> __global__ void __launch_bounds__(THREADS, 1) flas
     uint32_t from, to;
     bounds_of(f, first, last, segment, &from, &to);
     if (to <= from) continue;
-    for (int r = 0; r < 2; r++)
-      w.position[r] = f.items[min(mine + lane / 4 + r * 8, last)].query_position[segment];
+    for (int r = 0; r < 2; r++) w.position[r] = f.items[min(mine + lane / 4 + r * 8, last)].query_position[segment];
     for (int i = threadIdx.x; i < QUERIES * (WIDTH / 8); i += THREADS) {
       const int row = i / (WIDTH / 8), piece = i % (WIDTH / 8), query = min(first + row, last);
       copy16(base + place_of<WIDTH>(row, piece), static_cast<const T *>(f.q) +
-                                                      (static_cast<size_t>(segment) * f.n + query) * f.q_width +
-                                                      head * WIDTH + piece * 8);
+                                                     (static_cast<size_t>(segment) * f.n + query) * f.q_width +
+                                                     head * WIDTH + piece * 8);
     }
     const int n_tiles = static_cast<int>((to - from + KEYS - 1) / KEYS);
     fetch_tile<T, WIDTH>(f, f.items, kv_head, from, stage_at<WIDTH>(tiles, 0));
@@ -267,8 +207,8 @@ template <class T, int WIDTH> __global__ void __launch_bounds__(THREADS, 1) flas
       const struct stage_place s = stage_at<WIDTH>(tiles, t % 2);
       float score[KEYS / 8][4];
       scores_of<T, WIDTH>(s, w, score);
-      hide<WIDTH>(s, w, earliest, latest, f.window,
-                  min(static_cast<int>(to - from) - t * KEYS, static_cast<int>(KEYS)), score);
+      hide<WIDTH>(s, w, earliest, latest, f.window, min(static_cast<int>(to - from) - t * KEYS, static_cast<int>(KEYS)),
+                  score);
       soften<WIDTH>(&w, scale, score);
       mix_values<T, WIDTH>(s, &w, score);
       __syncthreads();

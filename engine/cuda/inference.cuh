@@ -186,11 +186,13 @@ struct attend {
   bool store;       /* the newest key and value are put in the store here */
 };
 int attend_splits(const struct launcher &l, uint32_t slots, int n, int n_kv_heads);
-size_t attend_part_floats(int n, int n_heads, int splits, int width);
 cudaError_t attend_launch(const struct launcher &l, const struct attend &a);
 /* keys[kv head][slot][width] = the store's keys of a layer, rotated by item 0's index. */
 cudaError_t rotate_kept_launch(const struct launcher &l, const struct attend &a, const float2 *row_angles, void *keys,
                                uint32_t slots);
+/* attend_tensor.cu: the same on tensor cores, for stores of 16 bits an element and heads of 64 or 128. */
+bool attend_tensor_takes(const struct kv_shape &kv);
+cudaError_t attend_tensor_launch(const struct launcher &l, const struct attend &a);
 int attend_width(int head_dim); /* what kv_shape.width must be; 0: no kernel for it */
 
 /* ---- flash.cu: attention of many queries on tensor cores ---- */
