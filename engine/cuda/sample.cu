@@ -12,6 +12,7 @@ enum {
   WARPS = THREADS / 32,
   BLOCKS_MAX = 256,
   DRAWERS = 1024,
+  EACH_BEST = 8, /* logits of a thread at a time */
   BINS = 2048,
   COARSE_SHIFT = 21,
   TOGETHER = 8192
@@ -31,6 +32,20 @@ __device__ struct best join_block(struct best v) {
   return v;
 }
 
+/* Of a thread's next logits, from i on: loads first, then arithmetic that does not wait for what came before. */
+__device__ struct best best_of(const float *logits, int i, int to) {
+  float x[EACH_BEST];
+  struct best v = {-INFINITY, 0, INT32_MAX};
+#pragma unroll
+  for (int k = 0; k < EACH_BEST; k++) x[k] = i + k * THREADS < to ? __ldcg(logits + i + k * THREADS) : -INFINITY;
+#pragma unroll
+  for (int k = 0; k < EACH_BEST; k++)
+    if (x[k] > v.logit) v.logit = x[k], v.id = i + k * THREADS;
+#pragma unroll
+  for (int k = 0; k < EACH_BEST; k++) v.sum += x[k] == -INFINITY ? 0.0f : __expf(x[k] - v.logit);
+  return v;
+}
+
 /* The best token and the log of the sum of exp of all; the last block joins the blocks' parts in their order. */
 __global__ void best_kernel(const float *all_logits, int vocab, struct best *all_parts, unsigned *all_arrived,
                             struct drawn *out, struct drawn *out_host) {
@@ -42,7 +57,7 @@ __global__ void best_kernel(const float *all_logits, int vocab, struct best *all
   const int each = (vocab + gridDim.x - 1) / gridDim.x, from = blockIdx.x * each, to = min(from + each, vocab);
   let_next_begin();
   wait_for_inputs();
-  for (int i = from + threadIdx.x; i < to; i += THREADS) v = join(v, {__ldcg(logits + i), 1, i});
+  for (int i = from + threadIdx.x; i < to; i += EACH_BEST * THREADS) v = join(v, best_of(logits, i, to));
   v = join_block(v);
   if (threadIdx.x == 0) {
     parts[blockIdx.x] = v;
