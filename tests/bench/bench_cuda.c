@@ -1,7 +1,7 @@
-/* Tokens per second of the CUDA back end on random weights of known shapes: `bench_cuda [--quick] [SHAPE]...`. One line
- * a shape and measurement, with the share of the reading bandwidth that this card has just shown. Decoding draws
- * greedily on the device and feeds what it drew, as `sluice generate --device cuda` does; each figure is the median of
- * several runs. */
+/* Tokens per second of the CUDA back end on random weights of known shapes: `bench_cuda [--f16] [SHAPE | PART]...`,
+ * shapes 0.5B, 1.2B and 6.7B, parts decode, contexts, sampled, prefill, batch and int8. One line a shape and
+ * measurement, with the share of the reading bandwidth that this card has just shown. Decoding draws greedily on the
+ * device and feeds what it drew, as `sluice generate --device cuda` does; each figure is the median of several runs. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,8 +46,8 @@ static const struct shape {
 };
 enum { N_SHAPES = sizeof SHAPES / sizeof *SHAPES };
 
-static bool quick;       /* one figure a shape */
 static double bandwidth; /* bytes a second; 0: not known */
+static const char *type_name;
 
 static void die(const struct sluice_error *err) {
   fprintf(stderr, "%s\n", err->message);
@@ -103,7 +103,7 @@ static void decode(const struct shape *shape, const struct device_model *m, cons
     if (r >= 0) rate[r] = DECODED * 1e9 / (double)(clock_mono_ns() - start);
   }
   const double mid = median(rate, REPEATS);
-  printf("%-5s %-5s decode %s at %5d tokens: %8.1f tok/s (%.1f .. %.1f)", shape->name, weights ? weights : "bf16",
+  printf("%-5s %-5s decode %s at %5d tokens: %8.1f tok/s (%.1f .. %.1f)", shape->name, weights ? weights : type_name,
          temperature > 0 ? "sampled" : "greedy ", context, mid, rate[0], rate[REPEATS - 1]);
   if (bandwidth > 0)
     printf(", %4.1f %% of bandwidth", 100 * mid * bytes_of(&m->model.config, weights != NULL) / bandwidth);
@@ -125,7 +125,7 @@ static void prefill(const struct shape *shape, const struct device_model *m, con
     session_close(s);
   }
   const double mid = median(rate, REPEATS);
-  printf("%-5s %-5s prefill of %5d tokens: %10.0f tok/s (%.0f .. %.0f)\n", shape->name, weights ? weights : "bf16",
+  printf("%-5s %-5s prefill of %5d tokens: %10.0f tok/s (%.0f .. %.0f)\n", shape->name, weights ? weights : type_name,
          tokens, mid, rate[0], rate[REPEATS - 1]);
   fflush(stdout);
   session_close(keep);
@@ -151,30 +151,75 @@ static void batch(const struct shape *shape, const struct device_model *m, int c
     }
     if (r >= 0) rate[r] = DECODED / 4 * BATCH * 1e9 / (double)(clock_mono_ns() - start);
   }
-  printf("%-5s bf16  decode of %d sequences at %d tokens: %.0f tok/s in all\n", shape->name, BATCH, context,
+  printf("%-5s %-5s decode of %d sequences at %d tokens: %.0f tok/s in all\n", shape->name, type_name, BATCH, context,
          median(rate, REPEATS));
   fflush(stdout);
   for (int i = BATCH - 1; i >= 0; i--) session_close(s[i]);
 }
 
-static void run(const struct shape *shape) {
+/* ---- what can be measured ---- */
+
+static void short_decode(const struct shape *shape, const struct device_model *m) {
+  decode(shape, m, NULL, 0, 0);
+}
+
+static void long_decode(const struct shape *shape, const struct device_model *m) {
+  decode(shape, m, NULL, 1024, 0);
+  decode(shape, m, NULL, 4096, 0);
+}
+
+static void sampled(const struct shape *shape, const struct device_model *m) {
+  decode(shape, m, NULL, 0, 0.7f);
+}
+
+static void prefills(const struct shape *shape, const struct device_model *m) {
+  prefill(shape, m, NULL, 512);
+  prefill(shape, m, NULL, 4096);
+}
+
+static void batches(const struct shape *shape, const struct device_model *m) {
+  batch(shape, m, 1024);
+}
+
+static void int8(const struct shape *shape, const struct device_model *m) {
+  decode(shape, m, "int8", 0, 0);
+  prefill(shape, m, "int8", 4096);
+}
+
+static const struct part {
+  const char *name;
+  void (*measure)(const struct shape *shape, const struct device_model *m);
+} PARTS[] = {{"decode", short_decode}, {"contexts", long_decode}, {"sampled", sampled},
+             {"prefill", prefills},    {"batch", batches},        {"int8", int8}};
+enum { N_PARTS = sizeof PARTS / sizeof *PARTS };
+
+static bool named(char *const *names, int n, const char *name) {
+  for (int i = 0; i < n; i++)
+    if (strcmp(names[i], name) == 0) return true;
+  return false;
+}
+
+/* Names of shapes and parts, in any order; of what has no name here, all. */
+static int check_names(char *const *names, int n, int *shapes, int *parts) {
+  for (int i = 0; i < n; i++) {
+    int known = 0;
+    for (int k = 0; k < N_SHAPES; k++) known += strcmp(names[i], SHAPES[k].name) == 0;
+    *shapes += known;
+    for (int k = 0; k < N_PARTS; k++)
+      if (strcmp(names[i], PARTS[k].name) == 0) known++, ++*parts;
+    if (!known)
+      return fprintf(stderr, "bench_cuda: '%s' is no shape and no part; see the head of the file\n", names[i]), 2;
+  }
+  return 0;
+}
+
+static void run(const struct shape *shape, enum dtype type, char *const *names, int n, bool all_parts) {
   struct device_model m;
   struct model_config c = shape->c;
   c.max_context = 8192, c.norm_eps = 1e-5f, c.rope_theta = 10000, c.bos = c.eos = -1;
-  device_model_make(&m, &c, DTYPE_BF16, 1, 3);
-  decode(shape, &m, NULL, 0, 0);
-  if (quick) {
-    device_model_free(&m);
-    return;
-  }
-  decode(shape, &m, NULL, 1024, 0);
-  decode(shape, &m, NULL, 4096, 0);
-  decode(shape, &m, NULL, 0, 0.7f);
-  prefill(shape, &m, NULL, 512);
-  prefill(shape, &m, NULL, 4096);
-  batch(shape, &m, 1024);
-  decode(shape, &m, "int8", 0, 0);
-  prefill(shape, &m, "int8", 4096);
+  device_model_make(&m, &c, type, 1, 3);
+  for (int i = 0; i < N_PARTS; i++)
+    if (all_parts || named(names, n, PARTS[i].name)) PARTS[i].measure(shape, &m);
   device_model_free(&m);
 }
 
@@ -182,16 +227,18 @@ int main(int argc, char **argv) {
   struct sluice_error err = {0};
   char name[256] = "";
   const void *found = NULL;
-  quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
+  const bool f16 = argc > 1 && strcmp(argv[1], "--f16") == 0;
+  char *const *names = argv + 1 + f16;
+  const int n = argc - 1 - f16;
+  int shapes = 0, parts = 0;
+  if (check_names(names, n, &shapes, &parts)) return 2;
   if (cuda_symbol("cuda_measure", &found, &err)) return printf("no GPU table: %s\n", err.message), 0;
   sluice_status (*measure)(char *, size_t, double *, struct sluice_error *);
   memcpy(&measure, &found, sizeof measure);
   if (measure(name, sizeof name, &bandwidth, &err)) return printf("no GPU table: %s\n", err.message), 0;
   printf("%s, reads %.2f TB/s\n", name, bandwidth / 1e12);
-  for (int i = 0; i < N_SHAPES; i++) {
-    bool wanted = argc < 2 + quick;
-    for (int k = 1 + quick; k < argc; k++) wanted = wanted || strcmp(argv[k], SHAPES[i].name) == 0;
-    if (wanted) run(&SHAPES[i]);
-  }
+  type_name = f16 ? "f16" : "bf16";
+  for (int i = 0; i < N_SHAPES; i++)
+    if (!shapes || named(names, n, SHAPES[i].name)) run(&SHAPES[i], f16 ? DTYPE_F16 : DTYPE_BF16, names, n, !parts);
   return 0;
 }
