@@ -81,7 +81,7 @@ struct cuda_backend {
   struct token_args *token;
   void *token_memory;
   size_t token_shared;
-  int token_blocks;
+  int token_blocks, token_warps;
   unsigned token_tag; /* of the next launch */
 };
 

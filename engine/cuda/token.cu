@@ -11,6 +11,7 @@ namespace {
 enum {
   UNITS_WANTED = 64, /* of a layer's matrix in a block: fewer would leave warps waiting for others */
   SLOTS_LEAST = 3,
+  SHORT_ROW = 1024, /* numbers */
   STATIC_SHARED = 9 << 10
 };
 
@@ -23,7 +24,7 @@ int lane_elements(enum matrix_kind k) {
   return k == MATRIX_INT8 ? 16 : k == MATRIX_F32 ? 4 : 8;
 }
 
-struct token_shape shape_of(const struct matrix &m, bool gated, int blocks, bool head) {
+struct token_shape shape_of(const struct matrix &m, bool gated, int blocks, int warps, bool head) {
   struct token_shape s = {};
   s.rows = m.rows, s.cols = m.cols;
   s.pairs = gated ? m.rows / 2 : (m.rows + 1) / 2;
@@ -32,7 +33,7 @@ struct token_shape shape_of(const struct matrix &m, bool gated, int blocks, bool
   const int each = (s.pairs + blocks - 1) / blocks;
   s.tiles = (s.chunks + TOKEN_TILE - 1) / TOKEN_TILE;
   /* Few rows: smaller tiles, so that all warps have some. */
-  while (each * s.tiles < 2 * TOKEN_WARPS && s.chunks / s.tiles >= 64) s.tiles *= 2;
+  while (each * s.tiles < 2 * warps && s.chunks / s.tiles >= 64) s.tiles *= 2;
   s.tile = (s.chunks + s.tiles - 1) / s.tiles;
   if (m.kind == MATRIX_INT8) s.tile = (s.tile + 15) / 16 * 16; /* scales of a tile begin at multiples of 16 bytes */
   s.tiles = (s.chunks + s.tile - 1) / s.tile;
@@ -41,14 +42,18 @@ struct token_shape shape_of(const struct matrix &m, bool gated, int blocks, bool
   return s;
 }
 
-token_kernel_fn kernel_for(enum matrix_kind kind, int width) {
+/* More warps hide more of what each waits for; fewer have larger pieces under way, which tensor cores are fast enough
+ * for where rows are long (docs/engine-gpu.md has both measured). */
+token_kernel_fn kernel_for(enum matrix_kind kind, int width, int d_model, int *warps) {
+  const bool eight = kind == MATRIX_BF16 && d_model > SHORT_ROW;
+  *warps = eight ? 8 : 10;
   switch (kind) {
   case MATRIX_F32:
     return token_kernel_f32(width);
   case MATRIX_F16:
     return token_kernel_f16(width);
   case MATRIX_BF16:
-    return token_kernel_bf16(width);
+    return eight ? token_kernel_bf16_eight(width) : token_kernel_bf16(width);
   default:
     return token_kernel_int8(width);
   }
@@ -71,19 +76,20 @@ bool takes(const struct cuda_backend *b) {
  * they have threads. */
 bool fill_shapes(struct cuda_backend *b, struct token_args *a, int blocks, size_t shared) {
   const struct model_config &c = b->base.model->config;
+  const int warps = b->token_warps;
   int floats = 0, sums = 0;
   for (int k = 0; k < TOKEN_MATRICES; k++) {
     const bool head = k == TOKEN_HEAD, gated = k == TOKEN_FFN && !c.plain_ffn;
     const struct matrix m = head ? b->w->head : matrix_of(b->w->layers[0], k);
     struct token_shape &s = a->shape[k];
-    s = shape_of(m, gated, blocks, head);
+    s = shape_of(m, gated, blocks, warps, head);
     const int each = (s.pairs + blocks - 1) / blocks;
     if (m.ld > floats) floats = m.ld;
     if (!head && each << s.share_log > sums) sums = each << s.share_log;
-    if (!head && each * (gated ? 1 : 2) > WORKERS) return false;
+    if (!head && each * (gated ? 1 : 2) > warps * 32) return false;
   }
   const size_t attention =
-      static_cast<size_t>(SEGMENTS_MAX * TOKEN_HEADS * b->kv.width + TOKEN_WARPS * TOKEN_HEADS * (b->kv.width + 2)) *
+      static_cast<size_t>(SEGMENTS_MAX * TOKEN_HEADS * b->kv.width + warps * TOKEN_HEADS * (b->kv.width + 2)) *
           sizeof(float) +
       2 * b->kv.width * b->kv.element;
   /* A LayerNorm of bf16 keeps what it works on beside the result (token_tile.cuh). */
@@ -94,10 +100,10 @@ bool fill_shapes(struct cuda_backend *b, struct token_args *a, int blocks, size_
   a->x_bytes = static_cast<int>((x + 127) / 128 * 128);
   a->sum_floats = (sums < 256 ? 512 : 2 * sums + 31) / 32 * 32;
   const size_t used = a->x_bytes + a->sum_floats * sizeof(float) + c.n_layers * sizeof(struct token_layer);
-  if (used + SLOTS_LEAST * TOKEN_WARPS * slot > shared) return false;
-  const size_t slots = (shared - used) / (TOKEN_WARPS * slot);
+  if (used + SLOTS_LEAST * warps * slot > shared) return false;
+  const size_t slots = (shared - used) / (warps * slot);
   a->slots = slots < TOKEN_SLOTS_MAX ? static_cast<int>(slots) : TOKEN_SLOTS_MAX;
-  b->token_shared = used + a->slots * TOKEN_WARPS * slot;
+  b->token_shared = used + a->slots * warps * slot;
   return true;
 }
 
@@ -142,8 +148,6 @@ size_t place_parts(const struct cuda_backend *b, struct token_args *a, unsigned 
   };
   take(&a->x[0], d), take(&a->x[1], d);
   take(&a->mixed, static_cast<size_t>(l.o.ld)), take(&a->act, static_cast<size_t>(l.down.ld));
-  a->copy = used / sizeof *a->x[0];
-  used *= TOKEN_COPIES;
   take(&a->qkv, static_cast<size_t>(padded(l.qkv.rows)));
   take(&a->part, part_numbers(b));
   take(&a->best, 3 * static_cast<size_t>(blocks));
@@ -172,7 +176,8 @@ sluice_status take_parts(struct cuda_backend *b, struct token_args *a, int block
 int token_splits(const struct cuda_backend *b, uint32_t slots) {
   const struct model_config &c = b->base.model->config;
   const int group = c.n_heads / c.n_kv_heads, units = c.n_kv_heads * ((group + TOKEN_HEADS - 1) / TOKEN_HEADS);
-  const int step = TOKEN_WARPS * TOKEN_DEEP * 32 / (b->kv.width / 8), wanted = static_cast<int>(slots) / (2 * step) + 1;
+  const int step = b->token_warps * TOKEN_DEEP * 32 / (b->kv.width / 8),
+            wanted = static_cast<int>(slots) / (2 * step) + 1;
   int most = b->token_blocks / units;
   if (most > TOKEN_SPLITS_MAX) most = TOKEN_SPLITS_MAX;
   return most < 1 ? 1 : wanted < most ? wanted : most;
@@ -196,12 +201,13 @@ sluice_status token_open(struct cuda_backend *b, struct sluice_error *err) {
   if (!a) return sluice_fail(err, SLUICE_NOMEM, "out of memory");
   b->token = a;
   b->token_blocks = blocks;
-  const token_kernel_fn kernel = kernel_for(b->w->kind, b->kv.width);
+  const token_kernel_fn kernel = kernel_for(b->w->kind, b->kv.width, c.d_model, &b->token_warps);
   if (blocks < 1 || !fill_shapes(b, a, blocks, static_cast<size_t>(shared) - STATIC_SHARED)) return SLUICE_OK;
   fill_network(b, a);
   e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(b->token_shared));
   int fit = 0;
-  if (!e) e = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&fit, kernel, TOKEN_THREADS, b->token_shared);
+  if (!e)
+    e = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&fit, kernel, token_threads(b->token_warps), b->token_shared);
   if (e || fit < 1) return cuda_status(e, "asking for room for a kernel", err);
   const sluice_status st = take_parts(b, a, blocks, err);
   if (!st) b->token_kernel = kernel;
@@ -226,8 +232,9 @@ cudaError_t token_step(struct cuda_backend *b, int n_segments, uint32_t slots, e
   a->draw_to = &b->head->draw, a->drawn = b->drawn, a->drawn_host = b->drawn_host;
   b->token_tag += static_cast<unsigned>(a->n_layers) + 2;
   void *args[] = {a};
-  cudaError_t e = cudaLaunchCooperativeKernel(b->token_kernel, dim3(b->token_blocks), dim3(TOKEN_THREADS), args,
-                                              b->token_shared, b->launcher.stream);
+  cudaError_t e =
+      cudaLaunchCooperativeKernel(b->token_kernel, dim3(b->token_blocks), dim3(token_threads(b->token_warps)), args,
+                                  b->token_shared, b->launcher.stream);
   if (!e && kind == STEP_BY_CHANCE)
     e = draw_by_chance_launch(b->launcher, b->logits, b->base.model->config.vocab, 1, &b->head->draw, b->draw_scratch,
                               b->drawn, b->drawn_host);

@@ -13,9 +13,10 @@
 
 #include "engine/cuda/cuda_backend.cuh"
 
-/* Chosen by measurement (docs/engine-gpu.md). More warps would leave each fewer registers than attention needs. */
+/* Chosen by measurement (docs/engine-gpu.md). More warps would leave each fewer registers than attention needs; an even
+ * number, for what lies behind their barriers in shared memory. */
 #ifndef TOKEN_WARPS
-#define TOKEN_WARPS 8
+#define TOKEN_WARPS 10
 #endif
 #ifndef TOKEN_DEEP
 #define TOKEN_DEEP 2
@@ -29,11 +30,11 @@
 #ifndef TOKEN_FEEDERS
 #define TOKEN_FEEDERS 2
 #endif
-#ifndef TOKEN_COPIES
-#define TOKEN_COPIES 1
-#endif
 #ifndef TOKEN_TILE
 #define TOKEN_TILE 128
+#endif
+#ifndef TOKEN_HEADS_EACH
+#define TOKEN_HEADS_EACH 2
 #endif
 
 enum {
@@ -41,10 +42,14 @@ enum {
   TOKEN_THREADS = WORKERS + 32 * TOKEN_FEEDERS,
   TOKEN_TILE_BYTES = TOKEN_TILE * 16, /* of each of two rows */
   TOKEN_SLOTS_MAX = TOKEN_SLOTS,
-  TOKEN_HEADS = 2, /* query heads that one block attends together */
+  TOKEN_HEADS = TOKEN_HEADS_EACH, /* query heads that one block attends together */
   TOKEN_SPLITS_MAX = 64,
   TOKEN_WIDTH_MAX = 128 /* of a head */
 };
+
+static inline int token_threads(int warps) {
+  return (warps + TOKEN_FEEDERS) * 32;
+}
 
 enum token_matrix {
   TOKEN_QKV,
@@ -90,17 +95,17 @@ struct token_args {
   int kind;     /* enum step_kind */
   unsigned tag; /* of the first layer; the embedding has the one before, each layer and the head the next */
   unsigned long long *x[2], *qkv, *mixed, *act, *part, *best;
-  size_t copy; /* numbers between copies of x, mixed and act, which all blocks read: not all from the same places */
   float *logits, *hidden[2];
   struct draw *draw_to;
   struct drawn *drawn, *drawn_host;
 };
 
-/* Kernels for a type of weights and a width of heads (64 or 128). */
+/* Kernels for a type of weights and a width of heads (64 or 128), of ten warps or of eight. */
 typedef void (*token_kernel_fn)(const struct token_args a);
 token_kernel_fn token_kernel_f32(int width);
 token_kernel_fn token_kernel_f16(int width);
 token_kernel_fn token_kernel_bf16(int width);
+token_kernel_fn token_kernel_bf16_eight(int width);
 token_kernel_fn token_kernel_int8(int width);
 
 #endif

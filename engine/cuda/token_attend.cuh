@@ -185,7 +185,7 @@ __device__ void token_merge_shares(const struct token_args &a, int head, unsigne
   workers_meet();
   sum = 0;
   for (int i = 0; t < WIDTH && i < GROUPS; i++) sum += sums[i * WIDTH + t];
-  give_all<L>(a, a.mixed, head * a.attend.kv.head_dim + t, total > 0 ? __fdividef(sum, total) : 0.0f, tag,
+  give_all<L>(a.mixed, head * a.attend.kv.head_dim + t, total > 0 ? __fdividef(sum, total) : 0.0f, tag,
               t < a.attend.kv.head_dim);
   workers_meet();
 }
@@ -224,7 +224,7 @@ __device__ void token_give_heads(const struct token_args &a, const struct token_
   if (warp >= n_heads) return;
   if (a.attend.splits == 1) {
     token_merge<T, WIDTH>(s, warp, n, [&](int d, float v, float total, float) {
-      give_all<L>(a, a.mixed, head * dim + d, total > 0 ? __fdividef(v, total) : 0.0f, tag, d < dim);
+      give_all<L>(a.mixed, head * dim + d, total > 0 ? __fdividef(v, total) : 0.0f, tag, d < dim);
     });
     return;
   }

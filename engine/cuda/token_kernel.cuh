@@ -61,7 +61,7 @@ template <class L> __device__ void token_embed(const struct token_block &m, stru
   const int t = threadIdx.x, row = m.cut[TOKEN_DOWN].begin * 2 + t;
   const bool mine = t < m.cut[TOKEN_DOWN].pairs * 2 && row < a.shape[TOKEN_DOWN].rows;
   if (mine) w->residual = matrix_at(a.embedding, static_cast<size_t>(a.item.id) * a.embedding.ld + row);
-  give_all<L>(a, a.x[1], row, w->residual, a.tag - 1, mine);
+  give_all<L>(a.x[1], row, w->residual, a.tag - 1, mine);
 }
 
 /* ---- layers ---- */
@@ -87,12 +87,11 @@ __device__ void token_ask_early(const struct token_block &m, int layer) {
 __device__ struct token_input token_input_of(const struct token_args &a, const struct token_layer &l, int layer,
                                              int which) {
   const unsigned tag = a.tag + layer;
-  const size_t copy = blockIdx.x % TOKEN_COPIES * a.copy;
-  if (which == TOKEN_O) return {a.mixed + copy, tag, NULL, NULL};
-  if (which == TOKEN_DOWN) return {a.act + copy, tag, NULL, NULL};
+  if (which == TOKEN_O) return {a.mixed, tag, NULL, NULL};
+  if (which == TOKEN_DOWN) return {a.act, tag, NULL, NULL};
   const int norm = which == TOKEN_FFN;
-  if (norm && !a.parallel) return {a.x[0] + copy, tag, l.gain[1], l.shift[1]};
-  return {a.x[1] + copy, tag - 1, l.gain[norm], l.shift[norm]};
+  if (norm && !a.parallel) return {a.x[0], tag, l.gain[1], l.shift[1]};
+  return {a.x[1], tag - 1, l.gain[norm], l.shift[norm]};
 }
 
 template <class T, class W, int WIDTH> __device__ void token_layers(struct token_block &m, struct token_worker *w) {
@@ -170,8 +169,7 @@ __device__ void token_keep_hidden(const struct token_args &a, const struct token
 template <class W, class L> __device__ void token_head_of(struct token_block &m, struct token_worker *w) {
   const struct token_args &a = m.a;
   const struct token_shape &s = a.shape[TOKEN_HEAD];
-  const struct token_input in = {a.x[1] + blockIdx.x % TOKEN_COPIES * a.copy, a.tag + a.n_layers - 1, a.final_norm.gain,
-                                 a.final_norm.bias};
+  const struct token_input in = {a.x[1], a.tag + a.n_layers - 1, a.final_norm.gain, a.final_norm.bias};
   const float factor = token_take<W, L>(m, s, in);
   struct best best = {-INFINITY, 0, INT32_MAX};
   token_keep_hidden<W>(a, s, factor);

@@ -57,10 +57,8 @@ template <class L> struct token_words {
   __device__ static float4 numbers_of(const struct quad &q) {
     return make_float4(number_of(q.low.x), number_of(q.low.y), number_of(q.high.x), number_of(q.high.y));
   }
-  __device__ static void give_all(const struct token_args &a, unsigned long long *to, int i, float v, unsigned tag,
-                                  bool mine) {
-#pragma unroll
-    for (int k = 0; mine && k < TOKEN_COPIES; k++) give(to + i + k * a.copy, v, tag);
+  __device__ static void give_all(unsigned long long *to, int i, float v, unsigned tag, bool mine) {
+    if (mine) give(to + i, v, tag);
   }
 };
 
@@ -87,21 +85,17 @@ template <> struct token_words<bf16> {
     const unsigned bits = __float_as_uint(v);
     return isnan(v) ? 0x7fffff : (bits + 0x7f + (bits >> 8 & 1)) >> 8;
   }
-  __device__ static void give_all(const struct token_args &a, unsigned long long *to, int i, float v, unsigned tag,
-                                  bool mine) {
+  __device__ static void give_all(unsigned long long *to, int i, float v, unsigned tag, bool mine) {
     const unsigned long long one = upper(v), two = __shfl_down_sync(~0u, one, 1),
                              word = static_cast<unsigned long long>(tag) << 48 | two << 24 | one;
-#pragma unroll
-    for (int k = 0; mine && i % 2 == 0 && k < TOKEN_COPIES; k++)
-      asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(to + i / 2 + k * a.copy), "l"(word) : "memory");
+    if (mine && i % 2 == 0) asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(to + i / 2), "l"(word) : "memory");
   }
 };
 
 /* Number i of what begins at `to`, from each thread that it is `mine`; neighbouring lanes have neighbouring numbers,
  * and whole warps come here. */
-template <class L>
-__device__ void give_all(const struct token_args &a, unsigned long long *to, int i, float v, unsigned tag, bool mine) {
-  token_words<L>::give_all(a, to, i, v, tag, mine);
+template <class L> __device__ void give_all(unsigned long long *to, int i, float v, unsigned tag, bool mine) {
+  token_words<L>::give_all(to, i, v, tag, mine);
 }
 
 template <class L>
@@ -287,7 +281,7 @@ __device__ void token_finish(const struct token_block &m, int which, unsigned ta
     const bool mine = t < pairs;
     const float gate = mine ? token_row_sum(a, s, t, 0) * factor + bias[0] : 0.0f,
                 up = mine ? token_row_sum(a, s, t, 1) * factor + bias[1] : 0.0f;
-    give_all<L>(a, a.act, begin + t, activate(a.activation, gate) * up, tag, mine);
+    give_all<L>(a.act, begin + t, activate(a.activation, gate) * up, tag, mine);
     return;
   }
   const int row = begin * 2 + t;
@@ -296,10 +290,10 @@ __device__ void token_finish(const struct token_block &m, int which, unsigned ta
   if (which == TOKEN_QKV) {
     if (mine) give(a.qkv + row, v, tag);
   } else if (which == TOKEN_FFN) {
-    give_all<L>(a, a.act, row, activate(a.activation, v), tag, mine);
+    give_all<L>(a.act, row, activate(a.activation, v), tag, mine);
   } else {
     w->residual += v;
-    if (which == TOKEN_DOWN || !a.parallel) give_all<L>(a, a.x[which == TOKEN_DOWN], row, w->residual, tag, mine);
+    if (which == TOKEN_DOWN || !a.parallel) give_all<L>(a.x[which == TOKEN_DOWN], row, w->residual, tag, mine);
   }
 }
 
