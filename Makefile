@@ -246,18 +246,21 @@ bench-proxy: $(BUILD)/sluice $(BUILD)/tests/bench/bench_proxy
 	$(BUILD)/tests/bench/bench_proxy streams=5000 hz=0.5 seconds=4 rounds=1 flood=0 $(BUILD)/sluice plain=plain default=
 
 # Whole models of Qwen2.5-0.5B's shape (BENCH_SHAPE=llama3.2-1b: of that) with random weights. PEERS="llama.cpp=/path/to/llama-bench NAME=..." puts other
-# engines beside; BENCH_KERNEL=avx2 makes ours use that kernel. Needs a quiet machine.
+# engines beside; BENCH_KERNEL=avx2 makes ours use that kernel. Needs a quiet machine. Where there is a GPU its table follows; GPU_PEERS, likewise, are
+# measured there on F16 files of BENCH_GPU_SHAPES (llama2-7b is 13 GB; tests/bench/torch_bench.py is one of them, where PyTorch is there).
 BENCH_TYPES ?= F16 Q8_0 Q4_0
 BENCH_SHAPE ?= qwen2.5-0.5b
 BENCH_ROUNDS ?= 5
 BENCH_FILES := $(BENCH_TYPES:%=$(BUILD)/bench/$(BENCH_SHAPE)-%.gguf)
+BENCH_GPU_SHAPES ?= qwen2.5-0.5b llama3.2-1b llama2-7b
+BENCH_GPU_FILES := $(if $(GPU_PEERS),$(BENCH_GPU_SHAPES:%=$(BUILD)/bench/%-F16.gguf))
 .PHONY: bench-engine
-bench-engine: $(BUILD)/tests/bench/bench_weights $(BUILD)/tests/bench/bench_cuda $(CUDA_PLUGIN) $(BENCH_FILES)
+bench-engine: $(BUILD)/tests/bench/bench_weights $(BUILD)/tests/bench/bench_cuda $(CUDA_PLUGIN) $(BENCH_FILES) $(BENCH_GPU_FILES)
 	$< -r $(BENCH_ROUNDS) $(BENCH_KERNEL:%=-k %) $(PEERS:%=-p %) $(BENCH_FILES)
-	$(BUILD)/tests/bench/bench_cuda
-$(BUILD)/bench/$(BENCH_SHAPE)-%.gguf: $(BUILD)/tests/bench/make_gguf
+	$(BUILD)/tests/bench/bench_cuda -d $(BUILD)/bench $(GPU_PEERS:%=-p %)
+$(sort $(BENCH_FILES) $(BENCH_GPU_FILES)): $(BUILD)/tests/bench/make_gguf
 	@mkdir -p $(@D)
-	$(Q)$< $@ $* $(BENCH_SHAPE)
+	$(Q)$< $@ $(lastword $(subst -, ,$(basename $(@F)))) $(patsubst %-$(lastword $(subst -, ,$(basename $(@F)))),%,$(basename $(@F)))
 
 # ---- goals that install packages first ----
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)

@@ -1,22 +1,30 @@
-/* Tokens per second of the CUDA back end on random weights of known shapes: `bench_cuda [--f16] [SHAPE | PART]...`,
- * shapes 0.5B, 1.2B and 6.7B, parts decode, contexts, sampled, prefill, batch and int8. One line a shape and
- * measurement, with the share of the reading bandwidth that this card has just shown. Decoding draws greedily on the
- * device and feeds what it drew, as `sluice generate --device cuda` does; each figure is the median of several runs. */
+/* Tokens per second of the CUDA back end on random weights of known shapes, beside other engines:
+ *
+ *   bench_cuda [-f] [-d DIR] [-p NAME=LLAMA_BENCH]... [SHAPE | PART]...
+ *
+ * -f: F16 weights, not BF16. Shapes are 0.5B, 1.2B and 6.7B; parts decode, contexts, sampled, prefill, batch and int8.
+ * Of what is not named, all. One line a shape and measurement, with the share of the reading bandwidth that this card
+ * has just shown. Decoding draws greedily on the device and feeds what it drew, as `sluice generate --device cuda`
+ * does; each figure is the median of several runs. A peer measures an F16 file of the same shape in DIR (build/bench)
+ * behind ours (make_gguf makes them); a file that is not there leaves it out. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/session.h"
+#include "tests/bench/llama_bench.h"
 #include "tests/device_model.h"
 
-enum { DECODED = 64, REPEATS = 5, BATCH = 32 };
+enum { DECODED = 64, PROMPT = 4096, REPEATS = 5, BATCH = 32, PEERS_MAX = 4 };
 
 static const struct shape {
-  const char *name;
+  const char *name, *file; /* file: as make_gguf names it */
   struct model_config c;
 } SHAPES[] = {
-    {"0.5B", /* Qwen2.5-0.5B */
+    {"0.5B",
+     "qwen2.5-0.5b",
      {.n_layers = 24,
       .d_model = 896,
       .n_heads = 14,
@@ -26,7 +34,8 @@ static const struct shape {
       .vocab = 151936,
       .tied = true,
       .qkv_bias = true}},
-    {"1.2B", /* Llama 3.2 1B */
+    {"1.2B",
+     "llama3.2-1b",
      {.n_layers = 16,
       .d_model = 2048,
       .n_heads = 32,
@@ -35,7 +44,8 @@ static const struct shape {
       .d_ff = 8192,
       .vocab = 128256,
       .tied = true}},
-    {"6.7B", /* Llama 2 7B */
+    {"6.7B",
+     "llama2-7b",
      {.n_layers = 32,
       .d_model = 4096,
       .n_heads = 32,
@@ -47,7 +57,10 @@ static const struct shape {
 enum { N_SHAPES = sizeof SHAPES / sizeof *SHAPES };
 
 static double bandwidth; /* bytes a second; 0: not known */
-static const char *type_name;
+static const char *type_name = "bf16", *folder = "build/bench";
+static struct peer peers[PEERS_MAX];
+static int n_peers;
+static struct rates ours; /* of the shape at hand; 0: not measured */
 
 static void die(const struct sluice_error *err) {
   fprintf(stderr, "%s\n", err->message);
@@ -103,6 +116,7 @@ static void decode(const struct shape *shape, const struct device_model *m, cons
     if (r >= 0) rate[r] = DECODED * 1e9 / (double)(clock_mono_ns() - start);
   }
   const double mid = median(rate, REPEATS);
+  if (!weights && !context && !(temperature > 0)) ours.decode = mid;
   printf("%-5s %-5s decode %s at %5d tokens: %8.1f tok/s (%.1f .. %.1f)", shape->name, weights ? weights : type_name,
          temperature > 0 ? "sampled" : "greedy ", context, mid, rate[0], rate[REPEATS - 1]);
   if (bandwidth > 0)
@@ -125,6 +139,7 @@ static void prefill(const struct shape *shape, const struct device_model *m, con
     session_close(s);
   }
   const double mid = median(rate, REPEATS);
+  if (!weights) ours.prefill = mid;
   printf("%-5s %-5s prefill of %5d tokens: %10.0f tok/s (%.0f .. %.0f)\n", shape->name, weights ? weights : type_name,
          tokens, mid, rate[0], rate[REPEATS - 1]);
   fflush(stdout);
@@ -174,7 +189,7 @@ static void sampled(const struct shape *shape, const struct device_model *m) {
 
 static void prefills(const struct shape *shape, const struct device_model *m) {
   prefill(shape, m, NULL, 512);
-  prefill(shape, m, NULL, 4096);
+  prefill(shape, m, NULL, PROMPT);
 }
 
 static void batches(const struct shape *shape, const struct device_model *m) {
@@ -183,7 +198,7 @@ static void batches(const struct shape *shape, const struct device_model *m) {
 
 static void int8(const struct shape *shape, const struct device_model *m) {
   decode(shape, m, "int8", 0, 0);
-  prefill(shape, m, "int8", 4096);
+  prefill(shape, m, "int8", PROMPT);
 }
 
 static const struct part {
@@ -207,38 +222,70 @@ static int check_names(char *const *names, int n, int *shapes, int *parts) {
     *shapes += known;
     for (int k = 0; k < N_PARTS; k++)
       if (strcmp(names[i], PARTS[k].name) == 0) known++, ++*parts;
-    if (!known)
-      return fprintf(stderr, "bench_cuda: '%s' is no shape and no part; see the head of the file\n", names[i]), 2;
+    if (!known) return fprintf(stderr, "bench_cuda: '%s' is no shape and no part\n", names[i]), 2;
   }
   return 0;
+}
+
+static void beside(const struct shape *shape) {
+  struct sluice_error err = {0};
+  char path[512];
+  snprintf(path, sizeof path, "%s/%s-F16.gguf", folder, shape->file);
+  if (n_peers && access(path, R_OK)) fprintf(stderr, "%s is not there: no peers for %s\n", path, shape->name);
+  for (int i = 0; i < n_peers && !access(path, R_OK); i++) {
+    struct rates r;
+    if (peer_run(&peers[i], path, "-ngl 99 -r 3", PROMPT, DECODED, &r, &err)) {
+      fprintf(stderr, "%s\n", err.message);
+      continue;
+    }
+    printf("%-5s %s: decode %.1f tok/s", shape->name, peers[i].name, r.decode);
+    if (ours.decode > 0) printf(" (ours %.2f x)", ours.decode / r.decode);
+    printf(", prefill of %d tokens %.0f tok/s", PROMPT, r.prefill);
+    if (ours.prefill > 0) printf(" (ours %.2f x)", ours.prefill / r.prefill);
+    printf("\n");
+    fflush(stdout);
+  }
 }
 
 static void run(const struct shape *shape, enum dtype type, char *const *names, int n, bool all_parts) {
   struct device_model m;
   struct model_config c = shape->c;
+  ours = (struct rates){0, 0};
   c.max_context = 8192, c.norm_eps = 1e-5f, c.rope_theta = 10000, c.bos = c.eos = -1;
   device_model_make(&m, &c, type, 1, 3);
   for (int i = 0; i < N_PARTS; i++)
     if (all_parts || named(names, n, PARTS[i].name)) PARTS[i].measure(shape, &m);
   device_model_free(&m);
+  beside(shape);
+}
+
+static bool read_options(int argc, char **argv, enum dtype *type) {
+  for (int option; (option = getopt(argc, argv, "fd:p:")) != -1;) {
+    if (option == 'f') *type = DTYPE_F16, type_name = "f16";
+    if (option == 'd') folder = optarg;
+    if (option == 'p' && (n_peers == PEERS_MAX || !peer_of(optarg, &peers[n_peers++]))) return false;
+    if (option == '?') return false;
+  }
+  return true;
 }
 
 int main(int argc, char **argv) {
   struct sluice_error err = {0};
   char name[256] = "";
   const void *found = NULL;
-  const bool f16 = argc > 1 && strcmp(argv[1], "--f16") == 0;
-  char *const *names = argv + 1 + f16;
-  const int n = argc - 1 - f16;
+  enum dtype type = DTYPE_BF16;
   int shapes = 0, parts = 0;
+  if (!read_options(argc, argv, &type))
+    return fputs("usage: bench_cuda [-f] [-d DIR] [-p NAME=LLAMA_BENCH]... [SHAPE | PART]...\n", stderr), 2;
+  char *const *names = argv + optind;
+  const int n = argc - optind;
   if (check_names(names, n, &shapes, &parts)) return 2;
   if (cuda_symbol("cuda_measure", &found, &err)) return printf("no GPU table: %s\n", err.message), 0;
   sluice_status (*measure)(char *, size_t, double *, struct sluice_error *);
   memcpy(&measure, &found, sizeof measure);
   if (measure(name, sizeof name, &bandwidth, &err)) return printf("no GPU table: %s\n", err.message), 0;
   printf("%s, reads %.2f TB/s\n", name, bandwidth / 1e12);
-  type_name = f16 ? "f16" : "bf16";
   for (int i = 0; i < N_SHAPES; i++)
-    if (!shapes || named(names, n, SHAPES[i].name)) run(&SHAPES[i], f16 ? DTYPE_F16 : DTYPE_BF16, names, n, !parts);
+    if (!shapes || named(names, n, SHAPES[i].name)) run(&SHAPES[i], type, names, n, !parts);
   return 0;
 }

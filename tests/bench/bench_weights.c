@@ -5,24 +5,20 @@
  * In each round every engine runs once, one after the other, so that a machine that grows slower does so for all; what
  * is printed are medians, and the median of the rounds' ratios. A peer is a llama-bench program; it decodes the same
  * number of tokens from an empty cache and prefills as many. */
-#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "engine/session.h"
+#include "tests/bench/llama_bench.h"
 
 enum { PROMPT = 512, DECODED = 48, ROUNDS_MAX = 64, PEERS_MAX = 4 };
-
-struct rates {
-  double decode, prefill; /* tokens a second */
-};
 
 struct bench {
   int threads, rounds, n_peers;
   const char *kernel; /* NULL: the best of this CPU */
-  const char *peer_name[PEERS_MAX], *peer_program[PEERS_MAX];
+  struct peer peers[PEERS_MAX];
   const char *path;
   struct model *model;
   double bytes; /* of weights, that one token reads */
@@ -159,38 +155,6 @@ static sluice_status open_model(struct bench *b, struct sluice_error *err) {
   return st;
 }
 
-/* ---- peers ---------------------------------------------------------------------------------------------------------
- */
-
-static sluice_status read_peer(const char *text, struct rates *out) {
-  cJSON *all = cJSON_Parse(text);
-  const cJSON *test;
-  *out = (struct rates){0, 0};
-  cJSON_ArrayForEach(test, all) {
-    const double rate = cJSON_GetNumberValue(cJSON_GetObjectItem(test, "avg_ts"));
-    if (cJSON_GetNumberValue(cJSON_GetObjectItem(test, "n_gen")) > 0)
-      out->decode = rate;
-    else
-      out->prefill = rate;
-  }
-  cJSON_Delete(all);
-  return out->decode > 0 && out->prefill > 0 ? SLUICE_OK : SLUICE_INPUT;
-}
-
-static sluice_status run_peer(const struct bench *b, int peer, struct rates *out, struct sluice_error *err) {
-  char command[4096], text[1 << 16];
-  snprintf(command, sizeof command, "'%s' -m '%s' -t %d -p %d -n %d -r 1 -o json 2>/dev/null", b->peer_program[peer],
-           b->path, b->threads, PROMPT, DECODED);
-  FILE *from = popen(command, "r");
-  if (!from) return sluice_fail(err, SLUICE_IO, "%s: cannot run", b->peer_program[peer]);
-  const size_t n = fread(text, 1, sizeof text - 1, from);
-  text[n] = '\0';
-  const char *json = strchr(text, '['); /* some print notes before it */
-  if (pclose(from) || !json || read_peer(json, out))
-    return sluice_fail(err, SLUICE_INPUT, "%s: no results in what it printed", b->peer_program[peer]);
-  return SLUICE_OK;
-}
-
 /* ---- the table ------------------------------------------------------------------------------------------------------
  */
 
@@ -226,17 +190,20 @@ static void print_row(const struct bench *b, const char *name, const struct rate
 
 static sluice_status run_file(struct bench *b, struct sluice_error *err) {
   sluice_status st = open_model(b, err);
+  char options[32];
+  snprintf(options, sizeof options, "-t %d -r 1", b->threads);
   for (int i = 0; !st && i < b->rounds; i++) {
     double before = 0, after = 0;
     st = measure_reading(b, &before, err);
     if (!st) st = run_ours(b, &b->ours[i], err);
     if (!st) st = measure_reading(b, &after, err);
     b->read[i] = (before + after) / 2;
-    for (int p = 0; !st && p < b->n_peers; p++) st = run_peer(b, p, &b->peer[p][i], err);
+    for (int p = 0; !st && p < b->n_peers; p++)
+      st = peer_run(&b->peers[p], b->path, options, PROMPT, DECODED, &b->peer[p][i], err);
   }
   if (!st) {
     print_row(b, "sluice", b->ours);
-    for (int p = 0; p < b->n_peers; p++) print_row(b, b->peer_name[p], b->peer[p]);
+    for (int p = 0; p < b->n_peers; p++) print_row(b, b->peers[p].name, b->peer[p]);
     fprintf(stderr, "%s: %.0f MB a token; memory gives %.1f GB/s; opened in %.0f ms, first token after %.0f ms\n",
             b->path, b->bytes * 1e-6, median(b->read, b->rounds) * 1e-9, b->open_ms, b->first_ms);
   }
@@ -248,14 +215,11 @@ static sluice_status run_file(struct bench *b, struct sluice_error *err) {
 
 static bool read_options(struct bench *b, int argc, char **argv) {
   for (int option; (option = getopt(argc, argv, "t:r:k:p:")) != -1;) {
-    char *equals = option == 'p' ? strchr(optarg, '=') : NULL;
     if (option == 't') b->threads = (int)strtol(optarg, NULL, 10);
     if (option == 'r') b->rounds = (int)strtol(optarg, NULL, 10);
     if (option == 'k') b->kernel = optarg;
-    if (option == '?' || (option == 'p' && (!equals || b->n_peers == PEERS_MAX))) return false;
-    if (option != 'p') continue;
-    *equals = '\0';
-    b->peer_name[b->n_peers] = optarg, b->peer_program[b->n_peers++] = equals + 1;
+    if (option == 'p' && (b->n_peers == PEERS_MAX || !peer_of(optarg, &b->peers[b->n_peers++]))) return false;
+    if (option == '?') return false;
   }
   return optind < argc && b->threads > 0 && b->rounds > 0 && b->rounds <= ROUNDS_MAX;
 }
