@@ -1,7 +1,8 @@
 /* dump_states MODEL IDS OUT [GREEDY [KERNEL [THREADS [DEVICE]]]]: what the engine computes for a text, for comparison
  * with other programs (compare.py, beside this file). IDS is a file of token ids in decimal. OUT gets, in the machine's
  * order: int32 layers, tokens, width, vocab; float32 the residual stream [layers + 1][tokens][width], embeddings first;
- * float32 the logits [tokens][vocab]; and, when GREEDY is over 0, so many int32 ids that follow the text greedily. */
+ * float32 the logits [tokens][vocab]; when GREEDY is over 0, so many int32 ids that follow the text greedily; and the
+ * logits once more, [tokens][vocab], of a session that is given one token at a time. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,11 +52,20 @@ static sluice_status follow(struct session *s, float *logits, int vocab, int32_t
   return SLUICE_OK;
 }
 
+static sluice_status step(const struct session *s, const int32_t *ids, size_t n, float *logits, size_t vocab,
+                          struct sluice_error *err) {
+  struct session *fresh = NULL;
+  sluice_status st = session_twin(s, &fresh, err);
+  for (size_t i = 0; !st && i < n; i++) st = session_append(fresh, ids + i, 1, logits + i * vocab, 1, err);
+  session_close(fresh);
+  return st;
+}
+
 static sluice_status run(struct session *s, const struct model_config *c, const int32_t *ids, size_t n, int greedy,
                          const char *path, struct sluice_error *err) {
   const size_t width = (size_t)c->d_model, vocab = (size_t)c->vocab, states = ((size_t)c->n_layers + 1) * n * width;
   const int32_t head[4] = {c->n_layers, (int32_t)n, c->d_model, c->vocab};
-  const size_t bytes = sizeof head + (states + n * vocab) * sizeof(float) + (size_t)greedy * sizeof(int32_t);
+  const size_t bytes = sizeof head + (states + 2 * n * vocab) * sizeof(float) + (size_t)greedy * sizeof(int32_t);
   char *out = calloc(1, bytes);
   if (!out) return sluice_fail(err, SLUICE_NOMEM, "out of memory");
   float *x = (float *)(out + sizeof head), *logits = x + states;
@@ -68,6 +78,7 @@ static sluice_status run(struct session *s, const struct model_config *c, const 
   if (!st && !last) st = sluice_fail(err, SLUICE_NOMEM, "out of memory");
   if (!st) memcpy(last, logits + (n - 1) * vocab, vocab * sizeof *last);
   if (!st) st = follow(s, last, c->vocab, (int32_t *)(logits + n * vocab), greedy, err);
+  if (!st) st = step(s, ids, n, logits + n * vocab + greedy, vocab, err);
   if (!st) st = file_write_atomic(path, out, bytes, err);
   free(last);
   free(out);
