@@ -99,7 +99,7 @@ static bool at_beginning(const struct follow_program *p) {
 }
 
 static void write_look(struct writer *w, const struct node *n) {
-  size_t min = 0, max = 4;
+  size_t min = 0, max = 0;
   const struct node *set = n->look ? single(n->look) : NULL;
   if (set && n->behind && !at_beginning(w->program)) set = NULL;
   unsigned at = emit(w, set ? n->behind ? OP_BEHIND : OP_AHEAD : OP_LOOK);

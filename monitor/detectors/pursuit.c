@@ -1,6 +1,8 @@
 /* Attempts followed byte by byte (monitor/follow.h), so that PCRE2 runs when they are decided, not for each piece. */
 #include "monitor/detectors/rule_state.h"
 
+enum { YOUNG = 8 /* bytes of an attempt that is held unasked until it is known whether its look-arounds hold */ };
+
 /* What the attempt holds, asked of PCRE2. It only moves on. */
 static void set_hold(struct lane *s, uint32_t index, struct rule_state *st) {
   const struct rule *r = &s->monitor->policy->rules[index];
@@ -57,6 +59,7 @@ void pursuit_begin(struct lane *s, uint32_t index, struct rule_state *st) {
   st->follow = st->follow_any = FOLLOW_UNKNOWN;
   if (!f || (f->looks && view_ready_end(&s->view) - st->from < f->trust)) return;
   follow_from(s, r, f, st);
+  st->vouched = true;
   if (st->follow < FOLLOW_OPEN) st->follow = FOLLOW_UNKNOWN;
 }
 
@@ -70,7 +73,8 @@ enum pursuit pursuit_go_on(struct lane *s, uint32_t index, struct rule_state *st
   uint64_t at = s->scanned;
   state = follow_over(s, r, f, state, st->from, &at);
   if (state == FOLLOW_MISS && at - st->from <= f->sound) return NO_MATCH;
-  if (state < FOLLOW_OPEN) return NOT_KNOWN;
+  if (state < FOLLOW_OPEN || (!st->vouched && view_ready_end(&s->view) - st->from >= min_u64(f->trust, YOUNG)))
+    return NOT_KNOWN;
   st->follow = state;
   if (st->hold != UINT64_MAX || r->action == MONITOR_FLAG) return STILL_OPEN;
   at = s->scanned;
@@ -91,7 +95,8 @@ enum pursuit pursuit_search(struct lane *s, uint32_t index, struct rule_state *s
     if (state == FOLLOW_MISS) continue;
     if (state >= FOLLOW_OPEN) state = follow_over(s, r, f, state, st->from, &at);
     if (state == FOLLOW_MISS && at - st->from <= f->sound) continue;
-    if (state < FOLLOW_OPEN || f->looks) return NOT_KNOWN;
+    if (state < FOLLOW_OPEN || (f->looks && ready - st->from >= min_u64(f->trust, YOUNG))) return NOT_KNOWN;
+    st->vouched = !f->looks;
     st->follow = state;
     st->follow_any = FOLLOW_UNKNOWN;
     if (r->probe) follow_from(s, r, f, st);

@@ -14,6 +14,7 @@ struct rule_state {
   uint64_t context;               /* where its first context word ended; matches begin from there on */
   uint64_t hold;                  /* of an open attempt, from where on; UINT64_MAX: nothing so far */
   uint16_t follow, follow_any;    /* where it and all that begin behind it stand, at the lane's `scanned` (follow.h) */
+  bool vouched;                   /* PCRE2 has said that the look-arounds it begins with hold */
   bool capped_told, fault_told;   /* one event a stream says it; counts go on */
 };
 
