@@ -110,6 +110,28 @@ enum pursuit pursuit_search(struct lane *s, uint32_t index, struct rule_state *s
   return NO_MATCH;
 }
 
+enum attempt_result pursuit_try(struct lane *s, const struct rule *r, uint64_t lo, uint64_t hi, struct attempt *a) {
+  const struct follow *f = follow_of(s->monitor->policy, r);
+  uint64_t capped = UINT64_MAX;
+  enum attempt_result result = ATTEMPT_MISS;
+  a->capped = UINT64_MAX;
+  for (uint64_t start = lo; start <= hi && result == ATTEMPT_MISS; start = next_start(s, start)) {
+    uint64_t at = start;
+    uint16_t state = first_state(s, f, f->start, at);
+    if (state >= FOLLOW_OPEN) state = follow_over(s, r, f, state, start, &at);
+    if (state == FOLLOW_MISS && at - start <= f->sound) continue;
+    if (state >= FOLLOW_OPEN && !f->looks) {
+      a->start = start;
+      result = ATTEMPT_OPEN;
+    } else {
+      result = attempt_one(s, r, start, a);
+      capped = min_u64(capped, a->capped);
+    }
+  }
+  a->capped = capped;
+  return result;
+}
+
 bool pursuit_holds(struct lane *s, uint32_t index, uint64_t start) {
   const struct monitor_policy *p = s->monitor->policy;
   const struct rule *r = &p->rules[index];

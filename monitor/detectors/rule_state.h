@@ -42,6 +42,9 @@ enum pursuit pursuit_go_on(struct lane *s, uint32_t index, struct rule_state *st
 /* The first start at or after st->from, which moves there, that is not known to fail. STILL_OPEN: it is open, and
  * followed; NOT_KNOWN: PCRE2 must be asked; NO_MATCH: there is none. */
 enum pursuit pursuit_search(struct lane *s, uint32_t index, struct rule_state *st);
+/* attempt_run while more may come, where few starts are asked about of a rule that can be followed: PCRE2 is asked
+ * about those not known to fail. */
+enum attempt_result pursuit_try(struct lane *s, const struct rule *r, uint64_t lo, uint64_t hi, struct attempt *a);
 /* Whether an attempt at `start`, or one behind it, may have begun to protect. */
 bool pursuit_holds(struct lane *s, uint32_t index, uint64_t start);
 

@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LONG_PIECE = 512 /* bytes from which on rules search for themselves */ };
+enum {
+  LONG_PIECE = 512, /* bytes from which on rules search for themselves */
+  FEW_STARTS = 9    /* more of them are PCRE2's to search */
+};
 
 struct rules_state {
   uint32_t at;   /* state of the keyword automaton */
@@ -300,8 +303,13 @@ static sluice_status run_keyworded(struct lane *s, uint32_t index, struct rule_s
     }
     uint64_t back = odd_case || r->lead >= r->max_match ? r->max_match - 1 : r->lead;
     uint64_t lo = max_u64(st->from, view_round_up(&s->view, k > back ? k - back : 0));
+    const uint64_t hi = min_u64(k, last);
+    const bool few = !final && lo <= hi && hi - lo < FEW_STARTS && ready - lo < 2 * LONG_PIECE && lo >= s->view.base &&
+                     follow_of(s->monitor->policy, r);
     a.capped = UINT64_MAX;
-    enum attempt_result result = lo > last ? ATTEMPT_MISS : attempt_run(s, r, lo, min_u64(k, last), final, &a);
+    enum attempt_result result = few         ? pursuit_try(s, r, lo, hi, &a)
+                                 : lo > last ? ATTEMPT_MISS
+                                             : attempt_run(s, r, lo, hi, final, &a);
     sluice_status status = a.capped == UINT64_MAX ? SLUICE_OK : report_capped(s, index, st, a.capped, err);
     if (status) return status;
     if (result == ATTEMPT_OPEN) {
