@@ -37,13 +37,13 @@ class Decoder(torch.nn.Module):
     def rotate(self, x, at):
         a, b = x.chunk(2, -1)
         cos, sin = self.cos[at], self.sin[at]
-        return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+        return torch.cat((a * cos - b * sin, b * cos + a * sin), -1).to(x.dtype)
 
     def forward(self, ids, at, mask):
         x = self.embedding[ids]
         n = ids.shape[0]
         for l in range(len(self.layers) // 4):
-            qkv, o, up, down = self.layers[4 * l : 4 * l + 4]
+            qkv, o, up, down = (self.layers[4 * l + i] for i in range(4))
             y = F.linear(F.rms_norm(x, x.shape[-1:]), qkv).view(n, -1, self.head).transpose(0, 1)
             q, k, v = y.split((self.heads, self.kv, self.kv))
             self.cache[l, 0, :, at] = self.rotate(k, at)
