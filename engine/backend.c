@@ -21,12 +21,13 @@ static sluice_status find(const char *device, const struct backend_ops **out, st
   return sluice_fail(err, SLUICE_USAGE, "device '%.40s': cpu or cuda", device);
 }
 
-/* Devices keep one frequency a pair of dimensions, and scores divided by the root of head_dim alone. */
+/* Devices keep one frequency a pair of dimensions and one factor of all scores. */
 static sluice_status check_rotation(const struct model *m, const struct backend_ops *ops, struct sluice_error *err) {
-  if (ops == &backend_cpu || rope_is_fixed(&m->config)) return SLUICE_OK;
+  if (ops == &backend_cpu || rope_score_factor(&m->config) > 0) return SLUICE_OK;
   static const char *const types[] = {[ROPE_DYNAMIC] = "dynamic", [ROPE_YARN] = "yarn", [ROPE_LONG] = "longrope"};
-  return sluice_fail(err, SLUICE_UNSUPPORTED, "device '%s': rope_scaling of type \"%s\" is done on the CPU alone",
-                     ops->name, types[m->config.rope_scaling.type]);
+  return sluice_fail(err, SLUICE_UNSUPPORTED, "device '%s': rope_scaling of type \"%s\"%s is done on the CPU alone",
+                     ops->name, types[m->config.rope_scaling.type],
+                     m->config.rope_scaling.type == ROPE_DYNAMIC ? "" : " in a part of each head");
 }
 
 sluice_status backend_open(const struct model *m, const struct backend_options *o, struct backend **out,

@@ -53,6 +53,13 @@ bool rope_is_fixed(const struct model_config *c) {
   return s->type != ROPE_DYNAMIC && (s->attention == 0 || s->attention == 1);
 }
 
+float rope_score_factor(const struct model_config *c) {
+  const double attention = c->rope_scaling.attention;
+  if (rope_is_fixed(c)) return 1;
+  if (c->rope_scaling.type == ROPE_DYNAMIC || rope_dims(c) < c->head_dim) return 0;
+  return (float)(attention * attention);
+}
+
 bool rope_head_order(const struct model_config *c, int *order) {
   const int dims = rope_dims(c), half = c->head_dim / 2;
   for (int i = 0; i < half; i++) {

@@ -9,6 +9,9 @@
 void rope_frequencies(const struct model_config *c, double *frequency);
 /* Whether these frequencies are all there is to know: false for dynamic NTK, and with a factor on attention. */
 bool rope_is_fixed(const struct model_config *c);
+/* What scores are multiplied by besides 1 / sqrt(head_dim), the factor on queries and keys squared; 0: no one number,
+ * with dynamic NTK, or where only a part of each head is rotated. */
+float rope_score_factor(const struct model_config *c);
 /* Every rotation here pairs dimension i of a head with i + head_dim/2. A model that pairs otherwise, or rotates a part
  * of a head, has the dimensions of its queries and keys put in another order first, the same for both, which changes no
  * product of the two: new[i] = old[order[i]], order[head_dim]. False: that order is the old one. */

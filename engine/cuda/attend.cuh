@@ -62,10 +62,10 @@ __device__ void take_head(const struct attend &a, int item, int from, const floa
   for (int i = a.kv.head_dim + threadIdx.x % 32; i < a.kv.width; i += 32) out[i] = static_cast<O>(0.0f);
 }
 
-/* q[width]: head `head` of an item, rotated for a segment, over sqrt(head_dim). */
+/* q[width]: head `head` of an item, rotated for a segment, times the scale of scores. */
 template <class T> __device__ void take_query(const struct attend &a, int item, int head, int segment, float *q) {
   const float2 *angle = a.angles + (static_cast<size_t>(item) * (SEGMENTS_MAX + 1) + segment) * (a.kv.head_dim / 2);
-  take_head<T>(a, item, head * a.kv.head_dim, a.q_norm, a.order, angle, 1.0f / sqrtf(static_cast<float>(a.kv.head_dim)), q);
+  take_head<T>(a, item, head * a.kv.head_dim, a.q_norm, a.order, angle, a.scale, q);
 }
 
 /* The item's own key and value of a head into its slot. */

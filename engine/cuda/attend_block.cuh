@@ -122,7 +122,6 @@ __device__ void take_queries(const struct attend &a, int item, int first_head, i
                     q + (job / n_heads * HEADS + job % n_heads) * WIDTH);
     return;
   }
-  const float scale = 1.0f / sqrtf(static_cast<float>(a.kv.head_dim));
   for (int i = threadIdx.x; i < jobs * WIDTH; i += static_cast<int>(blockDim.x))
     if (i % WIDTH >= a.kv.head_dim) q[(i / WIDTH / n_heads * HEADS + i / WIDTH % n_heads) * WIDTH + i % WIDTH] = 0;
 #pragma unroll 4
@@ -130,7 +129,7 @@ __device__ void take_queries(const struct attend &a, int item, int first_head, i
     const int job = i / half, d = i % half, segment = job / n_heads, head = job % n_heads;
     const int first = a.order ? __ldg(a.order + d) : d, second = a.order ? __ldg(a.order + d + half) : d + half;
     const int from = (first_head + head) * a.kv.head_dim;
-    const float x = qkv_at<T>(a, item, from + first) * scale, y = qkv_at<T>(a, item, from + second) * scale;
+    const float x = qkv_at<T>(a, item, from + first) * a.scale, y = qkv_at<T>(a, item, from + second) * a.scale;
     const float2 t = __ldcg(a.angles + (static_cast<size_t>(item) * (SEGMENTS_MAX + 1) + segment) * half + d);
     float *to = q + (segment * HEADS + head) * WIDTH + d;
     to[0] = x * t.x - y * t.y;

@@ -39,6 +39,7 @@ struct cuda_backend {
   struct launcher launcher;
   const struct device_weights *w;
   struct kv_shape kv;
+  float score_scale;
   struct kv_place place;
   cublasHandle_t blas;
   cudaGraphExec_t graph[GRAPHS];

@@ -170,7 +170,7 @@ struct attend {
   const void *qkv;                /* [n][qkv_width] as the projection gave it: float, or low */
   const float *q_norm, *k_norm;
   const int *order;
-  float eps;
+  float eps, scale; /* scale: of scores */
   const float *bias; /* [qkv_width]: added here when the projection did not */
   void *out;         /* [n][out_width] float, or low */
   float *part;       /* [n][heads][splits][width + 2] */

@@ -2,6 +2,10 @@
  * kernels read. */
 #include "engine/cuda/cuda_backend.cuh"
 
+extern "C" {
+#include "engine/cpu/rope.h"
+}
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,6 +144,7 @@ sluice_status open_parts(struct cuda_backend *b, const struct model *m, const st
   if (st) return st;
   b->kv.n_layers = c.n_layers, b->kv.n_kv_heads = c.n_kv_heads, b->kv.head_dim = c.head_dim;
   b->kv.width = attend_width(c.head_dim);
+  b->score_scale = rope_score_factor(&c) / sqrtf(static_cast<float>(c.head_dim));
   b->kv.element = b->w->low == MATRIX_F32 ? 4 : 2;
   b->kv.block_bytes = kv_offset(b->kv, c.n_layers, 0, 0);
   kv_place_fill(&b->place, &b->base, b->kv.element);

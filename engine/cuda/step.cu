@@ -85,7 +85,7 @@ struct attend attention_of(const struct cuda_backend *b, int layer, int n, int n
   a.angles = b->angles;
   a.q_norm = w.q_norm, a.k_norm = w.k_norm;
   a.order = b->w->order;
-  a.eps = c.norm_eps;
+  a.eps = c.norm_eps, a.scale = b->score_scale;
   a.part = b->part;
   a.arrived = b->arrived;
   a.kv = b->kv;
@@ -199,7 +199,7 @@ cudaError_t attend_on_tensor_cores(struct cuda_backend *b, const struct attend &
   f.n = c->n, f.layer = a.layer, f.n_heads = a.n_heads, f.n_segments = c->n_segments;
   f.q_width = a.n_heads * b->kv.width, f.out_width = a.out_width;
   f.window = a.window;
-  f.scale = 1.0f / sqrtf(static_cast<float>(b->kv.head_dim));
+  f.scale = a.scale;
   f.half_type = a.half_type;
   cudaError_t e = rope_launch(b->launcher, a, b->turned, f.q_width);
   return e ? e : flash_launch(b->launcher, f);

@@ -130,7 +130,7 @@ void fill_network(const struct cuda_backend *b, struct token_args *a) {
   a->embedding = b->w->embedding, a->head = b->w->head, a->final_norm = b->w->final_norm;
   a->frequency = b->w->frequency;
   a->attend.kv = b->kv;
-  a->attend.n_heads = c.n_heads, a->attend.eps = c.norm_eps, a->attend.order = b->w->order;
+  a->attend.n_heads = c.n_heads, a->attend.eps = c.norm_eps, a->attend.scale = b->score_scale, a->attend.order = b->w->order;
 }
 
 size_t part_numbers(const struct cuda_backend *b) {

@@ -75,7 +75,7 @@ __device__ void token_heads(const struct token_block &m, const struct token_laye
   }
   if (warp < n_heads) {
     token_head<WIDTH>(a, a.qkv + (first_head + warp) * dim, tag, l.q_norm, a.attend.order, m.angles,
-                      a.attend.n_segments, rsqrtf(static_cast<float>(dim)),
+                      a.attend.n_segments, a.attend.scale,
                       [&](int t, int d, float v) { s->q[t][warp][d] = v; });
     return;
   }

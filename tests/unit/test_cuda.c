@@ -142,11 +142,15 @@ static void test_shapes(void **state) {
 
 static void test_families(void **state) {
   (void)state;
-  struct model_config c[6];
-  for (int i = 0; i < 6; i++) c[i] = PLAIN, c[i].n_layers = 2;
-  static const char *const names[] = {
-      "biases of q, k, v", "norm of q and k",   "LayerNorm, parallel, GELU, partial rotary",
-      "sliding window",    "neighbours rotate", "window from layer 1, Llama 3 RoPE, tied"};
+  struct model_config c[7];
+  for (int i = 0; i < 7; i++) c[i] = PLAIN, c[i].n_layers = 2;
+  static const char *const names[] = {"biases of q, k, v",
+                                      "norm of q and k",
+                                      "LayerNorm, parallel, GELU, partial rotary",
+                                      "sliding window",
+                                      "neighbours rotate",
+                                      "window from layer 1, Llama 3 RoPE, tied",
+                                      "YaRN"};
   c[0].qkv_bias = true;
   c[1].qk_norm = true;
   c[2].norm = NORM_LAYER, c[2].activation = ACTIVATION_GELU, c[2].plain_ffn = c[2].parallel_residual = true;
@@ -156,7 +160,14 @@ static void test_families(void **state) {
   c[5].window = 64, c[5].window_from = 1, c[5].tied = true;
   c[5].rope_scaling = (struct rope_scaling){
       .type = ROPE_LLAMA3, .factor = 8, .low_freq_factor = 1, .high_freq_factor = 4, .original_context = 128};
-  for (int i = 0; i < 6; i++) {
+  c[6].rope_scaling = (struct rope_scaling){.type = ROPE_YARN,
+                                            .factor = 4,
+                                            .original_context = 64,
+                                            .beta_fast = 32,
+                                            .beta_slow = 1,
+                                            .whole_ramp = true,
+                                            .attention = 1.25};
+  for (int i = 0; i < 7; i++) {
     struct fixture f;
     setup(&f, &c[i], DTYPE_F32);
     compare(names[i], &f, NULL, "full", 130, 150, 2e-5);
