@@ -150,6 +150,7 @@ static sluice_status write_all(const struct proxy_run *r, struct buffer *out, st
                {"sluice_prompt_parts_unread_total",
                 "Pictures, sound and files in requests whose prompts are judged: nobody looked at them.",
                 r->unread_parts},
+               {"sluice_audit_lost_total", "Rows of the audit that could not be written.", r->audit_lost},
                {"sluice_tokens_saved_max_total",
                 "Stopped answers: the bound that the request set on its tokens, less the pieces of text that had come. "
                 "At most so many were not generated.",

@@ -30,6 +30,7 @@ struct proxy_run {
   size_t n_verdicts;
   uint64_t stopped, blocked, unread_parts;
   uint64_t tokens_saved_max, stops_without_limit;
+  uint64_t audit_lost, audit_lost_told; /* rows; the number at which it is said again */
 };
 
 /* ---- proxy_policy.c ---- */

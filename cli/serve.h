@@ -65,6 +65,7 @@ struct serve {
   struct monitor_guard *guard;
   struct monitor_watch *watch;
   struct monitor_audit *audit;
+  uint64_t audit_lost;        /* rows, as last looked at */
   struct monitor_counts seen; /* by the monitor, of calls that have ended */
   struct wire_server *server;
   struct serve_call *calls;

@@ -36,6 +36,13 @@ static void unqueue(struct serve *s, const struct serve_call *c) {
   }
 }
 
+static void look_at_audit(struct serve *s) {
+  const char *why = "";
+  const uint64_t lost = monitor_audit_lost(s->audit, &why);
+  if (lost && !s->audit_lost) log_line(LOG_ERROR, "serve: an audit row was lost (more: see /metrics); %s", why);
+  s->audit_lost = lost;
+}
+
 static void call_free(struct serve_call *c, int status, const char *outcome) {
   struct serve *s = c->serve;
   unqueue(s, c);
@@ -55,6 +62,7 @@ static void call_free(struct serve_call *c, int status, const char *outcome) {
   if (s->watch) {
     gate_counts(&c->gate, &s->seen);
     gate_close(&c->gate);
+    look_at_audit(s);
   }
   if (c->prev)
     c->prev->next = c->next;

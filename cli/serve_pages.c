@@ -40,15 +40,17 @@ static void show_metrics(struct serve *s, struct wire_call *wire) {
     const char *name, *type;
     uint64_t value;
     const char *about;
-  } table[] = {{"sluice_serve_running", "gauge", s->n_running, "Choices that get tokens."},
-               {"sluice_serve_waiting", "gauge", s->n_waiting, "Choices that wait for a place."},
-               {"sluice_serve_prompt_tokens_total", "counter", n->prompt_tokens, "Tokens read."},
-               {"sluice_serve_completion_tokens_total", "counter", n->completion_tokens, "Tokens made."},
-               {"sluice_serve_steps_total", "counter", n->steps, "Steps of the whole batch."},
-               {"sluice_serve_choices_stepped_total", "counter", n->choices_stepped,
-                "Choices over all steps: divided by the steps, the mean batch."},
-               {"sluice_serve_stopped_total", "counter", n->stopped, "Answers that a rule stopped."},
-               {"sluice_serve_scanned_bytes_total", "counter", s->seen.bytes, "Text that the monitor has read."}};
+  } table[] = {
+      {"sluice_serve_running", "gauge", s->n_running, "Choices that get tokens."},
+      {"sluice_serve_waiting", "gauge", s->n_waiting, "Choices that wait for a place."},
+      {"sluice_serve_prompt_tokens_total", "counter", n->prompt_tokens, "Tokens read."},
+      {"sluice_serve_completion_tokens_total", "counter", n->completion_tokens, "Tokens made."},
+      {"sluice_serve_steps_total", "counter", n->steps, "Steps of the whole batch."},
+      {"sluice_serve_choices_stepped_total", "counter", n->choices_stepped,
+       "Choices over all steps: divided by the steps, the mean batch."},
+      {"sluice_serve_stopped_total", "counter", n->stopped, "Answers that a rule stopped."},
+      {"sluice_serve_audit_lost_total", "counter", s->audit_lost, "Rows of the audit that could not be written."},
+      {"sluice_serve_scanned_bytes_total", "counter", s->seen.bytes, "Text that the monitor has read."}};
   struct buffer out;
   struct sluice_error err = {0};
   buffer_init(&out, 1 << 16);

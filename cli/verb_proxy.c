@@ -92,6 +92,19 @@ static sluice_status reload(void *ctx, struct sluice_error *err) {
 
 /* ---- the run ---- */
 
+/* Everything else asks for a base URL that ends so; here clients' paths bring it, and would bring it twice. */
+static void warn_of_base_urls(const struct string_list *upstreams) {
+  for (size_t i = 0; i < upstreams->n; i++) {
+    const char *url = upstreams->items[i];
+    size_t n = strlen(url);
+    while (n && url[n - 1] == '/') n--;
+    if (n > 3 && memcmp(url + n - 3, "/v1", 3) == 0)
+      log_line(LOG_WARN,
+               "proxy: --upstream %s: a client's /v1/models is asked as %.*s/v1/models; most servers want %.*s", url,
+               (int)n, url, (int)(n - 3), url);
+  }
+}
+
 static sluice_status serve(struct proxy_run *r, const struct proxy_words *w, uint64_t *cut, struct sluice_error *err) {
   static char *usual[] = {"127.0.0.1:8080"};
   struct wire_proxy *proxy = NULL;
@@ -129,6 +142,7 @@ static sluice_status serve(struct proxy_run *r, const struct proxy_words *w, uin
                                  .hooks = {r, begin, finish, proxy_metrics_write, reload, move}};
   sluice_status st = wire_proxy_open(&o, &proxy, err);
   const char *name = proxy_policy_words(r, &rules);
+  if (!st) warn_of_base_urls(&w->upstreams);
   for (size_t i = 0; !st && wire_proxy_address(proxy, i); i++)
     log_line(LOG_INFO, "proxy listens at %s, upstream %s, policy %s with %zu rules", wire_proxy_address(proxy, i),
              w->upstreams.items[0], name, rules);

@@ -43,7 +43,9 @@ struct monitor_audit {
   bool close_fd;
   char *path;
   struct buffer line, salted;
-  sluice_status st;
+  bool torn; /* JSON lines: the last write left part of a line */
+  uint64_t lost;
+  sluice_status st; /* of the first event that was lost */
   struct sluice_error err;
 };
 
@@ -181,14 +183,15 @@ static sluice_status write_line(struct monitor_audit *a, const struct monitor_ev
   char when[32];
   clock_iso8601(e->unix_ns, when);
   buffer_clear(&a->line);
-  sluice_status st =
-      buffer_printf(&a->line, err,
-                    "{\"at\":\"%s\",\"kind\":\"%s\",\"action\":\"%s\",\"choice\":%d,\"channel\":\"%s\",\"call\":%d,"
-                    "\"view\":\"%s\",\"start\":%" PRIu64 ",\"end\":%" PRIu64 ",\"match_start\":%" PRIu64
-                    ",\"match_end\":%" PRIu64 ",\"exposed\":%" PRIu64 ",\"sha256\":\"%s\",\"mode\":\"%s\",\"rule\":",
-                    when, monitor_event_name(e->kind), monitor_action_name(e->action), e->choice,
-                    monitor_channel_name(e->channel), e->index, e->view, e->start, e->end, e->match_start, e->match_end,
-                    e->exposed, hash, monitor_mode_name((enum monitor_mode)e->mode));
+  sluice_status st = a->torn ? buffer_append_str(&a->line, "\n", err) : SLUICE_OK;
+  if (!st)
+    st = buffer_printf(&a->line, err,
+                       "{\"at\":\"%s\",\"kind\":\"%s\",\"action\":\"%s\",\"choice\":%d,\"channel\":\"%s\",\"call\":%d,"
+                       "\"view\":\"%s\",\"start\":%" PRIu64 ",\"end\":%" PRIu64 ",\"match_start\":%" PRIu64
+                       ",\"match_end\":%" PRIu64 ",\"exposed\":%" PRIu64 ",\"sha256\":\"%s\",\"mode\":\"%s\",\"rule\":",
+                       when, monitor_event_name(e->kind), monitor_action_name(e->action), e->choice,
+                       monitor_channel_name(e->channel), e->index, e->view, e->start, e->end, e->match_start,
+                       e->match_end, e->exposed, hash, monitor_mode_name((enum monitor_mode)e->mode));
   if (!st) st = json_quote(&a->line, e->rule, strlen(e->rule), err);
   if (!st) st = buffer_append_str(&a->line, ",\"category\":", err);
   if (!st) st = json_quote(&a->line, e->category, strlen(e->category), err);
@@ -198,7 +201,10 @@ static sluice_status write_line(struct monitor_audit *a, const struct monitor_ev
   if (!st && a->keep_text) st = buffer_append_str(&a->line, ",\"text\":", err);
   if (!st && a->keep_text) st = json_quote(&a->line, e->text.ptr, e->text.len, err);
   if (!st) st = buffer_append_str(&a->line, "}\n", err);
-  return st ? st : fd_write_all(a->fd, a->line.ptr, a->line.len, err);
+  if (st) return st;
+  st = fd_write_all(a->fd, a->line.ptr, a->line.len, err);
+  a->torn = st != SLUICE_OK;
+  return st ? sluice_fail_in(err, "%s", a->path) : SLUICE_OK;
 }
 
 static sluice_status insert_row(struct monitor_audit *a, const struct monitor_event *e, const char *hash,
@@ -244,9 +250,16 @@ void monitor_audit_event(void *audit, const struct monitor_event *e) {
     if (!st) hex_of(digest, sizeof digest, hash);
   }
   if (!st) st = a->fd >= 0 ? write_line(a, e, hash, &err) : insert_row(a, e, hash, &err);
+  if (st) a->lost++;
   if (!st || a->st) return;
   a->st = st;
   a->err = err;
+}
+
+uint64_t monitor_audit_lost(const struct monitor_audit *a, const char **why) {
+  if (!a) return 0;
+  *why = a->err.message;
+  return a->lost;
 }
 
 static sluice_status end_session(struct monitor_audit *a, const struct monitor_counts *c, bool stopped,

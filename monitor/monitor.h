@@ -259,6 +259,8 @@ struct monitor_audit_options {
 sluice_status monitor_audit_open(const struct monitor_audit_options *o, struct monitor_audit **out,
                                  struct sluice_error *err);
 void monitor_audit_event(void *audit, const struct monitor_event *event); /* a monitor_event_fn; errors show at close */
+/* Events that could not be written (a full disk), and *why the first one was not. */
+uint64_t monitor_audit_lost(const struct monitor_audit *a, const char **why);
 /* Ends the session row with what was seen. Returns the first error that an event met. */
 sluice_status monitor_audit_close(struct monitor_audit *a, const struct monitor_counts *counts, bool stopped,
                                   struct sluice_error *err);

@@ -166,6 +166,25 @@ static void test_methods(int port) {
 }
 
 /* Pages of other origins, where the proxy speaks for its upstream. */
+/* What is judged goes on while the record of it is lost, and both are said. */
+static void test_full_audit(void) {
+  char path[256], log[4096] = "";
+  const char *more[] = {"--audit", path, NULL};
+  struct proxy p;
+  snprintf(path, sizeof path, "%s/full.jsonl", work);
+  if (symlink("/dev/full", path) || !proxy_start(&p, upstream.port, more)) {
+    check("a proxy whose audit is full starts", false, NULL);
+    return;
+  }
+  expect(p.port, "an audit that is full masks all the same", "POST", CHAT, "", "HTTP/1.1 200 OK\r\n", "[x]");
+  check("and the lost row is counted", metric(p.port, "sluice_audit_lost_total") == 1, NULL);
+  FILE *f = fopen(p.log, "r");
+  if (f) log[fread(log, 1, sizeof log - 1, f)] = '\0';
+  if (f) fclose(f);
+  check("and told", has(log, "audit rows lost so far: 1; ") && has(log, "full.jsonl"), log);
+  check("the exit code says it too", proxy_stop(&p, SIGTERM, 5000) == 4, NULL);
+}
+
 static void test_cors(void) {
   static const char *const more[] = {"--cors", "https://app.example", "--cors", "http://localhost:3000", NULL};
 #define FROM(origin) "Origin: " origin "\r\n"
@@ -219,6 +238,7 @@ int main(int argc, char **argv) {
   test_methods(p.port);
   test_ends(p.port);
   test_cors();
+  test_full_audit();
   check("nothing is left under way", metric(p.port, "sluice_streams") == 0, NULL);
   check("SIGTERM ends it", proxy_stop(&p, SIGTERM, 5000) == 0, NULL);
   return bad;
