@@ -126,6 +126,8 @@ static const struct {
     {"at 2001:0db8:85a3:0000:0000:8a2e:0370:7334 and fe80::1 at 10:30", "at [masked] and fe[masked] at 10:30"},
     {"call +46 (0)8 928 571 38, +447700 900 123 or 00 33 1 23 45 67 89", "call [masked], [masked] or [masked]"},
     {"Phone: 25-62-29-72", "Phone: [masked]"},
+    {"at 1-800-555-0199, (11) 91234-5678, 098765-43210 or 030/901820", "at [masked], [masked], [masked] or [masked]"},
+    {"Lists 1-200-300, (2) 12345-67 and 03/2024, 010/2", NULL},
     {"reach us on 785 8949, open 9-17", "reach us on [masked], open 9-17"},
     {"They called in 1914 1918 and won 12-14, 3-6, 6-3 on 24.11.2026", NULL},
     {"Call me at 10:30 on 2026-11-24, room 1204", NULL},
