@@ -33,16 +33,13 @@
 #ifndef TOKEN_TILE
 #define TOKEN_TILE 128
 #endif
-#ifndef TOKEN_HEADS_EACH
-#define TOKEN_HEADS_EACH 2
-#endif
 
 enum {
   WORKERS = TOKEN_WARPS * 32, /* threads that compute; TOKEN_FEEDERS warps more bring weights */
   TOKEN_THREADS = WORKERS + 32 * TOKEN_FEEDERS,
   TOKEN_TILE_BYTES = TOKEN_TILE * 16, /* of each of two rows */
   TOKEN_SLOTS_MAX = TOKEN_SLOTS,
-  TOKEN_HEADS = TOKEN_HEADS_EACH, /* query heads that one block attends together */
+  TOKEN_HEADS = 2, /* query heads that one block attends together */
   TOKEN_SPLITS_MAX = 64,
   TOKEN_WIDTH_MAX = 128 /* of a head */
 };

@@ -10,53 +10,13 @@
  *
  * --hostile: texts and rules that are as bad as we could make them, a megabyte each. */
 #include <math.h>
-#include <time.h>
 
 #include "hyperscan_alone.h"
+#include "judged_texts.h"
 #include "made_rules.h"
 #include "made_texts.h"
-#include "monitor/policy.h"
 
-enum { TOKEN_BYTES = 4, RUNS = 3, FORM_RULES = 160, BARE_RULES = 250, ALL_RULES = 1000, NAMES_MAX = 16 };
-
-/* Processor time: the same on a machine that does other work too. */
-static double cpu_seconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static sluice_status judge(struct monitor *m, struct slice text, struct monitor_counts *sum, struct sluice_error *err) {
-  struct monitor_stream *s = NULL;
-  struct monitor_verdict v = {0};
-  sluice_status st = monitor_stream_open(m, 0, MONITOR_CONTENT, 0, &s, err);
-  for (size_t at = 0; !st && at < text.len; at += TOKEN_BYTES) {
-    st = monitor_push(s, (struct slice){text.ptr + at, text.len - at < TOKEN_BYTES ? text.len - at : TOKEN_BYTES}, &v,
-                      err);
-    if (!st) monitor_forget(s, v.released);
-    if (st || !v.stop) continue;
-    monitor_counts_add(sum, monitor_stream_counts(s));
-    monitor_stream_close(s);
-    st = monitor_stream_open(m, 0, MONITOR_CONTENT, 0, &s, err);
-  }
-  if (!st) st = monitor_settle(s, &v, err);
-  if (!st) monitor_counts_add(sum, monitor_stream_counts(s));
-  monitor_stream_close(s);
-  return st;
-}
-
-static sluice_status time_judge(struct monitor *m, struct slice text, double *seconds, struct monitor_counts *sum,
-                                struct sluice_error *err) {
-  sluice_status st = SLUICE_OK;
-  for (int run = 0; run < RUNS && !st; run++) {
-    *sum = (struct monitor_counts){0};
-    const double began = cpu_seconds();
-    st = judge(m, text, sum, err);
-    const double took = cpu_seconds() - began;
-    if (run == 0 || took < *seconds) *seconds = took;
-  }
-  return st;
-}
+enum { BARE_RULES = 250 };
 
 /* ---- Hyperscan alone ---- */
 
@@ -114,20 +74,6 @@ static void beside_close(struct beside *b) {
 
 /* ---- the table ---- */
 
-struct wanted {
-  const char *policies[NAMES_MAX], *texts[NAMES_MAX];
-  int n_policies, n_texts;
-  size_t kb;
-  bool alone, hostile;
-  char *dir;
-};
-
-static bool is_wanted(const char *const *names, int n, const char *name) {
-  for (int i = 0; i < n; i++)
-    if (strcmp(names[i], name) == 0) return true;
-  return n == 0;
-}
-
 static void print_head(const struct wanted *w) {
   printf("%-14s %8s%s %7s %7s %6s %7s %6s  %s\n", "text", "us/token", w->alone ? "    alone      x" : "", "PCRE2",
          "held%", "mean", "max", "capped", "stops/masks/flags/not scanned");
@@ -158,7 +104,7 @@ static sluice_status table(const struct monitor_policy *p, const struct wanted *
     if (!is_wanted(w->texts, w->n_texts, made_texts[k].name)) continue;
     st = made_text(k, w->kb << 10, &text, err);
     const struct slice all = {text.ptr, text.len};
-    if (!st) st = time_judge(m, all, &seconds, &counts, err);
+    if (!st) st = time_judge(m, all, all.len, TOKEN_BYTES, &seconds, &counts, err);
     const double tokens = (double)text.len / TOKEN_BYTES;
     if (!st) print_row(made_texts[k].name, seconds * 1e6 / tokens, beside_time(&b, all) * 1e6 / tokens, w, &counts);
   }
@@ -241,7 +187,7 @@ static sluice_status hostile_row(const struct hostile *h, const struct wanted *w
   while (!st && text->len < w->kb << 10) st = buffer_append_str(text, h->text, err);
   if (!st) st = monitor_open(p, NULL, NULL, &m, err);
   const double began = cpu_seconds();
-  if (!st) st = judge(m, (struct slice){text->ptr, text->len}, &counts, err);
+  if (!st) st = judge(m, (struct slice){text->ptr, text->len}, TOKEN_BYTES, &counts, err);
   if (!st) print_row(h->name, (cpu_seconds() - began) * 1e6 * TOKEN_BYTES / (double)text->len, NAN, w, &counts);
   monitor_close(m);
   monitor_policy_free(p);
@@ -265,24 +211,7 @@ int main(int argc, char **argv) {
   static const char *const policies[] = {"gitleaks", "shipped", "mixed", "forms"};
   struct sluice_error err = {0};
   struct wanted w = {.kb = 256};
-  const char *data = getenv("SLUICE_DATA"), *dir = NULL;
-  for (int i = 1; i < argc; i++) {
-    bool value = i + 1 < argc;
-    if (value && strcmp(argv[i], "--policy") == 0 && w.n_policies < NAMES_MAX)
-      w.policies[w.n_policies++] = argv[++i];
-    else if (value && strcmp(argv[i], "--text") == 0 && w.n_texts < NAMES_MAX)
-      w.texts[w.n_texts++] = argv[++i];
-    else if (value && strcmp(argv[i], "--kb") == 0)
-      w.kb = strtoul(argv[++i], NULL, 10);
-    else if (strcmp(argv[i], "--alone") == 0)
-      w.alone = true;
-    else if (strcmp(argv[i], "--hostile") == 0)
-      w.hostile = true;
-    else
-      dir = argv[i];
-  }
-  w.dir = dir ? sluice_strdup(dir) : sluice_format("%s/rules", data && data[0] ? data : "build/data");
-  sluice_status st = w.dir && w.kb ? SLUICE_OK : SLUICE_INTERNAL;
+  sluice_status st = wanted_read(argc, argv, &w);
   if (!st && w.hostile) st = measure_hostile(&w, &err);
   for (size_t i = 0; !st && !w.hostile && i < sizeof policies / sizeof *policies; i++)
     if (is_wanted(w.policies, w.n_policies, policies[i])) st = measure(policies[i], &w, &err);

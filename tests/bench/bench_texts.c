@@ -12,58 +12,13 @@
  */
 #include <dirent.h>
 #include <math.h>
-#include <time.h>
 
 #include "hyperscan_alone.h"
+#include "judged_texts.h"
 #include "made_rules.h"
 #include "made_texts.h"
-#include "monitor/policy.h"
 
-enum { TOKEN_BYTES = 4, PROMPT_BYTES = 4096, RUNS = 3, FORM_RULES = 160, ALL_RULES = 1000, NAMES_MAX = 16 };
-
-/* ---- ours ---- */
-
-/* Processor time: the same on a machine that does other work too. */
-static double cpu_seconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-/* One text in pieces of `piece` bytes, ended. */
-static sluice_status judge(struct monitor *m, struct slice text, size_t piece, struct monitor_counts *sum,
-                           struct sluice_error *err) {
-  struct monitor_stream *s = NULL;
-  struct monitor_verdict v = {0};
-  sluice_status st = monitor_stream_open(m, 0, MONITOR_CONTENT, 0, &s, err);
-  for (size_t at = 0; !st && at < text.len; at += piece) {
-    st = monitor_push(s, (struct slice){text.ptr + at, text.len - at < piece ? text.len - at : piece}, &v, err);
-    if (!st) monitor_forget(s, v.released);
-    if (st || !v.stop) continue;
-    monitor_counts_add(sum, monitor_stream_counts(s));
-    monitor_stream_close(s);
-    st = monitor_stream_open(m, 0, MONITOR_CONTENT, 0, &s, err);
-  }
-  if (!st) st = monitor_settle(s, &v, err);
-  if (!st) monitor_counts_add(sum, monitor_stream_counts(s));
-  monitor_stream_close(s);
-  return st;
-}
-
-/* Texts of `whole` bytes in pieces of `piece`. *seconds: the best run. */
-static sluice_status time_ours(struct monitor *m, struct slice text, size_t whole, size_t piece, double *seconds,
-                               struct monitor_counts *sum, struct sluice_error *err) {
-  sluice_status st = SLUICE_OK;
-  for (int run = 0; run < RUNS && !st; run++) {
-    *sum = (struct monitor_counts){0};
-    const double began = cpu_seconds();
-    for (size_t at = 0; at < text.len && !st; at += whole)
-      st = judge(m, (struct slice){text.ptr + at, text.len - at < whole ? text.len - at : whole}, piece, sum, err);
-    const double took = cpu_seconds() - began;
-    if (run == 0 || took < *seconds) *seconds = took;
-  }
-  return st;
-}
+enum { PROMPT_BYTES = 4096 };
 
 /* ---- Hyperscan alone ---- */
 
@@ -139,27 +94,13 @@ static void beside_close(struct beside *b) {
 
 /* ---- the table ---- */
 
-struct wanted {
-  const char *policies[NAMES_MAX], *texts[NAMES_MAX];
-  int n_policies, n_texts;
-  size_t kb;
-  bool unfiltered;
-  char *dir;
-};
-
-static bool is_wanted(const char *const *names, int n, const char *name) {
-  for (int i = 0; i < n; i++)
-    if (strcmp(names[i], name) == 0) return true;
-  return n == 0;
-}
-
 static sluice_status row(struct monitor *m, struct beside *b, size_t kind, struct slice text,
                          struct sluice_error *err) {
   struct monitor_counts whole, prompts, tokens;
   double whole_s = 0, prompts_s = 0, tokens_s = 0, mb = (double)text.len / 1e6;
-  sluice_status st = time_ours(m, text, text.len, text.len, &whole_s, &whole, err);
-  if (!st) st = time_ours(m, text, PROMPT_BYTES, PROMPT_BYTES, &prompts_s, &prompts, err);
-  if (!st) st = time_ours(m, text, text.len, TOKEN_BYTES, &tokens_s, &tokens, err);
+  sluice_status st = time_judge(m, text, text.len, text.len, &whole_s, &whole, err);
+  if (!st) st = time_judge(m, text, PROMPT_BYTES, PROMPT_BYTES, &prompts_s, &prompts, err);
+  if (!st) st = time_judge(m, text, text.len, TOKEN_BYTES, &tokens_s, &tokens, err);
   if (st) return st;
   beside_time(b, text);
   const double n_prompts = ceil((double)text.len / PROMPT_BYTES), n_tokens = (double)text.len / TOKEN_BYTES;
@@ -232,22 +173,7 @@ int main(int argc, char **argv) {
   static const char *const policies[] = {"shipped", "gitleaks", "forms"};
   struct sluice_error err = {0};
   struct wanted w = {.kb = 1024};
-  const char *data = getenv("SLUICE_DATA"), *dir = NULL;
-  for (int i = 1; i < argc; i++) {
-    bool value = i + 1 < argc;
-    if (value && strcmp(argv[i], "--policy") == 0 && w.n_policies < NAMES_MAX)
-      w.policies[w.n_policies++] = argv[++i];
-    else if (value && strcmp(argv[i], "--text") == 0 && w.n_texts < NAMES_MAX)
-      w.texts[w.n_texts++] = argv[++i];
-    else if (value && strcmp(argv[i], "--kb") == 0)
-      w.kb = strtoul(argv[++i], NULL, 10);
-    else if (strcmp(argv[i], "--no-prefilter") == 0)
-      w.unfiltered = true;
-    else
-      dir = argv[i];
-  }
-  w.dir = dir ? sluice_strdup(dir) : sluice_format("%s/rules", data && data[0] ? data : "build/data");
-  sluice_status st = w.dir && w.kb ? SLUICE_OK : SLUICE_INTERNAL;
+  sluice_status st = wanted_read(argc, argv, &w);
   for (size_t i = 0; !st && i < sizeof policies / sizeof *policies; i++)
     if (is_wanted(w.policies, w.n_policies, policies[i])) st = measure(policies[i], &w, &err);
   if (st) fprintf(stderr, "bench_texts: %s\n", err.message);
